@@ -1,0 +1,86 @@
+"""Compare the training recipes on one datalist: the same patches, each at its own full schedule, then all at the wall time of `fast`.
+
+    python benchmarks/recipes.py DIR/datalist.json OUT [--seeds 0 1] [--residual-blocks 5] [--patches 40000]
+
+Everything runs through the bundle as a user would run it, one training at a time. OUT/recipes.csv gets one row a run: seconds of the
+whole training command, epochs run and best, validation and test scores. A run that is already in it is not repeated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+BUNDLE = Path(__file__).resolve().parents[1] / "bundles" / "mrh_af"
+# `fast` draws 400,000 patches by default; on fewer it makes as many passes as give the same number of presentations.
+PRESENTATIONS = 1_600_000
+
+
+def bundle_run(configs: list[str], **options: object) -> float:
+    """Run the bundle; the seconds it took."""
+    files = [str(BUNDLE / "configs" / name) for name in configs]
+    command = [sys.executable, "-m", "monai.bundle", "run", "--bundle_root", str(BUNDLE), "--config_file", str(files)]
+    for name, value in options.items():
+        command += [f"--{name}", str(value)]
+    start = time.monotonic()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return time.monotonic() - start
+
+
+def train_and_test(name: str, datalist: Path, out: Path, seed: int, **options: object) -> dict[str, object]:
+    run = out / f"{name}_seed{seed}"
+    seconds = bundle_run(["train.yaml"], datalist=datalist, output_dir=run, seed=seed, **options)
+    bundle_run(["inference.yaml", "evaluate.yaml"], datalist=datalist, output_dir=run / "test", ckpt_path=run / "model.pt")
+    rows = list(csv.DictReader((run / "metrics.csv").open()))
+    best = min(rows, key=lambda row: float(row["val_rmse"]))
+    scores = json.loads((run / "test" / "scores.json").read_text())
+    mean = {key: sum(s[key] for s in scores.values()) / len(scores) for key in ("r2", "rmse", "rmse_of_range", "ssim")}
+    return {
+        "recipe": name, "seed": seed, "seconds": round(seconds, 1), "epochs": len(rows), "best_epoch": best["epoch"],
+        "val_rmse": best["val_rmse"], "val_r2": best["val_r2"], **{f"test_{key}": value for key, value in mean.items()},
+    }  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("datalist", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--residual-blocks", type=int, default=5)
+    parser.add_argument("--patches", type=int, default=40_000)
+    arguments = parser.parse_args()
+    table = arguments.out / "recipes.csv"
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    done = list(csv.DictReader(table.open())) if table.is_file() else []
+
+    def run(name: str, seed: int, **options: object) -> dict[str, object]:
+        for row in done:
+            if (row["recipe"], int(row["seed"])) == (name, seed):
+                return row
+        row = train_and_test(name, arguments.datalist, arguments.out, seed, residual_blocks=arguments.residual_blocks, **options)
+        done.append({key: str(value) for key, value in row.items()})
+        with table.open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, list(row))
+            writer.writeheader()
+            writer.writerows(done)
+        print({key: value if isinstance(value, str) else round(value, 4) for key, value in row.items()}, flush=True)
+        return row
+
+    same = {"patches": arguments.patches, "sampling": "random"}
+    for seed in arguments.seeds:
+        run("fast", seed, recipe="fast")
+        fast = run("fast_same_patches", seed, recipe="fast", epochs=PRESENTATIONS // arguments.patches, **same)
+        for recipe in ("released", "paper"):
+            whole = run(recipe, seed, recipe=recipe, **same)
+            epochs = int(float(fast["seconds"]) / float(whole["seconds"]) * int(whole["epochs"]))
+            if epochs < int(whole["epochs"]):
+                run(f"{recipe}_equal_time", seed, recipe=recipe, epochs=max(epochs, 1), **same)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""`voxelwise.py` and plain patches as MONAI `Inferer`s, for the configs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from monai.inferers import Inferer
+from tqdm import tqdm
+
+from mrh_monai.patches import CORONAL_PLANE
+from mrh_monai.voxelwise import BATCH_SIZE, autocast, predict_volume
+
+
+class PatchInferer(Inferer):
+    """Run the network on whole patches, in a precision; the engines' own AMP knows CUDA alone.
+
+    Args:
+        precision: float32, bf16 or auto.
+    """
+
+    def __init__(self, precision: str = "float32"):
+        super().__init__()
+        self.precision = precision
+
+    def __call__(self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Patches (B, C, 3, 3) to float32 patches (B, 1, 3, 3)."""
+        with autocast(inputs.device, self.precision):
+            return network(inputs, *args, **kwargs).float()
+
+
+class VoxelwiseInferer(Inferer):
+    """Slide over every voxel of the mask and keep the centre of each patch's prediction; see `predict_volume`.
+
+    Args:
+        axes: Array axes that a patch spans.
+        radius: Half the patch's edge, rounded down.
+        batch_size: Patches a batch.
+        precision: float32, bf16 or auto.
+        progress: Whether to show a bar on a terminal.
+    """
+
+    def __init__(
+        self,
+        axes: Sequence[int] = CORONAL_PLANE,
+        radius: int = 1,
+        batch_size: int = BATCH_SIZE,
+        precision: str = "float32",
+        progress: bool = True,
+    ):
+        super().__init__()
+        self.axes, self.radius, self.batch_size, self.precision, self.progress = tuple(axes), radius, batch_size, precision, progress
+
+    def __call__(  # type: ignore[override]
+        self, inputs: torch.Tensor, network: torch.nn.Module, mask: torch.Tensor, gain: torch.Tensor, offset: torch.Tensor
+    ) -> torch.Tensor:
+        """Predict a batch of subjects.
+
+        Args:
+            inputs: (B, C, X, Y, Z) raw intensities.
+            network: On the inputs' device.
+            mask: (B, 1, X, Y, Z), not 0 inside.
+            gain: (B, C) of `Scaling.coefficients`.
+            offset: (B, C).
+
+        Returns:
+            (B, 1, X, Y, Z) float32, scaled as the network's targets, 0 outside the mask.
+        """
+        inputs = inputs.as_tensor() if hasattr(inputs, "as_tensor") else inputs
+        predicted = []
+        for image, inside, g, o in zip(inputs, mask, gain, offset, strict=True):
+            padded = F.pad(image, (self.radius,) * 6).permute(1, 2, 3, 0)
+            volume = predict_volume(
+                network, padded, inside[0].bool(), g, o, margin=self.radius, axes=self.axes, radius=self.radius, batch_size=self.batch_size,
+                device=inputs.device, precision=self.precision, progress=show_progress("predict") if self.progress else iter,
+            )  # fmt: skip
+            predicted.append(volume[None])
+        return torch.stack(predicted).to(inputs.device)
+
+
+def show_progress(description: str) -> Callable[[Iterable[int]], Iterable[int]]:
+    """A tqdm bar on a terminal, nothing elsewhere."""
+    return lambda steps: tqdm(steps, desc=description, unit="batch", disable=None, leave=False)

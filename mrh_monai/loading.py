@@ -1,0 +1,251 @@
+"""A subject's voxels in memory, once its files are seen to lie on one grid and to be the protocol's."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mrh_monai.errors import MRHWarning, OptionError, SubjectError
+from mrh_monai.protocol import MT_OFF, MT_ON, Protocol
+from mrh_monai.subjects import CORONAL_AXIS, Subject, in_slices
+from mrh_monai.volumes import Header, read_header, read_voxels
+
+# Memory runs along these axes, slowest first: patches in the coronal plane (axes 0 and 2) then lie in short strips.
+MEMORY_ORDER = (1, 0, 2)
+
+
+@dataclass(frozen=True)
+class LoadedSubject:
+    """One subject in memory.
+
+    Attributes:
+        name: As in `Subject`.
+        padded: (X + 2m, Y + 2m, Z + 2m, C) as stored in the files, with a margin of m zero voxels on each side.
+        margin: m.
+        mask: (X, Y, Z) bool, restricted to the subject's slices.
+        target: (X, Y, Z) in the stain's own units; None without one.
+        fa: (X, Y, Z); None without one.
+        affine: (4, 4) voxel index to RAS+ mm, the image's own as its reader gives it.
+    """
+
+    name: str
+    padded: np.ndarray
+    margin: int
+    mask: np.ndarray
+    target: np.ndarray | None
+    fa: np.ndarray | None
+    affine: np.ndarray
+
+    @property
+    def image(self) -> np.ndarray:
+        """(X, Y, Z, C), a view without the margin."""
+        inner = (slice(self.margin, -self.margin or None),) * 3
+        return self.padded[inner]
+
+
+def read_headers(subject: Subject, protocol: Protocol, need_target: bool = False) -> dict[str, list[Header]]:
+    """The headers of all of a subject's files, checked against each other and the protocol before any voxel is read.
+
+    Raises:
+        SubjectError: A file is missing or broken, the files lie on different grids, or their channels are not as many as
+            the protocol's.
+    """
+    if need_target and subject.target is None:
+        raise SubjectError(
+            subject.name, "a target", "none in the datalist", "add `target` to its entry (mrh datalist --target) or only run inference"
+        )
+    if subject.mask is None and subject.fa is None:
+        raise SubjectError(subject.name, "a mask, or an FA map in its place", "neither", "add `mask` to its entry in the datalist")
+    if not subject.image:
+        raise SubjectError(subject.name, f"{len(protocol)} channels", "no image file", "add `image` to its entry in the datalist")
+    headers = {"image": [read_header(path) for path in subject.image]}
+    for key in ("mask", "fa", "target"):
+        path = getattr(subject, key)
+        headers[key] = [read_header(path)] if path is not None else []
+        for header in headers[key]:
+            _check_single(header, key)
+    check_one_grid([header for group in headers.values() for header in group])
+    protocol.check_count(sum(h.channels for h in headers["image"]), subject.name, [h.path.name for h in headers["image"]])
+    _check_slices(subject, headers["image"][0])
+    return headers
+
+
+def load_subjects(
+    subjects: Sequence[Subject], protocol: Protocol, *, need_target: bool = False, nan: str = "refuse", margin: int = 1
+) -> list[LoadedSubject]:
+    """Load subjects into one piece of memory, as stored in their files and each once.
+
+    Args:
+        subjects: What to load.
+        protocol: The channels that each must have.
+        need_target: Whether a subject without a target is refused.
+        nan: ``refuse``, or ``zero`` to set NaN and Inf inside the mask to 0 as published. Outside the mask they always become 0.
+        margin: Zero voxels added on every side, for patches at the edge of the volume.
+
+    Raises:
+        SubjectError: As `read_headers`; a mask is empty or not 0/1; NaN or Inf inside the mask; an all-zero channel.
+    """
+    if nan not in ("refuse", "zero"):
+        raise OptionError("nan", "refuse or zero", repr(nan), "choose one of the two")
+    headers = [read_headers(subject, protocol, need_target) for subject in subjects]
+    dtype = np.result_type(*(h.dtype for group in headers for h in group["image"])) if headers else np.dtype("int16")
+    padded_shapes = [tuple(n + 2 * margin for n in group["image"][0].shape) for group in headers]
+    memory = np.zeros((sum(math.prod(shape) for shape in padded_shapes), len(protocol)), dtype)
+    loaded, start = [], 0
+    for subject, group, shape in zip(subjects, headers, padded_shapes, strict=True):
+        stop = start + math.prod(shape)
+        in_memory = memory[start:stop].reshape(*(shape[axis] for axis in MEMORY_ORDER), len(protocol))
+        padded = in_memory.transpose(*np.argsort(MEMORY_ORDER), 3)
+        loaded.append(_load(subject, group, padded, margin, protocol, nan))
+        start = stop
+    return loaded
+
+
+def load_subject(subject: Subject, protocol: Protocol, **options: Any) -> LoadedSubject:
+    """Load one subject; see `load_subjects`."""
+    return load_subjects([subject], protocol, **options)[0]
+
+
+def load_stains(paths: Sequence[Path], mask: Path) -> tuple[np.ndarray, ...]:
+    """Volumes of one channel that lie on a mask's grid, and the mask.
+
+    Args:
+        paths: Stains.
+        mask: Of 0 and 1.
+
+    Returns:
+        Each stain (X, Y, Z), then the mask (X, Y, Z) bool.
+
+    Raises:
+        SubjectError: They lie on different grids, or are not finite inside the mask.
+    """
+    headers = [read_header(path) for path in (*paths, mask)]
+    for header in headers:
+        _check_single(header, "stain or mask")
+    check_one_grid(headers)
+    inside = _mask_values(headers[-1]) > 0
+    return *(_finite(read_voxels(header), inside, header.path, "refuse")[..., 0] for header in headers[:-1]), inside
+
+
+def check_one_grid(headers: Sequence[Header]) -> None:
+    """Compare shapes and voxel sizes of files, and affines among those whose format has one.
+
+    Raises:
+        SubjectError: Two differ; both files are named.
+    """
+    first = headers[0]
+    placed = next((h for h in headers if h.has_affine), None)
+    for header in headers[1:]:
+        remedy = f"resample it to the grid of {first.path.name}"
+        if header.shape != first.shape:
+            raise SubjectError(header.path, f"shape {first.shape} as in {first.path.name}", f"{header.shape}", remedy)
+        if not np.allclose(header.spacing, first.spacing, rtol=1e-3):
+            raise SubjectError(header.path, f"voxels of {first.spacing} mm as in {first.path.name}", f"{header.spacing}", remedy)
+        if placed is not None and header.has_affine:
+            difference = np.abs(header.affine - placed.affine).max()
+            if difference > 1e-2 * min(header.spacing):
+                raise SubjectError(
+                    header.path,
+                    f"the affine of {placed.path.name}",
+                    f"one that differs by {difference:.4g} mm",
+                    f"resample it to {placed.path.name}",
+                )
+
+
+def _load(
+    subject: Subject, headers: dict[str, list[Header]], padded: np.ndarray, margin: int, protocol: Protocol, nan: str
+) -> LoadedSubject:
+    mask = _load_mask(subject, headers)
+    loaded = LoadedSubject(
+        subject.name,
+        padded,
+        margin,
+        mask,
+        None,
+        read_voxels(headers["fa"][0])[..., 0] if headers["fa"] else None,
+        headers["image"][0].affine,
+    )
+    channel = 0
+    for header in headers["image"]:
+        voxels = _finite(read_voxels(header), mask, header.path, nan)
+        names = protocol.names[channel : channel + header.channels]
+        for index, name in enumerate(names):
+            if not voxels[..., index][mask].any():
+                raise SubjectError(
+                    header.path, f"signal in channel {name}", "only zeros in the mask", "check the scan and the channel order"
+                )
+        loaded.image[..., channel : channel + header.channels] = voxels
+        channel += header.channels
+    _warn_if_swapped(loaded, protocol)
+    if not headers["target"]:
+        return loaded
+    target = _finite(read_voxels(headers["target"][0]), mask, headers["target"][0].path, nan)[..., 0]
+    return replace(loaded, target=target)
+
+
+def _load_mask(subject: Subject, headers: dict[str, list[Header]]) -> np.ndarray:
+    header = (headers["mask"] or headers["fa"])[0]
+    mask = (_mask_values(header) if headers["mask"] else read_voxels(header)[..., 0]) > 0
+    mask &= in_slices(mask.shape[CORONAL_AXIS], subject.slices)[None, :, None]
+    if not mask.any():
+        where = "" if subject.slices is None else f" in slices {[list(pair) for pair in subject.slices]}"
+        raise SubjectError(header.path, f"voxels inside the mask{where}", "none", "check the mask")
+    return mask
+
+
+def _mask_values(header: Header) -> np.ndarray:
+    values = read_voxels(header)[..., 0]
+    kinds = np.unique(values)
+    if not np.isin(kinds, (0, 1)).all():
+        shown = ", ".join(f"{kind:g}" for kind in kinds[:4]) + (", ..." if len(kinds) > 4 else "")
+        raise SubjectError(header.path, "a mask of 0 and 1", f"the values {shown}", "threshold it and save it as 0/1")
+    return values
+
+
+def _check_single(header: Header, role: str) -> None:
+    if header.channels != 1:
+        raise SubjectError(header.path, f"one 3D volume as {role}", f"{header.channels} volumes", "extract the right one")
+
+
+def _finite(voxels: np.ndarray, mask: np.ndarray, path: Path, nan: str) -> np.ndarray:
+    if not np.issubdtype(voxels.dtype, np.floating):
+        return voxels
+    bad = ~np.isfinite(voxels)
+    if not bad.any():
+        return voxels
+    inside = int(bad[mask].sum())
+    if inside and nan == "refuse":
+        share = inside / (int(mask.sum()) * voxels.shape[-1])
+        raise SubjectError(
+            path,
+            "numbers inside the mask",
+            f"{inside} NaN or Inf ({share:.2%})",
+            "mend the scan, or set them to 0 as published with --nan zero",
+        )
+    return np.where(bad, voxels.dtype.type(0), voxels)
+
+
+def _warn_if_swapped(subject: LoadedSubject, protocol: Protocol) -> None:
+    if MT_ON not in protocol.names or MT_OFF not in protocol.names:
+        return
+    on, off = (float(subject.image[..., protocol.names.index(name)][subject.mask].mean()) for name in (MT_ON, MT_OFF))
+    if on > off:
+        warnings.warn(
+            f"{subject.name}: MT on is brighter than MT off (mean {on:.4g} against {off:.4g} in the mask), so the two look swapped; "
+            "the protocol's order is T2, MT on, MT off.",
+            MRHWarning,
+            stacklevel=2,
+        )
+
+
+def _check_slices(subject: Subject, header: Header) -> None:
+    count = header.shape[CORONAL_AXIS]
+    for start, stop in subject.slices or ():
+        if not 0 <= start < stop <= count:
+            raise SubjectError(subject.name, f"slices within 0 and {count} (stop excluded)", f"{[start, stop]}", "mend `slices`")

@@ -1,0 +1,194 @@
+"""The options that all bundles share: their values put right, and names that no config has refused."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import yaml
+
+from mrh_monai.datalists import read_datalist, section
+from mrh_monai.errors import OptionError, one_sentence_errors
+from mrh_monai.files import sha256
+from mrh_monai.subjects import Slices, Subject, restrict
+
+# Top-level ids that MONAI's own `run` adds to a config.
+MONAIS_OWN = {"_meta_", "bundle_root", "save_execute_config"}
+NONE_WORDS = ("none", "null", "")
+
+
+def start(config_files: Sequence[Path | str]) -> None:
+    """The first thing that a bundle's config does: errors become sentences (unless `debug`), and unknown top-level ids are refused.
+
+    Args:
+        config_files: The bundle's own config files, which say what ids there are.
+
+    Raises:
+        OptionError: The config that is being run has an id that its file lacks and to which nothing refers.
+    """
+    running = _running_config()
+    one_sentence_errors(flag("debug", running.get("debug")))
+    known = set(MONAIS_OWN)
+    for path in config_files:
+        known |= set(yaml.safe_load(Path(path).read_text()))
+    missing = known - MONAIS_OWN - set(running)
+    if missing:
+        files = [str(path) for path in config_files]
+        raise OptionError("--config_file", f"{files} together", f"a config without {min(missing)}", f'give --config_file "{files}"')
+    references = set(re.findall(r"@([\w-]+)", json.dumps(running, default=str)))
+    for name in running:
+        if name not in known and name not in references:
+            nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+            remedy = f"did you mean --{nearest[0]}" if nearest else f"choose among {', '.join(sorted(known - MONAIS_OWN))}"
+            raise OptionError(f"--{name}", "an option of this bundle", "an unknown one", remedy)
+
+
+def _running_config() -> Mapping[str, Any]:
+    # A config's expressions cannot name the config as a whole, and MONAI adds unknown ids to it in silence, so the
+    # parser that evaluates this very call is looked up among the callers.
+    from monai.bundle import ConfigParser
+
+    frame = sys._getframe()
+    while frame is not None:
+        parser = frame.f_locals.get("self")
+        if isinstance(parser, ConfigParser):
+            return parser.get()
+        frame = frame.f_back  # type: ignore[assignment]
+    raise RuntimeError("options.start belongs into a bundle's config")
+
+
+def training_settings(recipes: Mapping[str, Mapping[str, Any]], recipe: str, **given: Any) -> SimpleNamespace:
+    """All options of a training run, in their proper types; what is not given comes from the recipe.
+
+    Args:
+        recipes: The config's recipes by name.
+        recipe: Which of them.
+        given: Options as they were typed or stand in the config; null where the recipe decides.
+
+    Returns:
+        A namespace with an attribute an option.
+
+    Raises:
+        OptionError: A value is of the wrong kind.
+    """
+    if recipe not in recipes:
+        raise OptionError("recipe", ", ".join(recipes), repr(recipe), "choose one of them")
+    chosen = dict(recipes[recipe])
+    for name, value in given.items():
+        value = optional(value)
+        if value is not None or name not in chosen:
+            chosen[name] = value
+    for name in ("epochs", "batch_size", "residual_blocks", "validation_patches", "seed"):
+        chosen[name] = integer(name, chosen[name], least=0 if name in ("residual_blocks", "seed") else 1)
+    for name in ("patches", "patience"):
+        chosen[name] = None if chosen[name] is None else integer(name, chosen[name])
+    chosen["learning_rate"] = number("learning_rate", chosen["learning_rate"])
+    chosen["resume"] = flag("resume", chosen["resume"])
+    chosen["slices"] = slices(chosen["slices"])
+    chosen["output_dir"] = output_folder(chosen["output_dir"])
+    return SimpleNamespace(recipe=recipe, **chosen)
+
+
+def fingerprint(settings: SimpleNamespace) -> dict[str, Any]:
+    """What must agree for a run to be resumed: every option that its result depends on, and the datalist's SHA-256."""
+    ignored = ("resume", "output_dir", "datalist")
+    values = {key: value for key, value in vars(settings).items() if key not in ignored}
+    path = Path(str(settings.datalist))
+    return {**values, "datalist": sha256(path) if path.is_file() else None}
+
+
+def optional(value: Any) -> Any:
+    """None for None and for the words none and null in any case; anything else as it is."""
+    return None if isinstance(value, str) and value.strip().lower() in NONE_WORDS else value
+
+
+def flag(name: str, value: Any) -> bool:
+    """A truth value, also from the words true and false in any case.
+
+    Raises:
+        OptionError: It is neither.
+    """
+    word = str(value).strip().lower()
+    if word in ("true", "1", "yes"):
+        return True
+    if word in ("false", "0", "no", *NONE_WORDS):
+        return False
+    raise OptionError(name, "True or False", repr(value), f"give --{name} True")
+
+
+def integer(name: str, value: Any, least: int = 1) -> int:
+    """A whole number.
+
+    Raises:
+        OptionError: It is none, or too small.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise OptionError(name, f"a whole number of at least {least}", repr(value), f"give --{name} {max(least, 1)} or more")
+    return value
+
+
+def number(name: str, value: Any) -> float:
+    """A positive number; strings such as ``1e-3``, which YAML takes for one, are read.
+
+    Raises:
+        OptionError: It is none.
+    """
+    try:
+        if float(value) > 0 and not isinstance(value, bool):
+            return float(value)
+    except (TypeError, ValueError):
+        pass
+    raise OptionError(name, "a positive number", repr(value), f"give --{name} 0.001 or the like")
+
+
+def slices(value: Any) -> Slices | None:
+    """Coronal ranges from ``[[0, 13], [17, 30]]`` or ``0:13,17:30`` (0-based, stop excluded).
+
+    Raises:
+        OptionError: It is neither.
+    """
+    value = optional(value)
+    if value is None:
+        return None
+    try:
+        pairs = [part.split(":") for part in value.split(",")] if isinstance(value, str) else value
+        ranges = tuple((int(start), int(stop)) for start, stop in pairs)
+    except (TypeError, ValueError) as error:
+        raise OptionError("slices", "ranges such as 0:13,17:30", repr(value), "give START:STOP, counted from 0, stop excluded") from error
+    for start, stop in ranges:
+        if not 0 <= start < stop:
+            raise OptionError("slices", "ranges such as 0:13,17:30", f"{start}:{stop}", "give START:STOP, counted from 0, stop excluded")
+    return ranges
+
+
+def subjects(datalist: Any, key: str, ranges: Any) -> list[Subject]:
+    """The subjects of one section of a datalist, confined to some slices.
+
+    Args:
+        datalist: JSON file.
+        key: training, validation or test.
+        ranges: As `slices`.
+
+    Raises:
+        DatalistError: It is no datalist, or has no subjects there.
+    """
+    chosen = section(read_datalist(optional(datalist)), key, datalist)
+    return [restrict(subject, slices(ranges)) for subject in chosen]
+
+
+def output_folder(value: Any) -> Path:
+    """The folder that results go to.
+
+    Raises:
+        OptionError: None is given.
+    """
+    value = optional(value)
+    if value is None:
+        raise OptionError("output_dir", "a folder for the results", "nothing", "give --output_dir FOLDER")
+    return Path(str(value))

@@ -1,0 +1,200 @@
+"""Volumes in memory once, whole batches of patches gathered from them by index."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from mrh_monai.errors import OptionError
+from mrh_monai.loading import LoadedSubject
+
+CORONAL_PLANE = (0, 2)
+
+
+class PatchSource:
+    """Padded volumes of one or more subjects from which patches around any voxels are gathered at once.
+
+    A patch is read as short contiguous strips along its last axis, one `index_select` for a whole batch. The result lies in memory as
+    (B, ..., C), that is channels-last, which is also what convolutions like best; no copy is made to reorder it.
+
+    Args:
+        volumes: Per subject (X + 2m, Y + 2m, Z + 2m, C), all of one dtype, with a margin of m voxels.
+        margin: m, at least the radius.
+        axes: Array axes that the patch spans, ascending: (0, 2) is the coronal plane; three for 3D patches.
+        radius: Half the patch's edge, rounded down: 1 for 3x3.
+
+    Raises:
+        OptionError: The axes or the radius are impossible.
+    """
+
+    def __init__(self, volumes: Sequence[np.ndarray | torch.Tensor], margin: int, axes: Sequence[int] = CORONAL_PLANE, radius: int = 1):
+        axes = tuple(axes)
+        if len(axes) not in (2, 3) or sorted(set(axes)) != list(axes) or not set(axes) <= {0, 1, 2}:
+            raise OptionError(
+                "patch axes", "two or three different axes of 0, 1, 2 in ascending order", f"{axes}", "use [0, 2] for coronal"
+            )
+        if not 1 <= radius <= margin:
+            raise OptionError("patch radius", f"1 to the margin {margin}", f"{radius}", "load the subjects with a larger margin")
+        self.axes, self.radius, self.margin, self.width = axes, radius, margin, 2 * radius + 1
+        self.memory, self._starts, self._strides = _as_rows(volumes, axes[-1])
+        self.channels = self.memory.shape[1]
+        rows = len(self.memory) - self.width + 1
+        self._strips = self.memory.as_strided((rows, self.width * self.channels), (self.channels, 1))
+
+    @property
+    def patch_shape(self) -> tuple[int, ...]:
+        """(3, 3) for a radius of 1 in a plane."""
+        return (self.width,) * len(self.axes)
+
+    def locate(self, centres: np.ndarray) -> torch.Tensor:
+        """Where in memory the strips of patches begin.
+
+        Args:
+            centres: (N, 4) subject index, x, y, z without the margin.
+
+        Returns:
+            (N, S) int64, S strips a patch.
+        """
+        subject, voxel = centres[:, 0], centres[:, 1:] + self.margin
+        strides = self._strides[subject]
+        offsets = np.arange(-self.radius, self.radius + 1)
+        strips = self._starts[subject] + (voxel * strides).sum(1)
+        strips = (strips - self.radius * strides[:, self.axes[-1]])[:, None]
+        for axis in self.axes[:-1]:
+            strips = (strips[:, :, None] + strides[:, axis, None, None] * offsets).reshape(len(centres), -1)
+        return torch.from_numpy(np.ascontiguousarray(strips))
+
+    def gather(self, located: torch.Tensor) -> torch.Tensor:
+        """Whole patches as stored.
+
+        Args:
+            located: (B, S) of `locate`.
+
+        Returns:
+            (B, C, A1, A2) or (B, C, A1, A2, A3) in the volumes' dtype, channels-last in memory.
+        """
+        patches = self._strips.index_select(0, located.reshape(-1))
+        patches = patches.view(len(located), *self.patch_shape, self.channels)
+        return patches.movedim(-1, 1)
+
+
+class PatchDataset(Dataset):
+    """Patches of MR images and of the stain, scaled, for one `DataLoader` batch at a time.
+
+    ``dataset[i]`` gives one patch; `torch.utils.data.DataLoader` asks for a whole batch at once (``__getitems__``), which is one gather.
+    Workers share the volumes with their parent: forked ones by copy on write, spawned ones by torch's shared memory.
+
+    Args:
+        subjects: Loaded subjects with targets.
+        centres: (N, 4) int64 subject index, x, y, z.
+        coefficients: Per subject gain and offset, each (C,): scaled = raw * gain + offset.
+        target_max: What the target is divided by, in the stain's units.
+        axes: Array axes that the patch spans.
+        radius: Half the patch's edge, rounded down.
+    """
+
+    def __init__(
+        self,
+        subjects: Sequence[LoadedSubject],
+        centres: np.ndarray,
+        coefficients: Sequence[tuple[np.ndarray, np.ndarray]],
+        target_max: float = 1.0,
+        axes: Sequence[int] = CORONAL_PLANE,
+        radius: int = 1,
+    ):
+        margin = subjects[0].margin
+        self.images = PatchSource([s.padded for s in subjects], margin, axes, radius)
+        pad = [(margin, margin)] * 3 + [(0, 0)]
+        labels = [np.pad(s.target[..., None], pad) for s in subjects if s.target is not None]
+        self.labels = PatchSource(labels, margin, axes, radius)
+        self.subject = torch.from_numpy(centres[:, 0].copy())
+        self.image_strips = self.images.locate(centres)
+        self.label_strips = self.labels.locate(centres)
+        spatial = (1,) * len(self.images.axes)
+        self.gain = torch.from_numpy(np.stack([gain for gain, _ in coefficients])).view(len(subjects), -1, *spatial)
+        self.offset = torch.from_numpy(np.stack([offset for _, offset in coefficients])).view(len(subjects), -1, *spatial)
+        self.target_max = target_max
+
+    def __len__(self) -> int:
+        return len(self.subject)
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        return {key: value[0] for key, value in self.batch(torch.tensor([index % len(self)])).items()}
+
+    def __getitems__(self, indices: Sequence[int]) -> dict[str, torch.Tensor]:
+        return self.batch(torch.as_tensor(indices))
+
+    def batch(self, indices: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Gather and scale the patches of some indices.
+
+        Args:
+            indices: (B,) int64.
+
+        Returns:
+            ``image`` (B, C, 3, 3) and ``label`` (B, 1, 3, 3), float32; for 3D patches one axis more.
+        """
+        subject = self.subject[indices]
+        image = self.images.gather(self.image_strips[indices]).to(torch.float32)
+        label = self.labels.gather(self.label_strips[indices]).to(torch.float32)
+        return {"image": torch.addcmul(self.offset[subject], image, self.gain[subject]), "label": label.div_(self.target_max)}
+
+
+class PatchBatches:
+    """Batches of a `PatchDataset` for Ignite: shuffled anew each epoch, by seed and epoch alone.
+
+    The order of an epoch does not depend on those before it, so that a resumed run sees the same batches.
+
+    Args:
+        dataset: Where patches come from.
+        batch_size: Patches a batch.
+        shuffle: Whether to shuffle; the last, smaller batch is dropped then (unless it is the only one), and kept otherwise.
+        seed: Seed of the order.
+
+    Raises:
+        OptionError: The batch size is below 1.
+    """
+
+    def __init__(self, dataset: PatchDataset, batch_size: int, shuffle: bool = False, seed: int = 0):
+        if batch_size < 1:
+            raise OptionError("batch_size", "at least 1", f"{batch_size}", "give a larger one")
+        self.dataset, self.batch_size, self.shuffle, self.seed, self.epoch = dataset, batch_size, shuffle, seed, 1
+
+    def __len__(self) -> int:
+        whole, rest = divmod(len(self.dataset), self.batch_size)
+        return whole if whole and self.shuffle else whole + bool(rest)
+
+    def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
+        order = torch.arange(len(self.dataset))
+        if self.shuffle:
+            order = torch.randperm(len(self.dataset), generator=torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch))
+        for index in range(len(self)):
+            yield self.dataset.batch(order[index * self.batch_size : (index + 1) * self.batch_size])
+
+
+def _as_rows(volumes: Sequence[np.ndarray | torch.Tensor], strip_axis: int) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
+    """All voxels as rows (V, C) of one tensor, and where each volume starts (N,) and its strides (N, 3), in rows.
+
+    Nothing is copied where the volumes are views of one array whose rows run along ``strip_axis``, as `load_subjects` leaves them.
+    """
+    first, channels = volumes[0], int(volumes[0].shape[-1])
+    base = first.base if isinstance(first, np.ndarray) else None
+    if isinstance(base, np.ndarray) and base.ndim == 2 and base.flags.c_contiguous and base.shape[1] == channels:
+        arrays = [volume for volume in volumes if isinstance(volume, np.ndarray) and volume.base is base]
+        row = channels * base.itemsize
+        if len(arrays) == len(volumes) and all(v.strides[strip_axis] == row and v.strides[3] == base.itemsize for v in arrays):
+            origin = base.__array_interface__["data"][0]
+            starts = np.array([(v.__array_interface__["data"][0] - origin) // row for v in arrays])
+            return torch.from_numpy(base), starts, np.array([[stride // row for stride in v.strides[:3]] for v in arrays])
+    order = [axis for axis in range(3) if axis != strip_axis] + [strip_axis]
+    ordered = [torch.as_tensor(volume).permute(*order, 3).contiguous() for volume in volumes]
+    rows = [volume.view(-1, channels) for volume in ordered]
+    strides = np.zeros((len(ordered), 3), np.int64)
+    for index, volume in enumerate(ordered):
+        strides[index, order] = volume.shape[1] * volume.shape[2], volume.shape[2], 1
+    starts = np.cumsum([0, *(len(r) for r in rows[:-1])])
+    return rows[0] if len(rows) == 1 else torch.cat(rows), starts, strides

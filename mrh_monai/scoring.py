@@ -1,0 +1,48 @@
+"""Scores of every subject that an evaluator predicts, written when it is done."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ignite.engine import Events
+
+from mrh_monai.files import write_text
+from mrh_monai.metrics import score
+
+logger = logging.getLogger(__name__)
+
+
+class ScoreSubjects:
+    """Handler that scores predictions inside the mask and writes `OUT/scores.json`: ``{subject: {rmse, rmse_of_range, r2, ssim, voxels}}``.
+
+    Predictions must be back in the stain's units, that is behind the evaluator's postprocessing.
+
+    Args:
+        output_dir: OUT.
+    """
+
+    def __init__(self, output_dir: Path | str):
+        self.path = Path(output_dir) / "scores.json"
+        self.scores: dict[str, dict[str, float]] = {}
+
+    def attach(self, engine: Any) -> None:
+        """Listen to an evaluator."""
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._iteration_completed)
+        engine.add_event_handler(Events.COMPLETED, self._completed)
+
+    def _iteration_completed(self, engine: Any) -> None:
+        for batch, output in zip(engine.state.batch, engine.state.output, strict=True):
+            prediction, target, mask = (np.asarray(values[0].cpu()) for values in (output["pred"], output["label"], batch["mask"]))
+            scores = score(prediction, target, mask.astype(bool))
+            self.scores[batch["subject"]] = scores
+            logger.info("%s  RMSE %.4g  R2 %.4f  SSIM %.4f", batch["subject"], scores["rmse"], scores["r2"], scores["ssim"])
+
+    def _completed(self, engine: Any) -> None:
+        for name in ("rmse", "r2", "ssim"):
+            engine.state.metrics[name] = float(np.mean([scores[name] for scores in self.scores.values()]))
+        write_text(self.path, json.dumps(self.scores, indent=2) + "\n")
+        logger.info("scores in %s", self.path)

@@ -1,0 +1,291 @@
+"""What MONAI's trainer lacks: a record of the run that keeps the best, stops early, resumes exactly, and ends in a finished bundle."""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+import math
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ignite.engine import Events
+from ignite.metrics import Metric
+from monai.engines import Evaluator, Trainer
+
+from mrh_monai.checkpoint import Sidecar, save_checkpoint
+from mrh_monai.errors import CheckpointError, OptionError
+from mrh_monai.files import clear_partial, replacing, writable_folder, write_text
+from mrh_monai.patches import PatchBatches
+from mrh_monai.report import training_curve
+
+logger = logging.getLogger(__name__)
+
+CHECKPOINT = "checkpoint.pt"
+
+
+def lower_is_better(current: float, best: float) -> bool:
+    """Compare scores for MONAI's engines, whose first best score is -1."""
+    return best < 0 or current < best
+
+
+class CentreScore(Metric):
+    """A score over the centre voxels of all patches of an epoch, in the stain's own units.
+
+    Args:
+        score: From predictions (N,) and targets (N,) to a number, such as `mrh_monai.metrics.rmse`.
+        target_max: What scaled targets are multiplied by.
+    """
+
+    def __init__(self, score: Callable[[np.ndarray, np.ndarray], float], target_max: float):
+        self.score, self.target_max = score, target_max
+        super().__init__(output_transform=lambda output: (output["pred"], output["label"]))
+
+    def reset(self) -> None:
+        """Forget all voxels."""
+        self._pairs: list[torch.Tensor] = []
+
+    def update(self, output: tuple[torch.Tensor, torch.Tensor]) -> None:
+        """Add a batch: prediction and label, each (B, 1, 3, 3)."""
+        centre: Any = (slice(None), 0, *(n // 2 for n in output[0].shape[2:]))
+        self._pairs.append(torch.stack([values[centre].detach().float().cpu() for values in output]))
+
+    def compute(self) -> float:
+        """The score of all voxels together."""
+        prediction, target = (torch.cat(self._pairs, dim=1) * self.target_max).numpy()
+        return self.score(prediction, target)
+
+
+@dataclass
+class RunRecord:
+    """The history of a run, and what follows from it: which epoch is the best, and whether to go on.
+
+    Attributes:
+        patience: Epochs without a gain after which to stop; None for never.
+        rows: One a epoch, the columns of `metrics.csv`.
+        best_epoch: With the lowest validation RMSE; the first of equals; 0 before any.
+        best_rmse: Its RMSE.
+        best_weights: Its weights, on the CPU.
+    """
+
+    patience: int | None = None
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    best_epoch: int = 0
+    best_rmse: float = math.inf
+    best_weights: dict[str, torch.Tensor] = field(default_factory=dict)
+
+    def add(self, row: dict[str, Any], weights: Mapping[str, torch.Tensor]) -> bool:
+        """Add an epoch; True if it is the best so far."""
+        self.rows.append(row)
+        if row["val_rmse"] < self.best_rmse:
+            self.best_epoch, self.best_rmse = row["epoch"], row["val_rmse"]
+            self.best_weights = {key: value.detach().to("cpu", copy=True) for key, value in weights.items()}
+        return self.best_epoch == row["epoch"]
+
+    @property
+    def best(self) -> dict[str, Any]:
+        """The row of the best epoch."""
+        return self.rows[self.best_epoch - 1]
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether patience has run out."""
+        return self.patience is not None and len(self.rows) - self.best_epoch >= self.patience
+
+    def csv(self) -> str:
+        """All rows as CSV; numbers keep every digit."""
+        stream = io.StringIO()
+        writer = csv.DictWriter(stream, self.rows[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        return stream.getvalue()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything, for a checkpoint."""
+        return {key: value for key, value in vars(self).items() if key != "patience"}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """The inverse of `state_dict`."""
+        vars(self).update(state)
+
+
+class RunRecorder:
+    """Writes a training run down after every epoch, so that it can be killed at any moment and goes on exactly.
+
+    Attach it behind the `ValidationHandler`. After each epoch `OUT/` holds `metrics.csv`, `model.pt` with its sidecar (the best so far)
+    and `checkpoint.pt` (all state), each replaced whole. `run` drives the trainer and at the end puts the best weights into the bundle.
+
+    Args:
+        output_dir: OUT.
+        network: Being trained.
+        optimizer: Its optimizer.
+        schedule: Its learning-rate schedule, stepped each iteration.
+        batches: The trainer's batches, whose order follows the epoch.
+        evaluator: Validates; its metrics are ``val_rmse`` and ``val_r2``.
+        sidecar: Of the network; `source` is completed here.
+        published_model: `models/model.pt` of the bundle; None to leave it alone.
+        settings: What a resumed run must agree on.
+        patience: Epochs without a gain after which to stop; None for never.
+        resume: Whether to go on from `checkpoint.pt` where there is one.
+    """
+
+    def __init__(
+        self,
+        output_dir: Path | str,
+        network: torch.nn.Module,
+        optimizer: torch.optim.Optimizer,
+        schedule: Any,
+        batches: PatchBatches,
+        evaluator: Evaluator,
+        sidecar: Sidecar,
+        published_model: Path | str | None,
+        settings: Mapping[str, Any],
+        patience: int | None = None,
+        resume: bool = False,
+    ):
+        self.output_dir = writable_folder(output_dir)
+        clear_partial(self.output_dir)
+        self.network, self.optimizer, self.schedule, self.batches = network, optimizer, schedule, batches
+        self.evaluator, self.sidecar, self.published_model = evaluator, sidecar, published_model
+        self.settings, self.resume = {key: _plain(value) for key, value in settings.items()}, resume
+        self.record = RunRecord(patience)
+        self._loss, self._steps = torch.zeros(()), 0
+
+    def attach(self, trainer: Any) -> None:
+        """Listen to a trainer."""
+        trainer.add_event_handler(Events.EPOCH_STARTED, self._epoch_started)
+        trainer.add_event_handler(Events.ITERATION_COMPLETED, self._iteration_completed)
+        trainer.add_event_handler(Events.EPOCH_COMPLETED, self._epoch_completed)
+
+    def run(self, trainer: Trainer) -> None:
+        """Train from the start, or from the last checkpoint if asked to, and finish.
+
+        Raises:
+            CheckpointError: The checkpoint is broken.
+            OptionError: It was written by a run with other settings.
+        """
+        path = self.output_dir / CHECKPOINT
+        if self.resume and path.is_file():
+            self._load(path, trainer)
+        elif self.resume:
+            logger.info("no %s to resume from; training starts anew", path)
+        if trainer.state.epoch < trainer.state.max_epochs and not self.record.exhausted:
+            trainer.run()
+        self._finish()
+
+    def _epoch_started(self, trainer: Any) -> None:
+        self.batches.epoch = trainer.state.epoch
+        self._loss, self._steps = torch.zeros((), device=trainer.state.device), 0
+
+    def _iteration_completed(self, trainer: Any) -> None:
+        self._loss += trainer.state.output["loss"].detach()
+        self._steps += 1
+
+    def _epoch_completed(self, trainer: Any) -> None:
+        loss = float(self._loss) / self._steps
+        if not math.isfinite(loss):
+            raise OptionError("learning_rate", "a training loss that stays finite", f"{loss} in epoch {trainer.state.epoch}", "lower it")
+        scores = self.evaluator.state.metrics
+        row = {"epoch": trainer.state.epoch, "train_loss": loss, "learning_rate": float(self.optimizer.param_groups[0]["lr"])}
+        row |= {name: float(scores[name]) for name in ("val_rmse", "val_r2")}
+        improved = self.record.add(row, self.network.state_dict())
+        logger.info(
+            "epoch %d/%d  loss %.5g  validation RMSE %.4g  R2 %.4f%s",
+            row["epoch"], trainer.state.max_epochs, loss, row["val_rmse"], row["val_r2"], "  best" if improved else "",
+        )  # fmt: skip
+        if improved:
+            self._save_model(self.output_dir / "model.pt")
+        write_text(self.output_dir / "metrics.csv", self.record.csv())
+        self._save(trainer.state.epoch)
+        if self.record.exhausted:
+            logger.info("no gain in %d epochs; training stops", self.record.patience)
+            trainer.terminate()
+
+    def _save_model(self, path: Path | str) -> None:
+        best = self.record.best
+        source = {**self.sidecar.source, "epoch": best["epoch"], "val_rmse": best["val_rmse"], "val_r2": best["val_r2"]}
+        save_checkpoint(path, self.record.best_weights, replace(self.sidecar, source=source))
+
+    def _save(self, epoch: int) -> None:
+        state = {
+            "epoch": epoch,
+            "settings": self.settings,
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "record": self.record.state_dict(),
+            "random": _random_states(),
+        }
+        with replacing(self.output_dir / CHECKPOINT) as temporary:
+            torch.save(state, temporary)
+
+    def _load(self, path: Path, trainer: Trainer) -> None:
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            saved = state["settings"]
+        except Exception as error:  # torch raises whatever the unpickler does
+            raise CheckpointError(path, "a checkpoint of a training run", f"{type(error).__name__}", "delete it and train anew") from error
+        for name in {**saved, **self.settings}:
+            if saved.get(name) != self.settings.get(name):
+                raise OptionError(
+                    path, f"{name} = {saved.get(name)} as when it was written", f"{name} = {self.settings.get(name)}",
+                    "resume with the same options, or train anew in another output_dir",
+                )  # fmt: skip
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.record.load_state_dict(state["record"])
+        _restore_random_states(state["random"])
+        trainer.load_state_dict(
+            {"epoch": state["epoch"], "max_epochs": trainer.state.max_epochs, "epoch_length": trainer.state.epoch_length}
+        )
+        logger.info("resumed behind epoch %d", state["epoch"])
+
+    def _finish(self) -> None:
+        self._save_model(self.output_dir / "model.pt")
+        training_curve(self.record.rows, self.output_dir / "training_curve.png", self.sidecar.units)
+        if self.published_model is not None:
+            self._save_model(self.published_model)
+        best = self.record.best
+        logger.info("best epoch %d: validation RMSE %.4g %s, R2 %.4f", best["epoch"], best["val_rmse"], self.sidecar.units, best["val_r2"])
+        logger.info("results in %s", self.output_dir)
+
+
+def seed_everything(seed: int) -> None:
+    """Set every random state that training draws from, and ask for deterministic convolutions."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
+
+
+def _random_states() -> dict[str, Any]:
+    numpy_state: Any = np.random.get_state(legacy=False)
+    numpy_state["state"]["key"] = torch.from_numpy(numpy_state["state"]["key"].astype(np.int64))
+    return {
+        "python": random.getstate(),
+        "numpy": numpy_state,
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all(),
+    }
+
+
+def _restore_random_states(states: Mapping[str, Any]) -> None:
+    version, internal, gauss = states["python"]
+    random.setstate((version, tuple(internal), gauss))
+    inner = states["numpy"]["state"]
+    np.random.set_state({**states["numpy"], "state": {**inner, "key": inner["key"].numpy().astype(np.uint32)}})
+    torch.set_rng_state(states["torch"])
+    if states["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(states["cuda"])
+
+
+def _plain(value: Any) -> Any:
+    """Values as `torch.load` with weights_only gives them back."""
+    return [_plain(v) for v in value] if isinstance(value, list | tuple) else str(value) if isinstance(value, Path) else value

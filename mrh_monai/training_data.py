@@ -1,0 +1,90 @@
+"""A datalist turned into the patches that train and the patches that validate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mrh_monai.datalists import read_datalist, section
+from mrh_monai.errors import DatalistError
+from mrh_monai.loading import LoadedSubject, load_subjects
+from mrh_monai.patches import CORONAL_PLANE, PatchDataset
+from mrh_monai.protocol import Protocol
+from mrh_monai.sampling import hold_out, sample_centres
+from mrh_monai.scaling import fit_scaling, training_coefficients
+from mrh_monai.subjects import Slices, Subject, restrict
+
+
+class TrainingData:
+    """The patches of a training run, drawn once.
+
+    Where the datalist has subjects to validate on, their patches do; otherwise some of the training patches are held out, as published.
+
+    Args:
+        datalist: JSON file with ``training`` and perhaps ``validation``.
+        protocol: The channels of every subject.
+        patches: How many patches to draw for training; None for every voxel that fits.
+        validation_patches: How many to validate on.
+        sampling: ``random`` or ``published``; validation patches are drawn likewise.
+        scaling: ``robust`` or ``published``.
+        slices: Coronal ranges to confine all subjects to; None for all.
+        nan: ``refuse`` or ``zero``.
+        seed: Of all draws.
+        axes: Array axes that a patch spans.
+        radius: Half the patch's edge, rounded down.
+
+    Attributes:
+        scaling: The constants, fitted on the training subjects.
+        train: Patches (C, 3, 3) and labels (1, 3, 3) to train on.
+        validation: Likewise, to validate on.
+    """
+
+    def __init__(
+        self,
+        datalist: Path | str,
+        protocol: Protocol,
+        patches: int | None = 40_000,
+        validation_patches: int = 1000,
+        sampling: str = "random",
+        scaling: str = "robust",
+        slices: Slices | None = None,
+        nan: str = "refuse",
+        seed: int = 0,
+        axes: Sequence[int] = CORONAL_PLANE,
+        radius: int = 1,
+    ):
+        lists = read_datalist(datalist)
+        chosen = [restrict(s, slices) for s in section(lists, "training", datalist)]
+        others = [restrict(s, slices) for s in lists["validation"]]
+        _check_unique(chosen + others, datalist)
+        training = load_subjects(chosen, protocol, need_target=True, nan=nan, margin=radius)
+        self.scaling = fit_scaling(training, scaling)
+
+        def dataset(
+            subjects: Sequence[LoadedSubject], centres: np.ndarray, factors: Sequence[tuple[np.ndarray, np.ndarray]]
+        ) -> PatchDataset:
+            return PatchDataset(subjects, centres, factors, self.scaling.target_max, axes, radius)
+
+        factors = training_coefficients(self.scaling, training)
+        if others:
+            centres = sample_centres(training, patches, seed, sampling)
+            validating = load_subjects(others, protocol, need_target=True, nan=nan, margin=radius)
+            held_out = sample_centres(validating, validation_patches, seed + 1, sampling)
+            own = [self.scaling.coefficients(s.image, s.mask) for s in validating]
+            self.validation = dataset(validating, held_out, own)
+        else:
+            wanted = None if patches is None else patches + validation_patches
+            centres, held_out = hold_out(sample_centres(training, wanted, seed, sampling), validation_patches, seed)
+            self.validation = dataset(training, held_out, factors)
+        self.train = dataset(training, centres, factors)
+        self.subjects = [s.name for s in chosen]
+        self.patches_per_subject = np.bincount(centres[:, 0], minlength=len(chosen)).tolist()
+
+
+def _check_unique(subjects: Sequence[Subject], where: object) -> None:
+    names = [subject.name for subject in subjects if subject.slices is None]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise DatalistError(where, "every subject once", f"{twice} twice", "take one out")

@@ -1,0 +1,65 @@
+from pathlib import Path
+
+import pytest
+
+from mrh_monai.errors import OptionError
+from mrh_monai.options import fingerprint, flag, integer, number, optional, output_folder, slices, training_settings
+
+RECIPES = {"a": {"epochs": 4, "batch_size": 8, "learning_rate": 1.0, "patches": 9, "patience": None}, "b": {}}
+GIVEN = {
+    "datalist": "d.json", "output_dir": "out", "residual_blocks": 5, "seed": 0, "slices": None, "validation_patches": 10, "resume": False,
+    "epochs": None, "batch_size": None, "learning_rate": None, "patches": None,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("value", "found"), [(True, True), ("true", True), ("TRUE", True), ("False", False), ("null", False), ("", False), (None, False)]
+)
+def test_flags_in_any_spelling(value, found):
+    assert flag("resume", value) is found
+
+
+@pytest.mark.parametrize(("value", "found"), [("none", None), ("Null", None), ("", None), (None, None), ("a", "a"), (0, 0)])
+def test_none_in_any_spelling(value, found):
+    assert optional(value) == found
+
+
+@pytest.mark.parametrize(("value", "found"), [("0:13,17:30", ((0, 13), (17, 30))), ([[0, 13]], ((0, 13),)), ("null", None), (None, None)])
+def test_slices_in_both_spellings(value, found):
+    assert slices(value) == found
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: flag("resume", "maybe"), "resume: expected True or False, found 'maybe'"),
+        (lambda: integer("epochs", "ten"), "epochs: expected a whole number of at least 1, found 'ten'"),
+        (lambda: integer("epochs", 0), "found 0"),
+        (lambda: integer("epochs", True), "found True"),
+        (lambda: number("learning_rate", "fast"), "learning_rate: expected a positive number, found 'fast'"),
+        (lambda: number("learning_rate", -1), "found -1"),
+        (lambda: slices("5"), "slices: expected ranges such as 0:13,17:30, found '5'"),
+        (lambda: slices("5:3"), "found 5:3"),
+        (lambda: output_folder("null"), "output_dir: expected a folder for the results, found nothing"),
+        (lambda: training_settings(RECIPES, "c", **GIVEN), "recipe: expected a, b, found 'c'"),
+    ],
+)
+def test_wrong_values_are_named(call, message):
+    with pytest.raises(OptionError, match=message):
+        call()
+
+
+def test_what_is_given_comes_before_the_recipe():
+    settings = training_settings(RECIPES, "a", **{**GIVEN, "epochs": 7, "learning_rate": "1e-3", "resume": "true"})
+    assert (settings.epochs, settings.batch_size, settings.learning_rate, settings.resume) == (7, 8, 1e-3, True)
+    assert settings.output_dir == Path("out")
+
+
+def test_fingerprint_is_of_what_changes_the_result(tmp_path):
+    (tmp_path / "d.json").write_text("{}")
+    given = {**GIVEN, "datalist": tmp_path / "d.json"}
+    one = fingerprint(training_settings(RECIPES, "a", **given))
+    assert one == fingerprint(training_settings(RECIPES, "a", **{**given, "resume": True, "output_dir": "other"}))
+    assert one != fingerprint(training_settings(RECIPES, "a", **{**given, "seed": 1}))
+    (tmp_path / "d.json").write_text("{ }")
+    assert one != fingerprint(training_settings(RECIPES, "a", **given))

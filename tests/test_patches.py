@@ -1,0 +1,125 @@
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from mrh_monai.errors import OptionError
+from mrh_monai.loading import load_subjects
+from mrh_monai.patches import PatchBatches, PatchDataset, PatchSource
+from mrh_monai.protocol import MRH_NET
+from mrh_monai.subjects import find_subjects
+
+
+def oracle(volume, centre, axes, radius):
+    """One patch by plain slicing of a zero-padded copy: (C, ...)."""
+    padded = np.pad(volume, [(radius, radius)] * 3 + [(0, 0)])
+    index = [slice(c, c + 2 * radius + 1) if axis in axes else c + radius for axis, c in enumerate(centre)]
+    return np.moveaxis(padded[tuple(index)], -1, 0)
+
+
+@pytest.mark.parametrize("axes", [(0, 1), (0, 2), (1, 2), (0, 1, 2)])
+@pytest.mark.parametrize(("radius", "margin"), [(1, 1), (1, 2), (2, 2)])
+def test_gather_equals_slicing(rng, axes, radius, margin):
+    volumes = [rng.integers(-99, 99, (*shape, 5)).astype(np.int16) for shape in ((7, 6, 5), (4, 8, 6))]
+    source = PatchSource([np.pad(v, [(margin, margin)] * 3 + [(0, 0)]) for v in volumes], margin, axes, radius)
+    centres = np.concatenate(
+        [np.column_stack([np.full(v[..., 0].size, i), np.argwhere(np.ones(v.shape[:3]))]) for i, v in enumerate(volumes)]
+    )
+    centres = rng.permutation(centres)
+    patches = source.gather(source.locate(centres))
+    assert patches.shape == (len(centres), 5, *(2 * radius + 1,) * len(axes))
+    assert patches.dtype == torch.int16
+    for patch, (index, *centre) in zip(patches.numpy(), centres, strict=True):
+        np.testing.assert_array_equal(patch, oracle(volumes[index], centre, axes, radius))
+
+
+def test_impossible_geometry_is_refused(rng):
+    volume = np.zeros((5, 5, 5, 1))
+    for axes in ((0,), (0, 0), (2, 0), (0, 3)):
+        with pytest.raises(OptionError, match="patch axes"):
+            PatchSource([volume], 1, axes)
+    with pytest.raises(OptionError, match="patch radius: expected 1 to the margin 1, found 2"):
+        PatchSource([volume], 1, radius=2)
+
+
+@pytest.fixture
+def loaded(study):
+    return load_subjects(find_subjects(study, target="targets/AF.img"), MRH_NET, need_target=True)
+
+
+def make(loaded, rng, count=50):
+    centres = np.concatenate([np.column_stack([np.full(s.mask.sum(), i), np.argwhere(s.mask)]) for i, s in enumerate(loaded)])
+    factors = [(rng.uniform(0.1, 1, 67).astype(np.float32), rng.normal(0, 1, 67).astype(np.float32)) for _ in loaded]
+    return PatchDataset(loaded, rng.permutation(centres)[:count], factors, target_max=250.0), factors
+
+
+def test_dataset_scales_each_subject_by_its_own_factors(loaded, rng):
+    dataset, factors = make(loaded, rng)
+    batch = dataset.batch(torch.arange(50))
+    assert batch["image"].shape == (50, 67, 3, 3)
+    assert batch["image"].is_contiguous(memory_format=torch.channels_last)
+    assert batch["label"].shape == (50, 1, 3, 3)
+    assert (batch["image"].dtype, batch["label"].dtype) == (torch.float32, torch.float32)
+    for n in range(50):
+        subject = int(dataset.subject[n])
+        flat = int(dataset.image_strips[n, 1])
+        gain, offset = (values[:, None, None] for values in factors[subject])
+        centre = next(c for c in np.argwhere(loaded[subject].mask) if int(dataset.images.locate(np.array([[subject, *c]]))[0, 1]) == flat)
+        expected = oracle(loaded[subject].image, centre, (0, 2), 1) * gain + offset
+        np.testing.assert_allclose(batch["image"][n], expected, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(batch["label"][n, 0], oracle(loaded[subject].target[..., None], centre, (0, 2), 1)[0] / 250, rtol=1e-6)
+
+
+def test_one_by_one_equals_the_batch(loaded, rng):
+    dataset, _ = make(loaded, rng)
+    batch = dataset.batch(torch.arange(len(dataset)))
+    for key in ("image", "label"):
+        torch.testing.assert_close(torch.stack([dataset[n][key] for n in range(len(dataset))]), batch[key], rtol=0, atol=0)
+    with pytest.raises(IndexError):
+        dataset[50]
+
+
+def test_volumes_are_in_memory_once(loaded, rng):
+    dataset, _ = make(loaded, rng)
+    assert dataset.images.memory.data_ptr() == loaded[0].padded.base.__array_interface__["data"][0]
+
+
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_workers_read_the_parents_volumes(loaded, rng, context):
+    dataset, _ = make(loaded, rng)
+    loader = DataLoader(dataset, batch_size=16, num_workers=2, collate_fn=_where_and_what, multiprocessing_context=context)
+    batches = list(loader)
+    image = torch.cat([image for image, _ in batches])
+    torch.testing.assert_close(image, dataset.batch(torch.arange(50))["image"], rtol=0, atol=0)
+    # A spawned worker maps torch's shared memory: the parent's tensor lies there too.
+    assert context == "fork" or dataset.images.memory.is_shared()
+
+
+def _where_and_what(batch):
+    return batch["image"], torch.utils.data.get_worker_info().id
+
+
+def test_batches_are_shuffled_by_seed_and_epoch_alone(loaded, rng):
+    dataset, _ = make(loaded, rng)
+
+    def labels(batches):
+        return torch.cat([batch["label"].flatten(1).sum(1) for batch in batches])
+
+    batches = PatchBatches(dataset, 16, shuffle=True, seed=1)
+    assert (len(batches), [len(b["image"]) for b in batches]) == (3, [16, 16, 16])
+    first = labels(batches)
+    batches.epoch = 2
+    second = labels(batches)
+    assert not torch.equal(first, second)
+    again = PatchBatches(dataset, 16, shuffle=True, seed=1)
+    again.epoch = 2
+    torch.testing.assert_close(labels(again), second, rtol=0, atol=0)
+    assert not torch.equal(labels(PatchBatches(dataset, 16, shuffle=True, seed=2)), first)
+
+
+def test_unshuffled_batches_keep_every_patch(loaded, rng):
+    dataset, _ = make(loaded, rng)
+    assert [len(b["image"]) for b in PatchBatches(dataset, 16)] == [16, 16, 16, 2]
+    assert [len(b["image"]) for b in PatchBatches(dataset, 64, shuffle=True)] == [50]
+    with pytest.raises(OptionError, match="batch_size: expected at least 1, found 0"):
+        PatchBatches(dataset, 0)

@@ -1,0 +1,59 @@
+import json
+
+import numpy as np
+import pytest
+from conftest import BUNDLE
+
+from mrh_monai.errors import OptionError, SubjectError
+from mrh_monai.protocol import MRH_NET, Channel, Protocol, channel_from
+
+
+def test_the_67_channels_are_two_shells_then_t2_and_the_mt_pair():
+    assert len(MRH_NET) == 67
+    weighted = [[c.direction is not None for c in MRH_NET.channels[start : start + 32]] for start in (0, 32)]
+    assert weighted == [[False] * 2 + [True] * 30] * 2
+    assert MRH_NET.names[64:] == ["t2", "mt_on", "mt_off"]
+
+
+@pytest.mark.parametrize(("start", "b_value"), [(2, 1900), (34, 4800)])
+def test_directions_are_unit_and_b_values_near_the_shell(start, b_value):
+    shell = MRH_NET.channels[start : start + 30]
+    np.testing.assert_allclose(np.linalg.norm([c.direction for c in shell], axis=1), 1, atol=2e-4)
+    assert all(abs(c.b_value - b_value) < 25 for c in shell)
+
+
+def test_matches_the_published_method_files(shared):
+    import importlib.util
+
+    spec = importlib.util.spec_from_file_location("kit", shared / "mouse_kit" / "make_subjects.py")
+    kit = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(kit)
+    for start, name in ((0, "dwi_b2000_method"), (32, "dwi_b5000_method")):
+        b_values, directions = kit.shell(name)
+        channels = MRH_NET.channels[start : start + 32]
+        np.testing.assert_allclose([c.b_value for c in channels], b_values, atol=0.06)
+        np.testing.assert_allclose([c.direction or (0, 0, 0) for c in channels], directions, atol=1e-4)
+
+
+def test_bundle_metadata_names_the_same_channels():
+    assert Protocol.from_metadata(BUNDLE / "configs" / "metadata.json") == MRH_NET
+    described = json.loads((BUNDLE / "configs" / "metadata.json").read_text())["network_data_format"]["inputs"]["image"]["channel_def"]
+    assert described == {str(index): channel.description for index, channel in enumerate(MRH_NET)}
+
+
+def test_rows_are_inverse():
+    assert Protocol(tuple(channel_from(row) for row in MRH_NET.to_rows())) == MRH_NET
+
+
+def test_wrong_protocols_are_refused(tmp_path):
+    with pytest.raises(OptionError, match="unique name for every channel, found 'qa' twice"):
+        Protocol((Channel("qa"), Channel("qa")))
+    with pytest.raises(OptionError, match="at least one channel"):
+        Protocol(())
+    with pytest.raises(OptionError, match="bundle metadata with a list `channels`"):
+        Protocol.from_metadata(tmp_path / "metadata.json")
+
+
+def test_wrong_number_of_channels_is_named():
+    with pytest.raises(SubjectError, match=r"s1: expected 67 channels \(dwi2000_b0_01 to mt_off\), found 66 in a.img"):
+        MRH_NET.check_count(66, "s1", ["a.img"])

@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+
+from mrh_monai.errors import CheckpointError, OptionError
+from mrh_monai.loading import LoadedSubject
+from mrh_monai.scaling import Scaling, fit_scaling, robust_level, training_coefficients
+
+
+def subject(image, mask=None, target=None):
+    mask = np.ones(image.shape[:3], bool) if mask is None else mask
+    return LoadedSubject("s", image, 0, mask, target, None, np.eye(4))
+
+
+@pytest.fixture
+def two(rng):
+    base = rng.gamma(2, 1, (8, 7, 6, 4)) * [1, 10, 100, 5]
+    mask = rng.random((8, 7, 6)) > 0.4
+    return [subject(base * gain, mask, mask * 200 * gain) for gain in (1.0, 3.0)]
+
+
+def test_robust_scaling_standardises_each_channel_over_the_training_set(two):
+    scaling = fit_scaling(two)
+    scaled = []
+    for s, (gain, offset) in zip(two, training_coefficients(scaling, two), strict=True):
+        scaled.append(s.image[s.mask] * gain + offset)
+    together = np.concatenate(scaled)
+    np.testing.assert_allclose(together.mean(0), 0, atol=1e-5)
+    np.testing.assert_allclose(together.std(0), 1, atol=1e-5)
+    assert scaling.target_max == 600
+
+
+def test_robust_scaling_removes_a_subjects_gain_and_keeps_its_contrast(two):
+    scaling = fit_scaling(two)
+    a, b = (s.image * gain + offset for s, (gain, offset) in zip(two, training_coefficients(scaling, two), strict=True))
+    np.testing.assert_allclose(a, b, atol=1e-4)
+    ill = two[0].image.copy()
+    ill[..., 3] *= 0.5
+    gain, offset = scaling.coefficients(ill, two[0].mask)
+    assert (ill * gain + offset)[two[0].mask][:, 3].mean() < a[two[0].mask][:, 3].mean() - 0.5
+
+
+def test_one_spike_moves_the_published_scaling_and_not_the_robust_one(two):
+    spiked = two[0].image.copy()
+    spiked[tuple(np.argwhere(two[0].mask)[0])] = 1e6
+    for mode, moved in (("robust", False), ("published", True)):
+        scaling = fit_scaling(two, mode)
+        before, after = (scaling.coefficients(image, two[0].mask)[0] for image in (two[0].image, spiked))
+        assert (not np.allclose(before, after, rtol=5e-2)) is moved
+
+
+def test_level_is_the_mean_of_the_channels_medians(two):
+    s = two[0]
+    expected = np.mean(
+        [np.median([v for v, inside in zip(s.image[..., c].ravel(), s.mask.ravel(), strict=True) if inside]) for c in range(4)]
+    )
+    assert robust_level(s.image, s.mask) == pytest.approx(expected)
+
+
+def test_published_scaling_divides_by_the_maximum_of_all_subjects_in_training(two):
+    scaling = fit_scaling(two, "published")
+    gains = [gain for gain, _ in training_coefficients(scaling, two)]
+    np.testing.assert_allclose(gains, 1 / two[1].image[two[1].mask].max(), rtol=1e-6)
+    np.testing.assert_allclose(scaling.coefficients(two[0].image, two[0].mask)[0], 1 / two[0].image[two[0].mask].max(), rtol=1e-6)
+
+
+def test_constants_travel_as_plain_values(two):
+    scaling = fit_scaling(two)
+    assert Scaling.from_dict(scaling.to_dict()) == scaling
+    with pytest.raises(CheckpointError, match="constants of a trained network"):
+        Scaling.from_dict({"mode": "robust"})
+    with pytest.raises(OptionError, match="scaling: expected robust or published, found 'zscore'"):
+        fit_scaling(two, "zscore")
+
+
+def test_constant_channels_do_not_divide_by_zero():
+    image = np.ones((3, 3, 3, 2))
+    gain, offset = fit_scaling([subject(image)]).coefficients(image, np.ones((3, 3, 3), bool))
+    assert np.isfinite([gain, offset]).all()
