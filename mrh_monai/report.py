@@ -28,6 +28,8 @@ def training_curve(rows: Sequence[Mapping[str, Any]], path: Path | str, units: s
     left.set(xlabel="epoch", ylabel="training loss", yscale="log", title="Training")
     right.plot(epochs, [row["val_rmse"] for row in rows], color="#1f5fa8")
     right.plot(best["epoch"], best["val_rmse"], "o", color="#1f5fa8")
+    for axis in (left, right):
+        axis.xaxis.get_major_locator().set_params(integer=True)
     right.set(xlabel="epoch", ylabel=f"RMSE ({units})", title=f"Validation: best at epoch {best['epoch']}, R2 {best['val_r2']:.3f}")
     _save(figure, path)
 

@@ -188,9 +188,9 @@ class RunRecorder:
 
     def _epoch_completed(self, trainer: Any) -> None:
         loss = float(self._loss) / self._steps
-        if not math.isfinite(loss):
-            raise OptionError("learning_rate", "a training loss that stays finite", f"{loss} in epoch {trainer.state.epoch}", "lower it")
         scores = self.evaluator.state.metrics
+        if not math.isfinite(loss) or not math.isfinite(scores["val_rmse"]):
+            raise OptionError("learning_rate", "a training loss that stays finite", f"{loss} in epoch {trainer.state.epoch}", "lower it")
         row = {"epoch": trainer.state.epoch, "train_loss": loss, "learning_rate": float(self.optimizer.param_groups[0]["lr"])}
         row |= {name: float(scores[name]) for name in ("val_rmse", "val_r2")}
         improved = self.record.add(row, self.network.state_dict())
@@ -287,5 +287,7 @@ def _restore_random_states(states: Mapping[str, Any]) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """Values as `torch.load` with weights_only gives them back."""
-    return [_plain(v) for v in value] if isinstance(value, list | tuple) else str(value) if isinstance(value, Path) else value
+    """Settings as `torch.load` gives them back: numbers, strings and lists; anything else, such as a loss, by its representation."""
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return value if isinstance(value, bool | int | float | str | None) else repr(value)
