@@ -30,6 +30,7 @@ def run(*command: object) -> None:
 
 
 def main(out: Path) -> None:
+    """Run it all; the results lie in ``out``."""
     start = time.monotonic()
     if out.is_dir() and any(out.iterdir()) and not (out / "af.json").is_file():
         sys.exit(f"{out} is not empty and not an earlier demo; name another folder.")
@@ -57,7 +58,7 @@ def main(out: Path) -> None:
         "-o",
         datalist,
     )
-    options = ("--residual_blocks", 5, "--patches", 80_000, "--epochs", 5)
+    options = ("--residual_blocks", 5, "--patches", 60_000, "--epochs", 5)
     run(*monai_run, "--config_file", bundle / "configs" / "train.yaml", "--datalist", datalist, "--output_dir", out / "training", *options)
     run(*monai_run, "--config_file", evaluation, "--datalist", datalist, "--output_dir", out / "prediction")
     compare_and_draw(out, bundle, datalist)

@@ -13,11 +13,18 @@ import pytest
 from conftest import BUNDLE
 
 RESULTS = ("model.pt", "model.json", "metrics.csv")
-# A constant, high learning rate makes the validation restless: patience ends the run early, and a resumed run must end in the same epoch.
+# A constant, high learning rate makes the validation restless: patience ends the run early, and a resumed one in the same epoch.
 OPTIONS = {
-    "residual_blocks": 1, "patches": 600, "epochs": 30, "batch_size": 16, "validation_patches": 100, "device": "cpu", "learning_rate": 0.008,
-    "recipes::fast::patience": 2, "recipes::fast::schedule": "drop",
-}  # fmt: skip
+    "residual_blocks": 1,
+    "patches": 600,
+    "epochs": 30,
+    "batch_size": 16,
+    "validation_patches": 100,
+    "device": "cpu",
+    "learning_rate": 0.008,
+    "recipes::fast::patience": 2,
+    "recipes::fast::schedule": "drop",
+}
 # Runs the bundle, and dies by SIGKILL in the middle of one of its writes if told to.
 DRIVER = """
 import io, json, os, signal, sys
@@ -121,9 +128,7 @@ def test_checkpoints_of_other_runs_and_broken_ones_are_refused(setting, tmp_path
     if change is None:
         path = tmp_path / "out" / "checkpoint.pt"
         path.write_bytes(path.read_bytes()[:1000])
-    done = subprocess.run(
-        [sys.executable, "-c", DRIVER, json.dumps({**options, **(change or {}), "output_dir": str(tmp_path / "out"), "resume": True}), "null"],
-        capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
+    changed = json.dumps({**options, **(change or {}), "output_dir": str(tmp_path / "out"), "resume": True})
+    done = subprocess.run([sys.executable, "-c", DRIVER, changed, "null"], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 1
     assert sentence in done.stderr.strip().splitlines()[-1]

@@ -18,7 +18,7 @@ def weights(value):
 
 def test_the_best_epoch_has_the_lowest_rmse_and_its_own_weights():
     record = RunRecord()
-    improved = [record.add(row(epoch, rmse), weights(epoch)) for epoch, rmse in enumerate([3.0, 1.0, 2.0, 1.0], start=1)]
+    improved = [record.add(row(epoch, error), weights(epoch)) for epoch, error in enumerate([3.0, 1.0, 2.0, 1.0], start=1)]
     assert improved == [True, True, False, False]
     assert (record.best_epoch, record.best["val_rmse"], float(record.best_weights["w"])) == (2, 1.0, 2.0)
 
@@ -33,8 +33,8 @@ def test_best_weights_do_not_change_with_the_network():
 def test_patience_counts_epochs_without_a_gain():
     record = RunRecord(patience=2)
     stopped = []
-    for epoch, rmse in enumerate([3.0, 4.0, 2.0, 2.0, 2.5], start=1):
-        record.add(row(epoch, rmse), weights(epoch))
+    for epoch, error in enumerate([3.0, 4.0, 2.0, 2.0, 2.5], start=1):
+        record.add(row(epoch, error), weights(epoch))
         stopped.append(record.exhausted)
     assert stopped == [False, False, False, False, True]
     assert not RunRecord(patience=None, rows=[row(1, 1.0)] * 99, best_epoch=1).exhausted
@@ -42,8 +42,8 @@ def test_patience_counts_epochs_without_a_gain():
 
 def test_state_restores_best_counter_and_csv():
     record = RunRecord(patience=2)
-    for epoch, rmse in enumerate([1.0, 0.1 + 0.2], start=1):
-        record.add(row(epoch, rmse), weights(epoch))
+    for epoch, error in enumerate([1.0, 0.1 + 0.2], start=1):
+        record.add(row(epoch, error), weights(epoch))
     again = RunRecord(patience=2)
     again.load_state_dict(record.state_dict())
     assert again.csv() == record.csv()

@@ -1,0 +1,146 @@
+import json
+import shutil
+import subprocess
+import sys
+
+import nibabel
+import numpy as np
+import pytest
+from conftest import BUNDLE, write_nifti
+
+from mrh_monai.checkpoint import Sidecar, save_checkpoint
+from mrh_monai.cli import main
+from mrh_monai.network import MRHNet
+from mrh_monai.protocol import MRH_NET
+from mrh_monai.scaling import Scaling
+
+
+def mrh(*words) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "mrh_monai.cli", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """Run a verb in this process; its status, standard output and standard error."""
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["mrh", *map(str, words)])
+        try:
+            main()
+            status = 0
+        except SystemExit as end:
+            status = end.code or 0
+        return status, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    """The AF bundle with the weights of an untrained network of one block."""
+    root = tmp_path / "mrh_af"
+    shutil.copytree(BUNDLE, root, ignore=shutil.ignore_patterns("model.*"))
+    scaling = Scaling("robust", (1.0,) * 67, (0.5,) * 67, 250.0)
+    save_checkpoint(
+        root / "models" / "model.pt", MRHNet(residual_blocks=1).state_dict(), Sidecar("af", "u", MRH_NET.names, 1, 64, [0, 2], 1, scaling)
+    )
+    return root
+
+
+def test_phantom_writes_subjects_that_datalist_finds(call, tmp_path):
+    status, out, _ = call("phantom", tmp_path / "p", "--subjects", 3, "--shape", 24, 4, 24, "--seed", 1)
+    assert status == 0
+    assert [line.rsplit("/", 1)[1] for line in out.splitlines()] == ["subject01", "subject02", "subject03"]
+    words = ("--target", "targets/AllenPathology2P60.img", "--train", 1, "--val", 1, "-o", tmp_path / "p" / "d.json")
+    status, out, _ = call("datalist", tmp_path / "p", *words)
+    assert (status, out.strip().split(": ")[1]) == (0, "1 training, 1 validation, 1 test")
+    entry = json.loads((tmp_path / "p" / "d.json").read_text())["training"][0]
+    assert entry["target"] == "subject01/targets/AllenPathology2P60.img"
+
+
+def test_datalist_splits_one_brain_by_slices(call, study, tmp_path):
+    status, _, _ = call("datalist", study, "--train-slices", "0:2,3:4", "--test-slices", "4:6", "-o", tmp_path / "d.json")
+    lists = json.loads((tmp_path / "d.json").read_text())
+    assert status == 0
+    assert [len(lists[key]) for key in ("training", "validation", "test")] == [4, 0, 4]
+    assert lists["training"][0]["slices"] == [[0, 2], [3, 4]]
+
+
+def test_datalist_of_another_layout(call, tmp_path):
+    for name in ("a", "b"):
+        for file in ("qa.nii.gz", "iso.nii.gz", "mask.nii.gz"):
+            write_nifti(tmp_path / name / file, np.ones((4, 4, 4), np.uint8))
+    (tmp_path / "layout.yaml").write_text("image: [qa.nii.gz, iso.nii.gz]\nmask: mask.nii.gz\n")
+    status, _, _ = call("datalist", tmp_path, "--layout", tmp_path / "layout.yaml", "-o", tmp_path / "d.json")
+    assert status == 0
+    assert json.loads((tmp_path / "d.json").read_text())["test"][1] == {
+        "subject": "b", "image": ["b/qa.nii.gz", "b/iso.nii.gz"], "mask": "b/mask.nii.gz"
+    }  # fmt: skip
+
+
+def test_predict_writes_the_stain_on_the_subjects_grid(call, bundle, study, tmp_path):
+    status, out, _ = call("predict", bundle, study / "subject01", "-o", tmp_path / "af.nii.gz", "--device", "cpu", "--precision", "float32")
+    assert (status, out.strip()) == (0, str(tmp_path / "af.nii.gz"))
+    image = nibabel.load(tmp_path / "af.nii.gz")
+    mask = nibabel.load(study / "subject01" / "Masked_outline.img")
+    np.testing.assert_allclose(image.affine, mask.affine)
+    assert not image.get_fdata()[np.asarray(mask.dataobj) == 0].any()
+    assert image.get_fdata().any()
+
+
+def test_evaluate_prints_and_writes_scores(call, study, tmp_path):
+    target = study / "subject01" / "targets" / "AF.img"
+    status, out, _ = call("evaluate", target, target, "--mask", study / "subject01" / "Masked_outline.img", "-o", tmp_path / "s.json")
+    scores = json.loads(out)
+    assert (status, scores["rmse"], scores["r2"]) == (0, 0, pytest.approx(1))
+    assert json.loads((tmp_path / "s.json").read_text()) == scores
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["datalist", "nowhere", "-o", "d.json"], "error: nowhere: expected a folder of subject folders, found nothing; check the path."),
+        (["datalist", "{study}", "--train", "9", "-o", "d.json"], "expected at least 9 subjects"),
+        (["datalist", "{study}", "--train-slices", "5", "-o", "d.json"], "slices: expected ranges such as 0:13,17:30"),
+        (["datalist", "{study}", "--target", "none.img", "-o", "d.json"], "expected the target none.img in it or beside it"),
+        (["predict", "{study}", "{study}/subject01", "-o", "a.nii"], "expected bundle metadata"),
+        (["predict", "{bundle}", "{study}", "-o", "a.nii"], "expected one file rigidaffine"),
+        (["predict", "{bundle}", "{study}/subject01", "-o", "a.png"], "expected a name ending in .nii or .nii.gz, found '.png'"),
+        (["predict", "{bundle}", "{study}/subject01", "-o", "a.nii", "--device", "gpu"], "device: expected auto, cpu, cuda or cuda:N"),
+        (["predict", "{bundle}", "{study}/subject01", "-o", "a.nii", "--nan", "skip"], "nan: expected refuse or zero"),
+        (["evaluate", "{study}/no.nii", "{study}/no.nii", "--mask", "{study}/no.nii"], "no.nii: expected a file, found none"),
+        (["phantom", "p", "--subjects", "0"], "subjects"),
+        (["phantom", "p", "--shape", "5", "5", "5"], "shape"),
+    ],
+)
+def test_wrong_input_is_one_sentence_and_status_1(call, study, bundle, tmp_path, monkeypatch, words, sentence):
+    monkeypatch.chdir(tmp_path)
+    status, _, err = call(*(word.format(study=study, bundle=bundle) for word in words))
+    assert status == 1
+    assert sentence in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_no_weights_is_one_sentence(call, bundle, study, tmp_path):
+    (bundle / "models" / "model.pt").unlink()
+    status, _, err = call("predict", bundle, study / "subject01", "-o", tmp_path / "a.nii")
+    assert status == 1
+    assert "model.pt: expected trained weights, found no such file; train the bundle first" in err
+
+
+def test_usage_errors_have_status_2_and_debug_shows_the_traceback():
+    assert mrh("predict").returncode == 2
+    assert mrh("predikt").returncode == 2
+    done = mrh("--debug", "datalist", "nowhere", "-o", "d.json")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+
+
+def test_help_does_not_pay_for_torch():
+    code = "import sys, mrh_monai.cli, mrh_monai.subjects, mrh_monai.datalists; print('torch' in sys.modules, 'monai' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True).stdout.split() == [
+        "False",
+        "False",
+    ]

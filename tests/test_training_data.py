@@ -1,0 +1,63 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from mrh_monai.errors import DatalistError, SubjectError
+from mrh_monai.protocol import MRH_NET
+from mrh_monai.training_data import TrainingData
+
+
+def test_validation_subjects_validate_with_the_training_sets_constants(study):
+    data = TrainingData(study / "datalist.json", MRH_NET, patches=300, validation_patches=50, seed=1)
+    assert (len(data.train), len(data.validation), data.subjects) == (300, 50, ["subject01", "subject02"])
+    assert sum(data.patches_per_subject) == 300
+    assert data.train.images.memory.data_ptr() != data.validation.images.memory.data_ptr()
+    assert data.validation.target_max == data.train.target_max == data.scaling.target_max
+
+
+def test_patches_are_by_seed(study):
+    one, same, other = (TrainingData(study / "datalist.json", MRH_NET, patches=50, seed=seed).train.image_strips for seed in (1, 1, 2))
+    assert one.equal(same)
+    assert not one.equal(other)
+
+
+@pytest.fixture
+def own(study, tmp_path):
+    """A copy of the study whose datalist may be changed."""
+    return shutil.copytree(study, tmp_path / "study")
+
+
+def test_held_out_patches_come_on_top(own):
+    content = json.loads((own / "datalist.json").read_text())
+    content["validation"], content["test"] = [], []
+    path = own / "held_out.json"
+    path.write_text(json.dumps(content))
+    data = TrainingData(path, MRH_NET, patches=300, validation_patches=50)
+    assert (len(data.train), len(data.validation)) == (300, 50)
+    train, held_out = ({tuple(row) for row in d.image_strips.tolist()} for d in (data.train, data.validation))
+    assert not train & held_out
+
+
+def test_slices_confine_training(study):
+    data = TrainingData(study / "datalist.json", MRH_NET, patches=None, slices=((2, 3),))
+    assert len(data.train) == 2 * 14 * 12
+
+
+def test_listing_a_subject_twice_or_without_target_is_refused(own):
+    content = json.loads((own / "datalist.json").read_text())
+    content["training"] *= 2
+    (own / "twice.json").write_text(json.dumps(content))
+    with pytest.raises(DatalistError, match="every subject once, found subject01 twice"):
+        TrainingData(own / "twice.json", MRH_NET)
+    del content["training"][0]["target"]
+    content["training"] = content["training"][:1]
+    (own / "without.json").write_text(json.dumps(content))
+    with pytest.raises(SubjectError, match="expected a target"):
+        TrainingData(own / "without.json", MRH_NET)
+
+
+def test_labels_are_scaled_to_1_at_most(study):
+    data = TrainingData(study / "datalist.json", MRH_NET, patches=None)
+    assert float(data.train.batch(np.arange(len(data.train)))["label"].max()) == 1
