@@ -22,7 +22,6 @@ from mrh_monai.checkpoint import Sidecar, save_checkpoint
 from mrh_monai.errors import CheckpointError, OptionError
 from mrh_monai.files import clear_partial, replacing, writable_folder, write_text
 from mrh_monai.patches import PatchBatches
-from mrh_monai.report import training_curve
 
 logger = logging.getLogger(__name__)
 
@@ -132,6 +131,7 @@ class RunRecorder:
         settings: What a resumed run must agree on.
         patience: Epochs without a gain after which to stop; None for never.
         resume: Whether to go on from `checkpoint.pt` where there is one.
+        draw: Draws the finished run's rows into a PNG, with the stain's units, such as `mrh_monai.report.training_curve`.
     """
 
     def __init__(
@@ -147,12 +147,13 @@ class RunRecorder:
         settings: Mapping[str, Any],
         patience: int | None = None,
         resume: bool = False,
+        draw: Callable[[list[dict[str, Any]], Path, str], None] | None = None,
     ):
         self.output_dir = writable_folder(output_dir)
         clear_partial(self.output_dir)
         self.network, self.optimizer, self.schedule, self.batches = network, optimizer, schedule, batches
         self.evaluator, self.sidecar, self.published_model = evaluator, sidecar, published_model
-        self.settings, self.resume = {key: _plain(value) for key, value in settings.items()}, resume
+        self.settings, self.resume, self.draw = {key: _plain(value) for key, value in settings.items()}, resume, draw
         self.record = RunRecord(patience)
         self._loss, self._steps = torch.zeros(()), 0
 
@@ -248,7 +249,8 @@ class RunRecorder:
 
     def _finish(self) -> None:
         self._save_model(self.output_dir / "model.pt")
-        training_curve(self.record.rows, self.output_dir / "training_curve.png", self.sidecar.units)
+        if self.draw is not None:
+            self.draw(self.record.rows, self.output_dir / "training_curve.png", self.sidecar.units)
         if self.published_model is not None:
             self._save_model(self.published_model)
         best = self.record.best
