@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 
 from conftest import ROOT
 
@@ -30,9 +32,6 @@ def test_imports_point_down():
 
 
 def test_importing_the_package_installs_no_hook():
-    import subprocess
-    import sys
-
     code = (
         "import sys; before = sys.excepthook; import mrh_monai.training, mrh_monai.options, mrh_monai.cli; print(sys.excepthook is before)"
     )
