@@ -71,7 +71,8 @@ class VoxelwiseInferer(Inferer):
         inputs = inputs.as_tensor() if hasattr(inputs, "as_tensor") else inputs
         predicted = []
         for image, inside, g, o in zip(inputs, mask, gain, offset, strict=True):
-            padded = F.pad(image, (self.radius,) * 6).permute(1, 2, 3, 0)
+            # Channels go innermost before the margin is added, so that one copy leaves the volume as patches are gathered from it.
+            padded = F.pad(image.permute(1, 2, 3, 0), (0, 0, *(self.radius,) * 6))
             volume = predict_volume(
                 network, padded, inside[0].bool(), g, o, margin=self.radius, axes=self.axes, radius=self.radius, batch_size=self.batch_size,
                 device=inputs.device, precision=self.precision, progress=show_progress("predict") if self.progress else iter,

@@ -132,6 +132,18 @@ def test_same_seed_gives_the_same_model(trained, study, tmp_path):
     assert (tmp_path / "metrics.csv").read_text() == (out / "metrics.csv").read_text()
 
 
+def test_3d_patches_train_and_infer_without_repeating_a_flag(study, tmp_path):
+    bundle = tmp_path / "mrh_af"
+    shutil.copytree(BUNDLE, bundle, ignore=shutil.ignore_patterns("model.*"))
+    options = {"datalist": str(study / "datalist.json"), "output_dir": str(tmp_path / "out")}
+    bundle_run(bundle, "train.yaml", **options, **{**SMALL, "epochs": 1}, patch_axes=[0, 1, 2])
+    bundle_run(bundle, "inference.yaml", **options)
+    network, sidecar = load_network(bundle / "models" / "model.pt")
+    assert sidecar.patch_axes == [0, 1, 2]
+    assert network.conv1.weight.shape == (64, 67, 3, 3, 3)
+    assert (tmp_path / "out" / "subject04" / "subject04_af.nii.gz").is_file()
+
+
 @pytest.mark.parametrize("recipe", ["paper", "released"])
 @pytest.mark.filterwarnings("ignore:.*patches asked for")
 def test_published_recipes_run(study, tmp_path, recipe):
