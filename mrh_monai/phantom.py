@@ -27,6 +27,7 @@ import numpy as np
 
 from mrh_monai.anatomy import Tissue, make_place, make_tissue, smooth_field
 from mrh_monai.errors import OptionError
+from mrh_monai.files import replacing, writable_folder
 from mrh_monai.protocol import MRH_NET, MT_OFF, MT_ON
 from mrh_monai.volumes import write_analyze
 
@@ -201,8 +202,7 @@ def write_subject(subject: PhantomSubject, folder: Path | str) -> Path:
     Returns:
         The folder.
     """
-    folder = Path(folder)
-    (folder / "targets").mkdir(parents=True, exist_ok=True)
+    folder = writable_folder(folder)
     volumes = {
         "rigidaffine_Lddm_dwi2000": subject.image[..., :DWI_COUNT],
         "rigidaffine_Lddm_dwi5000": subject.image[..., DWI_COUNT : 2 * DWI_COUNT],
@@ -215,7 +215,8 @@ def write_subject(subject: PhantomSubject, folder: Path | str) -> Path:
         write_analyze(folder / f"{name}.img", voxels, VOXEL_MM)
     truth = {f"latent_{name}": values.astype(np.float16) for name, values in subject.latent.items()}
     truth |= {f"stain_{name}": values.astype(np.float16) for name, values in subject.noise_free_stains.items()}
-    np.savez(folder / "truth.npz", noise_free=subject.noise_free, noise_sigma=subject.noise_sigma, **truth)  # type: ignore[arg-type]
+    with replacing(folder / "truth.npz") as temporary, open(temporary, "wb") as stream:
+        np.savez(stream, noise_free=subject.noise_free, noise_sigma=subject.noise_sigma, **truth)  # type: ignore[arg-type]
     return folder
 
 

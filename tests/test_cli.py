@@ -112,7 +112,8 @@ def test_evaluate_prints_and_writes_scores(call, study, tmp_path):
         (["predict", "{bundle}", "{study}/subject01", "-o", "a.nii", "--nan", "skip"], "nan: expected refuse or zero"),
         (["evaluate", "{study}/no.nii", "{study}/no.nii", "--mask", "{study}/no.nii"], "no.nii: expected a file, found none"),
         (["phantom", "p", "--subjects", "0"], "subjects"),
-        (["phantom", "p", "--shape", "5", "5", "5"], "shape"),
+        (["phantom", "p", "--shape", "5", "5", "5"], "shape: expected at least 24 3 24 voxels, found 5 5 5"),
+        (["phantom", "{study}/datalist.json/p"], "expected a folder that can be written"),
     ],
 )
 def test_wrong_input_is_one_sentence_and_status_1(call, study, bundle, tmp_path, monkeypatch, words, sentence):
