@@ -29,6 +29,7 @@ check: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/patches.py
+	$(BIN)/python benchmarks/memory.py
 
 clean:
 	rm -rf .venv demo

@@ -1,4 +1,4 @@
-"""Patches per second and memory of the patch dataset against `RandSpatialCropSamplesd`, on one whole subject.
+"""Patches per second of the patch dataset against `RandSpatialCropSamplesd`, on one whole subject.
 
     python benchmarks/patches.py [SUBJECT_DIR] [--target FILE] [--seconds 3] [-o FILE.json]
 

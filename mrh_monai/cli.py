@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from mrh_monai.errors import MRHError, one_sentence_errors, sentence
+from mrh_monai.errors import MRHError, OptionError, one_sentence_errors, sentence
 
 app = typer.Typer(
     name="mrh", help="Virtual histology of the mouse brain from multi-contrast MRI.", no_args_is_help=True, add_completion=False,
@@ -21,7 +21,7 @@ LayoutFile = Annotated[Optional[Path], typer.Option(help="YAML of file patterns,
 
 @app.callback()
 def _root(debug: Debug = False) -> None:
-    one_sentence_errors(debug)
+    one_sentence_errors(debug, "mrh --debug VERB")
 
 
 @app.command()
@@ -60,6 +60,9 @@ def datalist(
     from mrh_monai.options import slices
     from mrh_monai.subjects import MRH_NET_LAYOUT, Layout, find_subjects
 
+    if any((train_slices, val_slices, test_slices)) and (train or val or test is not None):
+        found_words = "both --train, --val or --test and --train-slices, --val-slices or --test-slices"
+        raise OptionError("mrh datalist", "subjects shared out either by number or by slices", found_words, "drop one kind")
     found = find_subjects(root, Layout.from_yaml(layout) if layout else MRH_NET_LAYOUT, target)
     lists = split(found, (train, val, test), [slices(text) for text in (train_slices, val_slices, test_slices)], shuffle)
     write_datalist(output, lists)
@@ -80,9 +83,9 @@ def predict(
     """Predict the stain of one subject."""
     from mrh_monai.loading import load_subject
     from mrh_monai.subjects import MRH_NET_LAYOUT, Layout, find_subject
-    from mrh_monai.volumes import check_nifti_name, write_nifti
+    from mrh_monai.volumes import check_nifti_output, write_nifti
 
-    check_nifti_name(output)
+    check_nifti_output(output)
     files = find_subject(subject, Layout.from_yaml(layout) if layout else MRH_NET_LAYOUT)
 
     from tqdm import tqdm
@@ -94,7 +97,7 @@ def predict(
     where = choose_device(device)
     protocol = Protocol.from_metadata(bundle / "configs" / "metadata.json")
     network, sidecar = load_network(bundle / "models" / "model.pt", protocol.names)
-    loaded = load_subject(files, protocol, nan=nan, margin=sidecar.patch_radius)
+    loaded = load_subject(files, protocol, nan=nan, margin=sidecar.patch_radius, axes=sidecar.patch_axes)
     gain, offset = sidecar.scaling.coefficients(loaded.image, loaded.mask)
     predicted = predict_volume(
         network.to(where),
@@ -122,14 +125,12 @@ def evaluate(
     output: Annotated[Optional[Path], typer.Option("--output", "-o", help="JSON file to write.")] = None,  # noqa: UP045
 ) -> None:
     """Score a predicted stain against the true one, inside the mask."""
-    import json
-
     from mrh_monai.files import write_text
     from mrh_monai.loading import load_stains
-    from mrh_monai.metrics import score
+    from mrh_monai.metrics import as_json, score
 
     volumes = load_stains([prediction, target], mask)
-    text = json.dumps(score(*volumes), indent=2)
+    text = as_json(score(*volumes))
     if output is not None:
         write_text(output, text + "\n")
     print(text)

@@ -33,7 +33,8 @@ def read_datalist(path: Path | str | None) -> Datalist:
         The three sections, each a list that may be empty.
 
     Raises:
-        DatalistError: It is no such file, or one subject stands in two sections whose slices are not disjoint.
+        DatalistError: It is no such file, a section has two subjects of one name, or one subject stands in two sections with slices
+            that are not disjoint.
     """
     if path is None or not str(path):
         raise DatalistError("datalist", "a JSON file", "nothing", f"give --datalist FILE; {HOW}")
@@ -55,6 +56,7 @@ def read_datalist(path: Path | str | None) -> Datalist:
         if not isinstance(entries, list):
             raise DatalistError(path, f"a list of subjects as {section}", f"a {type(entries).__name__}", HOW)
         datalist[section] = [_subject(entry, path, f"{section}[{index}]") for index, entry in enumerate(entries)]
+    _check_names(datalist, path)
     _check_no_leak(datalist, path)
     return datalist
 
@@ -147,9 +149,21 @@ def _slices(value: Any, path: Path, where: str) -> Slices | None:
     if value is None:
         return None
     try:
-        return tuple((int(start), int(stop)) for start, stop in value)
+        pairs = tuple((start, stop) for start, stop in value)
+        if not all(type(n) is int for pair in pairs for n in pair):
+            raise ValueError("not whole numbers")
+        return pairs
     except (TypeError, ValueError) as error:
         raise DatalistError(f"{path}, {where}", "slices as [[start, stop], ...]", f"{value}", "mend `slices`") from error
+
+
+def _check_names(datalist: Datalist, where: object) -> None:
+    for name, subjects in datalist.items():
+        names = [subject.name for subject in subjects]
+        twice = next((n for n in names if names.count(n) > 1), None)
+        if twice is not None:
+            remedy = "rename one with `subject`, or join their `slices` in one entry; results are filed under the name"
+            raise DatalistError(where, f"every subject of {name} under its own name", f"{twice} twice", remedy)
 
 
 def _check_no_leak(datalist: Datalist, where: object) -> None:

@@ -67,17 +67,21 @@ def root_cause(error: BaseException) -> BaseException:
     return next((e for e in chain if isinstance(e, MRHError)), chain[-1])
 
 
-def sentence(error: BaseException) -> str:
-    """One line for any exception; an `MRHError` speaks for itself."""
+def sentence(error: BaseException, debug_option: str = "--debug True") -> str:
+    """One line for any exception; an `MRHError` speaks for itself, and for others ``debug_option`` shows where they arose."""
     cause = root_cause(error)
     if isinstance(cause, MRHError):
         return f"error: {cause}"
     text = " ".join(str(cause).split()) or "no message"
-    return f"error: unexpected {type(cause).__name__}: {text} (--debug True shows where)."
+    return f"error: unexpected {type(cause).__name__}: {text} ({debug_option} shows where)."
 
 
-def one_sentence_errors(debug: bool = False) -> None:
+def one_sentence_errors(debug: bool = False, debug_option: str = "--debug True") -> None:
     """Make this process end every error with one sentence and status 1, unless ``debug``.
+
+    Args:
+        debug: Whether to leave everything as it is.
+        debug_option: How to ask for tracebacks, named where an error is not of our family.
 
     Called by commands and by the bundles' configs, never by importing the library. An error inside a config component
     would otherwise print two tracebacks, and one inside an engine a third through the engine's logger.
@@ -89,7 +93,7 @@ def one_sentence_errors(debug: bool = False) -> None:
         if issubclass(kind, KeyboardInterrupt):
             print("interrupted.", file=sys.stderr)
         else:
-            print(sentence(error), file=sys.stderr)
+            print(sentence(error, debug_option), file=sys.stderr)
 
     def show_warning(
         message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None, line: str | None = None

@@ -16,8 +16,7 @@ from mrh_monai.protocol import MT_OFF, MT_ON, Protocol
 from mrh_monai.subjects import CORONAL_AXIS, Subject, in_slices
 from mrh_monai.volumes import Header, read_header, read_voxels
 
-# Memory runs along these axes, slowest first: patches in the coronal plane (axes 0 and 2) then lie in short strips.
-MEMORY_ORDER = (1, 0, 2)
+CORONAL_PLANE = (0, 2)
 
 
 @dataclass(frozen=True)
@@ -49,8 +48,10 @@ class LoadedSubject:
         return self.padded[inner]
 
 
-def read_headers(subject: Subject, protocol: Protocol, need_target: bool = False) -> dict[str, list[Header]]:
-    """The headers of all of a subject's files, checked against each other and the protocol before any voxel is read.
+def read_headers(subject: Subject, protocol: Protocol, need_target: bool = False, need_fa: bool = False) -> dict[str, list[Header]]:
+    """The headers of a subject's files, checked against each other and the protocol before any voxel is read.
+
+    Target and FA map are left alone where they are not needed; an FA map stands in for a mask that is not there.
 
     Raises:
         SubjectError: A file is missing or broken, the files lie on different grids, or their channels are not as many as
@@ -64,10 +65,14 @@ def read_headers(subject: Subject, protocol: Protocol, need_target: bool = False
         raise SubjectError(subject.name, "a mask, or an FA map in its place", "neither", "add `mask` to its entry in the datalist")
     if not subject.image:
         raise SubjectError(subject.name, f"{len(protocol)} channels", "no image file", "add `image` to its entry in the datalist")
+    twice = next((path for path in subject.image if subject.image.count(path) > 1), None)
+    if twice is not None:
+        raise SubjectError(subject.name, "every image file once", f"{twice.name} twice", "list the file of each scan")
     headers = {"image": [read_header(path) for path in subject.image]}
-    for key in ("mask", "fa", "target"):
+    needed = {"mask": True, "fa": need_fa or subject.mask is None, "target": need_target}
+    for key, need in needed.items():
         path = getattr(subject, key)
-        headers[key] = [read_header(path)] if path is not None else []
+        headers[key] = [read_header(path)] if need and path is not None else []
         for header in headers[key]:
             _check_single(header, key)
     check_one_grid([header for group in headers.values() for header in group])
@@ -77,31 +82,41 @@ def read_headers(subject: Subject, protocol: Protocol, need_target: bool = False
 
 
 def load_subjects(
-    subjects: Sequence[Subject], protocol: Protocol, *, need_target: bool = False, nan: str = "refuse", margin: int = 1
+    subjects: Sequence[Subject],
+    protocol: Protocol,
+    *,
+    need_target: bool = False,
+    need_fa: bool = False,
+    nan: str = "refuse",
+    margin: int = 1,
+    axes: Sequence[int] = CORONAL_PLANE,
 ) -> list[LoadedSubject]:
     """Load subjects into one piece of memory, as stored in their files and each once.
 
     Args:
         subjects: What to load.
         protocol: The channels that each must have.
-        need_target: Whether a subject without a target is refused.
+        need_target: Whether targets are loaded, and a subject without one is refused.
+        need_fa: Whether FA maps are loaded where there are any.
         nan: ``refuse``, or ``zero`` to set NaN and Inf inside the mask to 0 as published. Outside the mask they always become 0.
         margin: Zero voxels added on every side, for patches at the edge of the volume.
+        axes: Array axes of the patches to come: memory runs fastest along the last of them, so that a patch lies in short strips.
 
     Raises:
         SubjectError: As `read_headers`; a mask is empty or not 0/1; NaN or Inf inside the mask; an all-zero channel.
     """
     if nan not in ("refuse", "zero"):
         raise OptionError("nan", "refuse or zero", repr(nan), "choose one of the two")
-    headers = [read_headers(subject, protocol, need_target) for subject in subjects]
+    headers = [read_headers(subject, protocol, need_target, need_fa) for subject in subjects]
     dtype = np.result_type(*(h.dtype for group in headers for h in group["image"])) if headers else np.dtype("int16")
+    order = [axis for axis in range(3) if axis not in axes] + list(axes)
     padded_shapes = [tuple(n + 2 * margin for n in group["image"][0].shape) for group in headers]
     memory = np.zeros((sum(math.prod(shape) for shape in padded_shapes), len(protocol)), dtype)
     loaded, start = [], 0
     for subject, group, shape in zip(subjects, headers, padded_shapes, strict=True):
         stop = start + math.prod(shape)
-        in_memory = memory[start:stop].reshape(*(shape[axis] for axis in MEMORY_ORDER), len(protocol))
-        padded = in_memory.transpose(*np.argsort(MEMORY_ORDER), 3)
+        in_memory = memory[start:stop].reshape(*(shape[axis] for axis in order), len(protocol))
+        padded = in_memory.transpose(*np.argsort(order), 3)
         loaded.append(_load(subject, group, padded, margin, protocol, nan))
         start = stop
     return loaded
@@ -185,7 +200,10 @@ def _load(
     _warn_if_swapped(loaded, protocol)
     if not headers["target"]:
         return loaded
-    target = _finite(read_voxels(headers["target"][0]), mask, headers["target"][0].path, nan)[..., 0]
+    path = headers["target"][0].path
+    target = _finite(read_voxels(headers["target"][0]), mask, path, nan)[..., 0]
+    if not target[mask].any():
+        raise SubjectError(path, "a stain inside the mask", "only zeros", "check that it is the right file, on the subject's grid")
     return replace(loaded, target=target)
 
 
@@ -225,7 +243,7 @@ def _finite(voxels: np.ndarray, mask: np.ndarray, path: Path, nan: str) -> np.nd
         raise SubjectError(
             path,
             "numbers inside the mask",
-            f"{inside} NaN or Inf ({share:.2%})",
+            f"{inside} NaN or Inf ({100 * share:.2g}%)",
             "mend the scan, or set them to 0 as published with --nan zero",
         )
     return np.where(bad, voxels.dtype.type(0), voxels)

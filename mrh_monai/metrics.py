@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import numpy as np
 from skimage.metrics import structural_similarity
 
@@ -96,3 +99,14 @@ def score(prediction: np.ndarray, target: np.ndarray, mask: np.ndarray) -> dict[
         "ssim": ssim(prediction, target, mask, data_range),
         "voxels": int(mask.sum()),
     }
+
+
+def as_json(scores: dict[str, Any]) -> str:
+    """Scores, or scores by subject, as JSON, in which a score that could not be computed is null."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: plain(inner) for key, inner in value.items()}
+        return None if value != value else value
+
+    return json.dumps(plain(scores), indent=2)

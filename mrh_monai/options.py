@@ -15,7 +15,6 @@ import yaml
 
 from mrh_monai.datalists import read_datalist, section
 from mrh_monai.errors import OptionError, one_sentence_errors
-from mrh_monai.files import sha256
 from mrh_monai.subjects import Slices, Subject, restrict
 
 # Top-level ids that MONAI's own `run` adds to a config.
@@ -36,7 +35,12 @@ def start(config_files: Sequence[Path | str]) -> None:
     one_sentence_errors(flag("debug", running.get("debug")))
     known = set(MONAIS_OWN)
     for path in config_files:
-        known |= set(yaml.safe_load(Path(path).read_text()))
+        try:
+            known |= set(yaml.safe_load(Path(path).read_text()))
+        except FileNotFoundError as error:
+            raise OptionError(
+                "--bundle_root", "the bundle's folder", f"no {path}", "give --bundle_root bundles/mrh_af or the like"
+            ) from error
     missing = known - MONAIS_OWN - set(running)
     if missing:
         files = [str(path) for path in config_files]
@@ -44,8 +48,10 @@ def start(config_files: Sequence[Path | str]) -> None:
     references = set(re.findall(r"@([\w-]+)", json.dumps(running, default=str)))
     for name in running:
         if name not in known and name not in references:
-            nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-            remedy = f"did you mean --{nearest[0]}" if nearest else f"choose among {', '.join(sorted(known - MONAIS_OWN))}"
+            # Sections such as `train` can be overridden by those who know, but are nothing to suggest.
+            typed = sorted(key for key in known - MONAIS_OWN if not isinstance(running[key], dict | list))
+            nearest = difflib.get_close_matches(name, typed, n=1, cutoff=0.5)
+            remedy = f"did you mean --{nearest[0]}" if nearest else f"choose among {', '.join(typed)}"
             raise OptionError(f"--{name}", "an option of this bundle", "an unknown one", remedy)
 
 
@@ -77,8 +83,13 @@ def training_settings(recipes: Mapping[str, Mapping[str, Any]], recipe: str, **g
     Raises:
         OptionError: A value is of the wrong kind.
     """
-    if recipe not in recipes:
+    if not isinstance(recipe, str) or recipe not in recipes:
         raise OptionError("recipe", ", ".join(recipes), repr(recipe), "choose one of them")
+    known = set.intersection(*(set(values) for values in recipes.values()))
+    for name, values in recipes.items():
+        for key in set(values) - known:
+            nearest = difflib.get_close_matches(key, known, n=1)
+            raise OptionError(f"recipes::{name}", "what every recipe has", key, f"did you mean {nearest[0]}" if nearest else "take it out")
     chosen = dict(recipes[recipe])
     for name, value in given.items():
         value = optional(value)
@@ -88,19 +99,21 @@ def training_settings(recipes: Mapping[str, Mapping[str, Any]], recipe: str, **g
         chosen[name] = integer(name, chosen[name], least=0 if name in ("residual_blocks", "seed") else 1)
     for name in ("patches", "patience"):
         chosen[name] = None if chosen[name] is None else integer(name, chosen[name])
+    if chosen["seed"] >= 2**32:
+        raise OptionError("seed", "a whole number below 2^32", f"{chosen['seed']}", "choose a smaller one")
+    if chosen["pretrained"] is not None:
+        raise OptionError("pretrained", "none, since this bundle trains from scratch", repr(chosen["pretrained"]), "drop --pretrained")
     chosen["learning_rate"] = number("learning_rate", chosen["learning_rate"])
     chosen["resume"] = flag("resume", chosen["resume"])
     chosen["slices"] = slices(chosen["slices"])
     chosen["output_dir"] = output_folder(chosen["output_dir"])
+    chosen["datalist"] = None if chosen["datalist"] is None else str(chosen["datalist"])
     return SimpleNamespace(recipe=recipe, **chosen)
 
 
 def fingerprint(settings: SimpleNamespace) -> dict[str, Any]:
-    """What must agree for a run to be resumed: every option that its result depends on, and the datalist's SHA-256."""
-    ignored = ("resume", "output_dir", "datalist")
-    values = {key: value for key, value in vars(settings).items() if key not in ignored}
-    path = Path(str(settings.datalist))
-    return {**values, "datalist": sha256(path) if path.is_file() else None}
+    """What must agree for a run to be resumed: every option that its result depends on. The data speak for themselves."""
+    return {key: value for key, value in vars(settings).items() if key not in ("resume", "output_dir", "datalist")}
 
 
 def optional(value: Any) -> Any:
@@ -178,7 +191,8 @@ def subjects(datalist: Any, key: str, ranges: Any) -> list[Subject]:
     Raises:
         DatalistError: It is no datalist, or has no subjects there.
     """
-    chosen = section(read_datalist(optional(datalist)), key, datalist)
+    path = optional(datalist)
+    chosen = section(read_datalist(None if path is None else str(path)), key, datalist)
     return [restrict(subject, slices(ranges)) for subject in chosen]
 
 

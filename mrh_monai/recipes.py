@@ -101,6 +101,7 @@ def make_schedule(optimizer: torch.optim.Optimizer, name: str, epochs: int, step
         return StepLR(optimizer, step_size=10 * steps_per_epoch, gamma=0.1)
     if name == "one_cycle":
         highest = [group["lr"] for group in optimizer.param_groups]
-        # One step more than there are, since MONAI's handler steps once again behind the last iteration.
-        return OneCycleLR(optimizer, highest, total_steps=epochs * steps_per_epoch + 1, pct_start=0.25)
+        # One step more than there are, since MONAI's handler steps once again behind the last iteration; and 8 at least, since torch
+        # divides by the length of the rise.
+        return OneCycleLR(optimizer, highest, total_steps=max(epochs * steps_per_epoch + 1, 8), pct_start=0.25)
     raise OptionError("schedule", "drop or one_cycle", repr(name), "choose one of the two")

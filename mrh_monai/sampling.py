@@ -52,7 +52,8 @@ def sample_centres(subjects: Sequence[LoadedSubject], count: int | None, seed: i
         )
     if count is None or count >= len(centres):
         if count is not None and count > len(centres):
-            warnings.warn(f"{count} patches asked for, {len(centres)} voxels fit; all of them are used.", MRHWarning, stacklevel=2)
+            where = f"{subjects[0].name} to {subjects[-1].name}" if len(subjects) > 1 else subjects[0].name
+            warnings.warn(f"{where}: {count} patches asked for, {len(centres)} voxels fit; all are used.", MRHWarning, stacklevel=2)
         return centres
     chosen = np.random.default_rng(seed).choice(len(centres), count, replace=False)
     return centres[chosen]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 from ignite.engine import Events
 
 from mrh_monai.files import write_text
-from mrh_monai.metrics import score
+from mrh_monai.metrics import as_json, score
 
 logger = logging.getLogger(__name__)
 
@@ -44,5 +43,5 @@ class ScoreSubjects:
     def _completed(self, engine: Any) -> None:
         for name in ("rmse", "r2", "ssim"):
             engine.state.metrics[name] = float(np.mean([scores[name] for scores in self.scores.values()]))
-        write_text(self.path, json.dumps(self.scores, indent=2) + "\n")
+        write_text(self.path, as_json(self.scores) + "\n")
         logger.info("scores in %s", self.path)

@@ -65,8 +65,12 @@ class Layout:
         if not isinstance(content, dict) or not content.get("image") or set(content) - {"image", "mask", "fa"}:
             keys = sorted(map(str, content)) if isinstance(content, dict) else type(content).__name__
             raise OptionError(path, "the keys image, mask and fa", f"{keys}", remedy)
-        image = content["image"]
-        return cls(tuple([image] if isinstance(image, str) else map(str, image)), content.get("mask"), content.get("fa"))
+        image = [content["image"]] if isinstance(content["image"], str) else content["image"]
+        patterns = [*image, *(content[key] for key in ("mask", "fa") if content.get(key))] if isinstance(image, list) else [image]
+        wrong = next((p for p in patterns if not isinstance(p, str) or Path(p).is_absolute()), None)
+        if wrong is not None:
+            raise OptionError(path, "patterns inside a subject's folder", f"{wrong!r}", remedy)
+        return cls(tuple(image), content.get("mask"), content.get("fa"))
 
 
 # The files that users of MRH-Net have, in the order of the 67 channels.

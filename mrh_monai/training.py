@@ -18,7 +18,7 @@ from ignite.engine import Events
 from ignite.metrics import Metric
 from monai.engines import Evaluator, Trainer
 
-from mrh_monai.checkpoint import Sidecar, save_checkpoint
+from mrh_monai.checkpoint import Sidecar, load_strictly, save_checkpoint
 from mrh_monai.errors import CheckpointError, OptionError
 from mrh_monai.files import clear_partial, replacing, writable_folder, write_text
 from mrh_monai.patches import PatchBatches
@@ -149,11 +149,12 @@ class RunRecorder:
         resume: bool = False,
         draw: Callable[[list[dict[str, Any]], Path, str], None] | None = None,
     ):
-        self.output_dir = writable_folder(output_dir)
-        clear_partial(self.output_dir)
+        self.output_dir = Path(output_dir)
         self.network, self.optimizer, self.schedule, self.batches = network, optimizer, schedule, batches
         self.evaluator, self.sidecar, self.published_model = evaluator, sidecar, published_model
-        self.settings, self.resume, self.draw = {key: _plain(value) for key, value in settings.items()}, resume, draw
+        network_settings = {name: getattr(sidecar, name) for name in ("stain", "channels", "features", "patch_axes", "patch_radius")}
+        self.settings = {key: _plain(value) for key, value in {**settings, **network_settings}.items()}
+        self.resume, self.draw = resume, draw
         self.record = RunRecord(patience)
         self._loss, self._steps = torch.zeros(()), 0
 
@@ -171,7 +172,7 @@ class RunRecorder:
             OptionError: It was written by a run with other settings.
         """
         path = self.output_dir / CHECKPOINT
-        if self.resume and path.is_file():
+        if path.is_file():  # `prepare` leaves one only to be resumed
             self._load(path, trainer)
         elif self.resume:
             logger.info("no %s to resume from; training starts anew", path)
@@ -237,7 +238,7 @@ class RunRecorder:
                     path, f"{name} = {saved.get(name)} as when it was written", f"{name} = {self.settings.get(name)}",
                     "resume with the same options, or train anew in another output_dir",
                 )  # fmt: skip
-        self.network.load_state_dict(state["network"])
+        load_strictly(self.network, state["network"], path)
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         self.record.load_state_dict(state["record"])
@@ -256,6 +257,24 @@ class RunRecorder:
         best = self.record.best
         logger.info("best epoch %d: validation RMSE %.4g %s, R2 %.4f", best["epoch"], best["val_rmse"], self.sidecar.units, best["val_r2"])
         logger.info("results in %s", self.output_dir)
+
+
+def prepare(output_dir: Path | str, published_model: Path | str | None, resume: bool) -> None:
+    """Before anything is loaded: try the folders that results go to, and clear them of what an earlier run would leave in the way.
+
+    Args:
+        output_dir: OUT.
+        published_model: `models/model.pt` of the bundle; None to leave it alone.
+        resume: Whether OUT's checkpoint is to be gone on from; a new run removes it, so that it is not resumed in its place.
+
+    Raises:
+        OutputError: A folder cannot be written.
+    """
+    folders = [Path(output_dir)] + ([Path(published_model).parent] if published_model is not None else [])
+    for folder in folders:
+        clear_partial(writable_folder(folder))
+    if not resume:
+        (Path(output_dir) / CHECKPOINT).unlink(missing_ok=True)
 
 
 def seed_everything(seed: int) -> None:

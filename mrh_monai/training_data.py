@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 
 from mrh_monai.datalists import read_datalist, section
-from mrh_monai.errors import DatalistError
-from mrh_monai.loading import LoadedSubject, load_subjects
-from mrh_monai.patches import CORONAL_PLANE, PatchDataset
+from mrh_monai.loading import CORONAL_PLANE, LoadedSubject, load_subjects
+from mrh_monai.patches import PatchDataset
 from mrh_monai.protocol import Protocol
 from mrh_monai.sampling import hold_out, sample_centres
 from mrh_monai.scaling import fit_scaling, training_coefficients
-from mrh_monai.subjects import Slices, Subject, restrict
+from mrh_monai.subjects import Slices, restrict
 
 
 class TrainingData:
@@ -39,6 +41,9 @@ class TrainingData:
         scaling: The constants, fitted on the training subjects.
         train: Patches (C, 3, 3) and labels (1, 3, 3) to train on.
         validation: Likewise, to validate on.
+        subjects: Names of the training subjects.
+        patches_per_subject: How many patches each of them gives.
+        digest: SHA-256 of a part of the patches, by which a resumed run knows its data.
     """
 
     def __init__(
@@ -58,8 +63,14 @@ class TrainingData:
         lists = read_datalist(datalist)
         chosen = [restrict(s, slices) for s in section(lists, "training", datalist)]
         others = [restrict(s, slices) for s in lists["validation"]]
-        _check_unique(chosen + others, datalist)
-        training = load_subjects(chosen, protocol, need_target=True, nan=nan, margin=radius)
+        options: dict[str, Any] = {
+            "need_target": True,
+            "need_fa": sampling == "published",
+            "nan": nan,
+            "margin": radius,
+            "axes": axes,
+        }
+        training = load_subjects(chosen, protocol, **options)
         self.scaling = fit_scaling(training, scaling)
 
         def dataset(
@@ -70,7 +81,7 @@ class TrainingData:
         factors = training_coefficients(self.scaling, training)
         if others:
             centres = sample_centres(training, patches, seed, sampling)
-            validating = load_subjects(others, protocol, need_target=True, nan=nan, margin=radius)
+            validating = load_subjects(others, protocol, **options)
             held_out = sample_centres(validating, validation_patches, seed + 1, sampling)
             own = [self.scaling.coefficients(s.image, s.mask) for s in validating]
             self.validation = dataset(validating, held_out, own)
@@ -81,10 +92,14 @@ class TrainingData:
         self.train = dataset(training, centres, factors)
         self.subjects = [s.name for s in chosen]
         self.patches_per_subject = np.bincount(centres[:, 0], minlength=len(chosen)).tolist()
+        self.digest = _digest(self.train, self.validation)
 
 
-def _check_unique(subjects: Sequence[Subject], where: object) -> None:
-    names = [subject.name for subject in subjects if subject.slices is None]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise DatalistError(where, "every subject once", f"{twice} twice", "take one out")
+def _digest(*datasets: PatchDataset) -> str:
+    """SHA-256 of what a thousand patches of each dataset hold: two runs on different files differ in it."""
+    digest = hashlib.sha256()
+    for dataset in datasets:
+        batch = dataset.batch(torch.arange(min(len(dataset), 1000)))
+        for values in batch.values():
+            digest.update(values.contiguous().numpy().tobytes())
+    return digest.hexdigest()

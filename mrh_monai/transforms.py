@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,43 +12,45 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 
-from mrh_monai.loading import load_subject
+from mrh_monai.loading import CORONAL_PLANE, load_subject
 from mrh_monai.protocol import Protocol
 from mrh_monai.scaling import Scaling
 from mrh_monai.subjects import Subject
 from mrh_monai.volumes import write_nifti
 
+logger = logging.getLogger(__name__)
+
 
 class LoadSubjectd(Transform):
     """A `Subject` to the dict that the engines pass on.
 
-    The result has ``subject`` (its name), ``image`` (C, X, Y, Z) as stored, ``mask`` (1, X, Y, Z) uint8, and ``label`` (1, X, Y, Z)
-    float32 in the stain's units (zeros where the subject has no target). Images are `MetaTensor`s with the subject's affine.
+    The result has ``subject`` (its name), ``image`` (C, X, Y, Z) as stored, ``mask`` (1, X, Y, Z) uint8, and where the target
+    is needed ``label`` (1, X, Y, Z) float32 in the stain's units. Images are `MetaTensor`s with the subject's affine.
 
     Args:
         protocol: The channels that a subject must have.
-        need_target: Whether a subject without a target is refused.
-        nan: ``refuse`` or ``zero``, as `mrh_monai.subjects.load_subjects`.
+        need_target: Whether targets are loaded, and a subject without one is refused.
+        nan: ``refuse`` or ``zero``, as `mrh_monai.loading.load_subjects`.
+        axes: Array axes of the patches to come.
     """
 
-    def __init__(self, protocol: Protocol, need_target: bool = False, nan: str = "refuse"):
-        self.protocol, self.need_target, self.nan = protocol, need_target, nan
+    def __init__(self, protocol: Protocol, need_target: bool = False, nan: str = "refuse", axes: Sequence[int] = CORONAL_PLANE):
+        self.protocol, self.need_target, self.nan, self.axes = protocol, need_target, nan, tuple(axes)
 
     def __call__(self, subject: Subject) -> dict[str, Any]:
         """Load one subject."""
-        loaded = load_subject(subject, self.protocol, need_target=self.need_target, nan=self.nan, margin=0)
+        loaded = load_subject(subject, self.protocol, need_target=self.need_target, nan=self.nan, margin=0, axes=self.axes)
         affine = torch.from_numpy(loaded.affine)
 
         def tensor(array: np.ndarray) -> MetaTensor:
             return MetaTensor(torch.from_numpy(array), affine=affine)
 
-        target = np.zeros(loaded.mask.shape) if loaded.target is None else loaded.target
-        return {
+        data = {
             "subject": loaded.name,
             "image": tensor(loaded.image.transpose(3, 0, 1, 2)),
             "mask": tensor(loaded.mask[None].astype(np.uint8)),
-            "label": tensor(target[None].astype(np.float32)),
         }
+        return data if loaded.target is None else {**data, "label": tensor(loaded.target[None].astype(np.float32))}
 
 
 class SubjectCoefficientsd(Transform):
@@ -102,4 +105,5 @@ class SaveStaind(MapTransform):
         for key in self.key_iterator(dict(data)):
             path = self.output_dir / data["subject"] / f"{data['subject']}_{self.stain}.nii.gz"
             write_nifti(path, np.asarray(data[key][0].cpu(), np.float32), np.asarray(data["image"].affine))
+            logger.info("%s", path)
         return data

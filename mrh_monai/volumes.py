@@ -14,7 +14,7 @@ import nibabel
 import numpy as np
 
 from mrh_monai.errors import OutputError, SubjectError
-from mrh_monai.files import replacing
+from mrh_monai.files import replacing, writable_folder
 
 NIBABEL_ENDINGS = (".img", ".hdr", ".nii", ".nii.gz")
 ITK_ENDINGS = (".nrrd", ".nhdr", ".mha", ".mhd")
@@ -127,19 +127,20 @@ def write_nifti(path: Path | str, voxels: np.ndarray, affine: np.ndarray) -> Non
     Raises:
         OutputError: The name has another ending, or the file cannot be written.
     """
-    check_nifti_name(path)
+    check_nifti_output(path)
     image = nibabel.Nifti1Image(voxels, affine)
     image.header.set_xyzt_units("mm")
     with replacing(path) as temporary:
         nibabel.save(image, temporary)
 
 
-def check_nifti_name(path: Path | str) -> None:
-    """Refuse a name that does not end in .nii or .nii.gz, before any work is done for it.
+def check_nifti_output(path: Path | str) -> None:
+    """Refuse a place that no NIfTI file can be written to, before any work is done for it.
 
     Raises:
-        OutputError: It does not.
+        OutputError: The name does not end in .nii or .nii.gz, or its folder cannot be written.
     """
+    writable_folder(Path(path).parent)
     if ending(path) not in (".nii", ".nii.gz"):
         raise OutputError(path, "a name ending in .nii or .nii.gz", f"{Path(path).suffix!r}", "rename the output")
 
@@ -155,6 +156,8 @@ def _header(path: Path, shape: tuple[int, ...], spacing: Any, affine: np.ndarray
     shape = drop_trailing_ones(tuple(int(n) for n in shape))
     if len(shape) not in (3, 4) or min(shape) < 1:
         raise SubjectError(path, "a 3D volume or 4D list of volumes", f"shape {shape}", "split or stack the volumes")
+    if np.dtype(dtype).kind not in "uif":
+        raise SubjectError(path, "magnitude values (integers or real numbers)", f"voxels of type {np.dtype(dtype)}", "save the magnitude")
     zooms = tuple(round(float(s), 6) for s in spacing[:3])
     return Header(path, shape[:3], math.prod(shape[3:]), zooms, np.asarray(affine, float), has_affine, np.dtype(dtype))  # type: ignore[arg-type]
 

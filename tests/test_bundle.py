@@ -36,7 +36,8 @@ def undo_hooks(monkeypatch):
 
 
 def bundle_run(bundle, *configs, **options):
-    run(config_file=[str(bundle / "configs" / name) for name in configs], bundle_root=str(bundle), logging_file=False, **options)
+    files = [str(bundle / "configs" / name) for name in configs]
+    run(**{"config_file": files, "bundle_root": str(bundle), "logging_file": False, **options})
 
 
 @pytest.fixture(scope="module")
@@ -184,6 +185,11 @@ def test_without_validation_subjects_patches_are_held_out(study, tmp_path):
         ("train.yaml", {"sampling": "grid"}, "sampling: expected random or published"),
         ("train.yaml", {"precision": "half"}, "precision: expected float32, bf16, auto"),
         ("train.yaml", {"device": "gpu"}, "device: expected auto, cpu"),
+        ("train.yaml", {"datalist": 5}, "5: expected a datalist"),
+        ("train.yaml", {"output_dir": str(BUNDLE / "LICENSE" / "out")}, "expected a folder that can be written, found NotADirectoryError"),
+        ("train.yaml", {"pretrained": "x.pt"}, "pretrained: expected none"),
+        ("train.yaml", {"bundle_root": "nowhere"}, "--bundle_root: expected the bundle's folder, found no nowhere/configs/train.yaml"),
+        ("inference.yaml", {"precision": "half"}, "precision: expected float32, bf16, auto"),
         ("inference.yaml", {"residual_blocks": 5}, "expected residual_blocks = 5 as asked for, found residual_blocks = 1"),
         ("inference.yaml", {"ckpt_path": "nothing.pt"}, "nothing.pt: expected trained weights, found no such file; train the bundle first"),
         ("inference.yaml", {"datalist_key": "tests"}, "one of the sections"),

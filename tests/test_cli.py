@@ -107,6 +107,11 @@ def test_evaluate_prints_and_writes_scores(call, study, tmp_path):
         (["datalist", "{study}", "--target", "none.img", "-o", "d.json"], "expected the target none.img in it or beside it"),
         (["predict", "{study}", "{study}/subject01", "-o", "a.nii"], "expected bundle metadata"),
         (["predict", "{bundle}", "{study}", "-o", "a.nii"], "expected one file rigidaffine"),
+        (
+            ["datalist", "{study}", "--train", "1", "--test-slices", "0:2", "-o", "d.json"],
+            "subjects shared out either by number or by slices",
+        ),
+        (["predict", "{bundle}", "{study}/subject01", "-o", "{study}/datalist.json/a.nii"], "a folder that can be written"),
         (["predict", "{bundle}", "{study}/subject01", "-o", "a.png"], "expected a name ending in .nii or .nii.gz, found '.png'"),
         (["predict", "{bundle}", "{study}/subject01", "-o", "a.nii", "--device", "gpu"], "device: expected auto, cpu, cuda or cuda:N"),
         (["predict", "{bundle}", "{study}/subject01", "-o", "a.nii", "--nan", "skip"], "nan: expected refuse or zero"),

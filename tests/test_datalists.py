@@ -72,6 +72,8 @@ def test_one_subject_in_two_sections_is_refused(tmp_path, same):
         ({"test": [{"image": [1]}]}, "file names as strings"),
         ({"test": [{"image": ["a.nii"], "msk": "m"}]}, r"the keys subject, image, mask, fa, target, slices, found \['msk'\]"),
         ({"test": [{"image": ["a.nii"], "slices": 5}]}, "slices as"),
+        ({"test": [{"image": ["a.nii"], "slices": [[0.5, 2.9]]}]}, "slices as"),
+        ({"test": [{"image": ["x/a.nii"]}, {"image": ["x/b.nii"]}]}, "every subject of test under its own name, found x twice; rename one"),
         ({"test": [{"image": ["a.nii"], "subject": "../up"}]}, "a subject name that can name a folder"),
     ],
 )

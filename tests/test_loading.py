@@ -68,7 +68,7 @@ def test_wrong_channel_count_is_named(parts):
     ("key", "voxels", "affine", "message"),
     [
         ("mask", np.ones((6, 5, 3), np.uint8), None, r"mask.nii: expected shape \(6, 5, 4\) as in qa.nii.gz, found \(6, 5, 3\)"),
-        ("stain", np.ones((6, 5, 4), np.uint8), np.diag([0.2, 0.1, 0.1, 1]), r"stain.nii: expected voxels of \(0.1, 0.1, 0.1\) mm"),
+        ("mask", np.ones((6, 5, 4), np.uint8), np.diag([0.2, 0.1, 0.1, 1]), r"mask.nii: expected voxels of \(0.1, 0.1, 0.1\) mm"),
         ("mt", np.ones((6, 5, 4, 2), np.float32), FLIPPED, r"mt.nii: expected the affine of qa.nii.gz, found one that differs by 0.2 mm"),
         ("mask", np.ones((6, 5, 4, 2), np.uint8), None, "mask.nii: expected one 3D volume as mask, found 2 volumes"),
     ],
@@ -145,6 +145,33 @@ def test_missing_target_is_refused_only_where_needed(parts, few):
     assert load_subject(subject, few).target is None
     with pytest.raises(SubjectError, match="s: expected a target, found none in the datalist"):
         load_subject(subject, few, need_target=True)
+
+
+def test_targets_and_fa_maps_are_left_alone_where_not_needed(parts, few):
+    subject = replace(parts[0], fa=parts[0].mask.parent / "nothing.nii")
+    subject.target.write_bytes(b"")
+    loaded = load_subject(subject, few)
+    assert loaded.target is loaded.fa is None
+    with pytest.raises(SubjectError, match=r"stain.nii: expected a volume, found an empty file"):
+        load_subject(subject, few, need_target=True)
+    with pytest.raises(SubjectError, match=r"nothing.nii: expected a file, found none"):
+        load_subject(subject, few, need_fa=True)
+
+
+def test_files_listed_twice_and_dark_targets_are_refused(parts, few):
+    subject = parts[0]
+    with pytest.raises(SubjectError, match="s: expected every image file once, found mt.nii twice"):
+        load_subject(replace(subject, image=(subject.image[1], subject.image[1])), few)
+    write_nifti(subject.target, np.zeros((6, 5, 4), np.uint8))
+    with pytest.raises(SubjectError, match=r"stain.nii: expected a stain inside the mask, found only zeros"):
+        load_subject(subject, few, need_target=True)
+
+
+def test_memory_runs_along_the_patches_last_axis(parts, few):
+    for axes in ((0, 1), (0, 2), (1, 2), (0, 1, 2)):
+        loaded = load_subject(parts[0], few, axes=axes)
+        np.testing.assert_array_equal(loaded.image, parts[1])
+        assert loaded.padded.strides[axes[-1]] == 3 * loaded.padded.itemsize
 
 
 def test_swapped_mt_pair_warns(parts, few):

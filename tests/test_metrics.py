@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 from skimage.metrics import mean_squared_error, structural_similarity
@@ -5,7 +7,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.metrics import r2_score
 
 from mrh_monai.errors import SubjectError
-from mrh_monai.metrics import r2, rmse, score, ssim
+from mrh_monai.metrics import as_json, r2, rmse, score, ssim
 
 
 @pytest.fixture
@@ -56,3 +58,7 @@ def test_score_is_inside_the_mask_alone(pair):
         score(p[:3], t, mask)
     with pytest.raises(SubjectError, match="voxels inside the mask, found none"):
         score(p, t, mask & False)
+
+
+def test_json_has_null_for_what_could_not_be_computed():
+    assert json.loads(as_json({"s": {"ssim": float("nan"), "r2": 0.5}})) == {"s": {"ssim": None, "r2": 0.5}}

@@ -5,11 +5,22 @@ import pytest
 from mrh_monai.errors import OptionError
 from mrh_monai.options import fingerprint, flag, integer, number, optional, output_folder, slices, training_settings
 
-RECIPES = {"a": {"epochs": 4, "batch_size": 8, "learning_rate": 1.0, "patches": 9, "patience": None}, "b": {}}
+RECIPE = {"epochs": 4, "batch_size": 8, "learning_rate": 1.0, "patches": 9, "patience": None}
+RECIPES = {"a": RECIPE, "b": RECIPE}
 GIVEN = {
-    "datalist": "d.json", "output_dir": "out", "residual_blocks": 5, "seed": 0, "slices": None, "validation_patches": 10, "resume": False,
-    "epochs": None, "batch_size": None, "learning_rate": None, "patches": None,
-}  # fmt: skip
+    "datalist": "d.json",
+    "pretrained": "none",
+    "output_dir": "out",
+    "residual_blocks": 5,
+    "seed": 0,
+    "slices": None,
+    "validation_patches": 10,
+    "resume": False,
+    "epochs": None,
+    "batch_size": None,
+    "learning_rate": None,
+    "patches": None,
+}
 
 
 @pytest.mark.parametrize(
@@ -42,6 +53,10 @@ def test_slices_in_both_spellings(value, found):
         (lambda: slices("5:3"), "found 5:3"),
         (lambda: output_folder("null"), "output_dir: expected a folder for the results, found nothing"),
         (lambda: training_settings(RECIPES, "c", **GIVEN), "recipe: expected a, b, found 'c'"),
+        (lambda: training_settings(RECIPES, [1], **GIVEN), r"recipe: expected a, b, found \[1\]"),
+        (lambda: training_settings({"a": {**RECIPE, "patiense": 1}, "b": RECIPE}, "a", **GIVEN), "found patiense; did you mean patience"),
+        (lambda: training_settings(RECIPES, "a", **{**GIVEN, "seed": 2**32}), "seed: expected a whole number below 2"),
+        (lambda: training_settings(RECIPES, "a", **{**GIVEN, "pretrained": "x.pt"}), "pretrained: expected none, .* found 'x.pt'; drop"),
     ],
 )
 def test_wrong_values_are_named(call, message):
@@ -55,11 +70,7 @@ def test_what_is_given_comes_before_the_recipe():
     assert settings.output_dir == Path("out")
 
 
-def test_fingerprint_is_of_what_changes_the_result(tmp_path):
-    (tmp_path / "d.json").write_text("{}")
-    given = {**GIVEN, "datalist": tmp_path / "d.json"}
-    one = fingerprint(training_settings(RECIPES, "a", **given))
-    assert one == fingerprint(training_settings(RECIPES, "a", **{**given, "resume": True, "output_dir": "other"}))
-    assert one != fingerprint(training_settings(RECIPES, "a", **{**given, "seed": 1}))
-    (tmp_path / "d.json").write_text("{ }")
-    assert one != fingerprint(training_settings(RECIPES, "a", **given))
+def test_fingerprint_is_of_what_changes_the_result():
+    one = fingerprint(training_settings(RECIPES, "a", **GIVEN))
+    assert one == fingerprint(training_settings(RECIPES, "a", **{**GIVEN, "resume": True, "output_dir": "other", "datalist": "moved.json"}))
+    assert one != fingerprint(training_settings(RECIPES, "a", **{**GIVEN, "seed": 1}))

@@ -87,16 +87,11 @@ def test_volumes_are_in_memory_once(loaded, rng):
 @pytest.mark.parametrize("context", ["fork", "spawn"])
 def test_workers_read_the_parents_volumes(loaded, rng, context):
     dataset, _ = make(loaded, rng)
-    loader = DataLoader(dataset, batch_size=16, num_workers=2, collate_fn=_where_and_what, multiprocessing_context=context)
-    batches = list(loader)
-    image = torch.cat([image for image, _ in batches])
+    batches = list(DataLoader(dataset, batch_size=16, num_workers=2, multiprocessing_context=context))
+    image = torch.cat([batch["image"] for batch in batches])
     torch.testing.assert_close(image, dataset.batch(torch.arange(50))["image"], rtol=0, atol=0)
     # A spawned worker maps torch's shared memory: the parent's tensor lies there too.
     assert context == "fork" or dataset.images.memory.is_shared()
-
-
-def _where_and_what(batch):
-    return batch["image"], torch.utils.data.get_worker_info().id
 
 
 def test_batches_are_shuffled_by_seed_and_epoch_alone(loaded, rng):

@@ -64,6 +64,11 @@ def test_one_cycle_rises_for_a_quarter_and_ends_near_zero():
     assert found[-1] < 1e-4
 
 
+@pytest.mark.parametrize("steps", range(1, 9))
+def test_one_cycle_of_any_length(steps):
+    assert (rates("one_cycle", 1, steps) > 0).all()
+
+
 def test_unknown_names_are_refused():
     network = MRHNet(2, 3, 0)
     with pytest.raises(OptionError, match="optimizer: expected adamw or sgd, found 'adam'"):

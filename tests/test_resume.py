@@ -108,6 +108,14 @@ def test_killed_at_random_moments(setting, tmp_path):
     check(tmp_path, whole)
 
 
+def test_a_new_run_does_not_leave_an_older_checkpoint_to_be_resumed(setting, tmp_path):
+    options, whole = setting
+    shutil.copytree(whole, tmp_path / "out")
+    options = {**options, "output_dir": str(tmp_path / "out"), "epochs": 31}
+    assert start(options, {"file": "model.pt", "write": 1, "half": True}).wait(300) == -signal.SIGKILL
+    assert not (tmp_path / "out" / "checkpoint.pt").exists()
+
+
 def test_resuming_a_finished_run_changes_nothing(setting, tmp_path):
     options, whole = setting
     shutil.copytree(whole, tmp_path / "out")
@@ -119,6 +127,7 @@ def test_resuming_a_finished_run_changes_nothing(setting, tmp_path):
     ("change", "sentence"),
     [
         ({"seed": 1}, "checkpoint.pt: expected seed = 0 as when it was written, found seed = 1; resume with the same options"),
+        ({"patch_axes": [0, 1]}, "checkpoint.pt: expected "),
         (None, "checkpoint.pt: expected a checkpoint of a training run, found"),
     ],
 )

@@ -23,7 +23,15 @@ def test_other_layouts_are_named_by_a_pattern_file(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "found"), [("mask: m.nii", "mask"), ("image: [a]\nmsk: b", "msk"), ("- a", "list"), ("a: [", "ParserError")]
+    ("text", "found"),
+    [
+        ("mask: m.nii", "mask"),
+        ("image: [a]\nmsk: b", "msk"),
+        ("- a", "list"),
+        ("a: [", "ParserError"),
+        ("image: [a]\nmask: [b]", "b"),
+        ("image: [/a]", "/a"),
+    ],
 )
 def test_broken_pattern_files_are_refused(tmp_path, text, found):
     (tmp_path / "layout.yaml").write_text(text)

@@ -49,13 +49,20 @@ def test_listing_a_subject_twice_or_without_target_is_refused(own):
     content = json.loads((own / "datalist.json").read_text())
     content["training"] *= 2
     (own / "twice.json").write_text(json.dumps(content))
-    with pytest.raises(DatalistError, match="every subject once, found subject01 twice"):
+    with pytest.raises(DatalistError, match="every subject of training under its own name, found subject01 twice"):
         TrainingData(own / "twice.json", MRH_NET)
     del content["training"][0]["target"]
     content["training"] = content["training"][:1]
     (own / "without.json").write_text(json.dumps(content))
     with pytest.raises(SubjectError, match="expected a target"):
         TrainingData(own / "without.json", MRH_NET)
+
+
+def test_digest_knows_the_data(own):
+    digests = [TrainingData(own / "datalist.json", MRH_NET, patches=200, validation_patches=50).digest for _ in range(2)]
+    target = own / "subject01" / "targets" / "AF.img"
+    target.write_bytes(bytes(255 - value for value in target.read_bytes()))
+    assert digests[0] == digests[1] != TrainingData(own / "datalist.json", MRH_NET, patches=200, validation_patches=50).digest
 
 
 def test_labels_are_scaled_to_1_at_most(study):

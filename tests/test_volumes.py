@@ -54,6 +54,23 @@ def test_itk_formats_lie_where_nifti_does(tmp_path, rng, ending, kind):
     np.testing.assert_array_equal(read_voxels(header), voxels.reshape(5, 4, 3, -1))
 
 
+@pytest.mark.parametrize("ending", ["nrrd", "mha", "mhd"])
+def test_oblique_itk_volumes_lie_where_itk_says(tmp_path, ending):
+    image = itk.image_from_array(np.zeros((3, 4, 5), np.int16))
+    image.SetDirection(itk.matrix_from_array(np.array([[0.8, -0.6, 0], [0.6, 0.8, 0], [0, 0, 1]])))
+    image.SetSpacing([0.1, 0.2, 0.3])
+    image.SetOrigin([5.0, 3.0, 1.0])
+    itk.imwrite(image, str(tmp_path / f"a.{ending}"))
+    point = np.array(image.TransformIndexToPhysicalPoint([1, 2, 1]))
+    found = read_header(tmp_path / f"a.{ending}").affine @ [1, 2, 1, 1]
+    np.testing.assert_allclose(found[:3], point * [-1, -1, 1], atol=1e-6)
+
+
+def test_complex_volumes_are_refused(tmp_path):
+    with pytest.raises(SubjectError, match="magnitude values .*found voxels of type complex64"):
+        read_header(save(tmp_path / "a.nii", np.zeros((3, 3, 3), np.complex64)))
+
+
 def test_trailing_axes_of_length_1_are_dropped(tmp_path):
     header = read_header(save(tmp_path / "a.nii", np.zeros((5, 4, 3, 1, 1), np.uint8)))
     assert (header.shape, header.channels) == ((5, 4, 3), 1)
