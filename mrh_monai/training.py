@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 import math
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ from mrh_monai.checkpoint import Sidecar, load_strictly, save_checkpoint
 from mrh_monai.errors import CheckpointError, OptionError
 from mrh_monai.files import clear_partial, replacing, writable_folder, write_text
 from mrh_monai.patches import PatchBatches
+from mrh_monai.run_record import RunRecord
 
 logger = logging.getLogger(__name__)
 
@@ -58,59 +57,6 @@ class CentreScore(Metric):
         """The score of all voxels together."""
         prediction, target = (torch.cat(self._pairs, dim=1) * self.target_max).numpy()
         return self.score(prediction, target)
-
-
-@dataclass
-class RunRecord:
-    """The history of a run, and what follows from it: which epoch is the best, and whether to go on.
-
-    Attributes:
-        patience: Epochs without a gain after which to stop; None for never.
-        rows: One a epoch, the columns of `metrics.csv`.
-        best_epoch: With the lowest validation RMSE; the first of equals; 0 before any.
-        best_rmse: Its RMSE.
-        best_weights: Its weights, on the CPU.
-    """
-
-    patience: int | None = None
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    best_epoch: int = 0
-    best_rmse: float = math.inf
-    best_weights: dict[str, torch.Tensor] = field(default_factory=dict)
-
-    def add(self, row: dict[str, Any], weights: Mapping[str, torch.Tensor]) -> bool:
-        """Add an epoch; True if it is the best so far."""
-        self.rows.append(row)
-        if row["val_rmse"] < self.best_rmse:
-            self.best_epoch, self.best_rmse = row["epoch"], row["val_rmse"]
-            self.best_weights = {key: value.detach().to("cpu", copy=True) for key, value in weights.items()}
-        return self.best_epoch == row["epoch"]
-
-    @property
-    def best(self) -> dict[str, Any]:
-        """The row of the best epoch."""
-        return self.rows[self.best_epoch - 1]
-
-    @property
-    def exhausted(self) -> bool:
-        """Whether patience has run out."""
-        return self.patience is not None and len(self.rows) - self.best_epoch >= self.patience
-
-    def csv(self) -> str:
-        """All rows as CSV; numbers keep every digit."""
-        stream = io.StringIO()
-        writer = csv.DictWriter(stream, self.rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.rows)
-        return stream.getvalue()
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything, for a checkpoint."""
-        return {key: value for key, value in vars(self).items() if key != "patience"}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """The inverse of `state_dict`."""
-        vars(self).update(state)
 
 
 class RunRecorder:
@@ -172,7 +118,7 @@ class RunRecorder:
             OptionError: It was written by a run with other settings.
         """
         path = self.output_dir / CHECKPOINT
-        if path.is_file():  # `prepare` leaves one only to be resumed
+        if self.resume and path.is_file():
             self._load(path, trainer)
         elif self.resume:
             logger.info("no %s to resume from; training starts anew", path)
