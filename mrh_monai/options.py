@@ -196,6 +196,12 @@ def subjects(datalist: Any, key: str, ranges: Any) -> list[Subject]:
     return [restrict(subject, slices(ranges)) for subject in chosen]
 
 
+def folder_of(datalist: Any) -> str:
+    """The folder that a datalist's relative paths start from."""
+    path = optional(datalist)
+    return str(Path(str(path)).parent) if path is not None else "."
+
+
 def output_folder(value: Any) -> Path:
     """The folder that results go to.
 

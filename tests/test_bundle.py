@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 import torch
 from conftest import BUNDLE, write_mrh_subject
-from monai.bundle import run, verify_metadata, verify_net_in_out
+from monai.bundle import ConfigParser, run, verify_metadata, verify_net_in_out
+from monai.bundle.properties import InferProperties, TrainProperties
+from monai.utils.enums import BundleProperty, BundlePropertyConfig
 
 from mrh_monai.checkpoint import load_network
 from mrh_monai.errors import MRHError, root_cause
@@ -61,6 +63,14 @@ def test_metadata_has_what_the_model_zoo_asks_for():
     assert (BUNDLE / "LICENSE").is_file()
     assert (BUNDLE / "docs" / "README.md").is_file()
     assert not list(BUNDLE.rglob("*.py"))
+
+
+@pytest.mark.parametrize(("config", "properties"), [("train.yaml", TrainProperties), ("inference.yaml", InferProperties)])
+def test_configs_have_the_ids_that_monai_asks_for(config, properties):
+    parser = ConfigParser()
+    parser.read_config(BUNDLE / "configs" / config)
+    required = {values[BundlePropertyConfig.ID] for values in properties.values() if values[BundleProperty.REQUIRED]}
+    assert {name for name in required if name not in parser} == set()
 
 
 @pytest.mark.parametrize("config", ["inference.yaml", "train.yaml"])
