@@ -76,7 +76,8 @@ def compare_and_draw(out: Path, bundle: Path, datalist: Path) -> None:
     from mrh_monai.volumes import read_header, read_voxels
 
     lists = read_datalist(datalist)
-    training, test = load_subjects(lists["training"], MRH_NET), load_subject(lists["test"][0], MRH_NET)
+    training = load_subjects(lists["training"], MRH_NET, need_target=True)
+    test = load_subject(lists["test"][0], MRH_NET, need_target=True)
     scores = json.loads((out / "prediction" / "scores.json").read_text())[TEST_SUBJECT]
     name, single = best_single_image(test, MRH_NET)
     linear = linear_regression(training, test, read_sidecar(bundle / "models" / "model.pt").scaling)
