@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from sklearn.linear_model import LinearRegression
 
+from mrh_monai.errors import SubjectError
 from mrh_monai.loading import LoadedSubject
 from mrh_monai.metrics import r2, rmse
 from mrh_monai.protocol import Protocol
@@ -61,5 +62,5 @@ def _scaled(subject: LoadedSubject, scaling: Scaling) -> np.ndarray:
 
 def _target(subject: LoadedSubject) -> np.ndarray:
     if subject.target is None:
-        raise ValueError(f"{subject.name} has no target")
+        raise SubjectError(subject.name, "a target to compare with", "none loaded", "load the subject with need_target=True")
     return subject.target[subject.mask].astype(np.float64)
