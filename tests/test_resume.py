@@ -93,15 +93,19 @@ def test_killed_inside_writes(setting, tmp_path):
 
 
 def test_killed_at_random_moments(setting, tmp_path):
+    """Each run dies some time after it has begun to train, which shows in a new TensorBoard file."""
     options, whole = setting
     options = {**options, "output_dir": str(tmp_path), "resume": "true"}
-    generator = random.Random(os.urandom(8))
+    seed = int.from_bytes(os.urandom(4))
+    print("seed of the moments:", seed)
+    moments = random.Random(seed)
     for _ in range(4):
+        before = set(tmp_path.glob("tensorboard/*"))
         process = start(options)
         deadline = time.monotonic() + 120
-        while not (tmp_path / "tensorboard").exists() and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.01)
-        time.sleep(generator.uniform(0, 1.5))
+        while set(tmp_path.glob("tensorboard/*")) == before and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.005)
+        time.sleep(moments.uniform(0, 0.6))
         process.kill()
         process.wait(60)
     assert start(options).wait(300) == 0
