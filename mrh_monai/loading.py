@@ -48,10 +48,8 @@ class LoadedSubject:
         return self.padded[inner]
 
 
-def read_headers(subject: Subject, protocol: Protocol, need_target: bool = False, need_fa: bool = False) -> dict[str, list[Header]]:
-    """The headers of a subject's files, checked against each other and the protocol before any voxel is read.
-
-    Target and FA map are left alone where they are not needed; an FA map stands in for a mask that is not there.
+def read_headers(subject: Subject, protocol: Protocol, need_target: bool = False) -> dict[str, list[Header]]:
+    """The headers of all of a subject's files, checked against each other and the protocol before any voxel is read.
 
     Raises:
         SubjectError: A file is missing or broken, the files lie on different grids, or their channels are not as many as
@@ -69,10 +67,9 @@ def read_headers(subject: Subject, protocol: Protocol, need_target: bool = False
     if twice is not None:
         raise SubjectError(subject.name, "every image file once", f"{twice.name} twice", "list the file of each scan")
     headers = {"image": [read_header(path) for path in subject.image]}
-    needed = {"mask": True, "fa": need_fa or subject.mask is None, "target": need_target}
-    for key, need in needed.items():
+    for key in ("mask", "fa", "target"):
         path = getattr(subject, key)
-        headers[key] = [read_header(path)] if need and path is not None else []
+        headers[key] = [read_header(path)] if path is not None else []
         for header in headers[key]:
             _check_single(header, key)
     check_one_grid([header for group in headers.values() for header in group])
@@ -96,8 +93,8 @@ def load_subjects(
     Args:
         subjects: What to load.
         protocol: The channels that each must have.
-        need_target: Whether targets are loaded, and a subject without one is refused.
-        need_fa: Whether FA maps are loaded where there are any.
+        need_target: Whether the voxels of targets are read, and a subject without one is refused.
+        need_fa: Whether the voxels of FA maps are read where there are any.
         nan: ``refuse``, or ``zero`` to set NaN and Inf inside the mask to 0 as published. Outside the mask they always become 0.
         margin: Zero voxels added on every side, for patches at the edge of the volume.
         axes: Array axes of the patches to come: memory runs fastest along the last of them, so that a patch lies in short strips.
@@ -107,9 +104,9 @@ def load_subjects(
     """
     if nan not in ("refuse", "zero"):
         raise OptionError("nan", "refuse or zero", repr(nan), "choose one of the two")
-    headers = [read_headers(subject, protocol, need_target, need_fa) for subject in subjects]
+    headers = [read_headers(subject, protocol, need_target) for subject in subjects]
     dtype = np.result_type(*(h.dtype for group in headers for h in group["image"])) if headers else np.dtype("int16")
-    order = [axis for axis in range(3) if axis not in axes] + list(axes)
+    order = [axis for axis in range(3) if axis not in check_axes(axes)] + list(axes)
     padded_shapes = [tuple(n + 2 * margin for n in group["image"][0].shape) for group in headers]
     memory = np.zeros((sum(math.prod(shape) for shape in padded_shapes), len(protocol)), dtype)
     loaded, start = [], 0
@@ -117,7 +114,9 @@ def load_subjects(
         stop = start + math.prod(shape)
         in_memory = memory[start:stop].reshape(*(shape[axis] for axis in order), len(protocol))
         padded = in_memory.transpose(*np.argsort(order), 3)
-        loaded.append(_load(subject, group, padded, margin, protocol, nan))
+        unread = {"target": not need_target, "fa": not need_fa and bool(group["mask"])}
+        wanted = {key: [] if unread.get(key) else files for key, files in group.items()}
+        loaded.append(_load(subject, wanted, padded, margin, protocol, nan))
         start = stop
     return loaded
 
@@ -146,6 +145,18 @@ def load_stains(paths: Sequence[Path], mask: Path) -> tuple[np.ndarray, ...]:
     check_one_grid(headers)
     inside = _mask_values(headers[-1]) > 0
     return *(_finite(read_voxels(header), inside, header.path, "refuse")[..., 0] for header in headers[:-1]), inside
+
+
+def check_axes(axes: Sequence[int]) -> tuple[int, ...]:
+    """The array axes that a patch spans.
+
+    Raises:
+        OptionError: They are not two or three different axes in ascending order.
+    """
+    if len(axes) not in (2, 3) or sorted(set(axes)) != list(axes) or not set(axes) <= {0, 1, 2}:
+        expected = "two or three different axes of 0, 1, 2 in ascending order"
+        raise OptionError("patch_axes", expected, f"{list(axes)}", "give [0, 2] for the coronal plane")
+    return tuple(axes)
 
 
 def check_one_grid(headers: Sequence[Header]) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import Dataset
 
 from mrh_monai.errors import OptionError
-from mrh_monai.loading import CORONAL_PLANE, LoadedSubject
+from mrh_monai.loading import CORONAL_PLANE, LoadedSubject, check_axes
 
 
 class PatchSource:
@@ -29,13 +29,9 @@ class PatchSource:
     """
 
     def __init__(self, volumes: Sequence[np.ndarray | torch.Tensor], margin: int, axes: Sequence[int] = CORONAL_PLANE, radius: int = 1):
-        axes = tuple(axes)
-        if len(axes) not in (2, 3) or sorted(set(axes)) != list(axes) or not set(axes) <= {0, 1, 2}:
-            raise OptionError(
-                "patch axes", "two or three different axes of 0, 1, 2 in ascending order", f"{axes}", "use [0, 2] for coronal"
-            )
+        axes = check_axes(axes)
         if not 1 <= radius <= margin:
-            raise OptionError("patch radius", f"1 to the margin {margin}", f"{radius}", "load the subjects with a larger margin")
+            raise OptionError("patch_radius", f"1 to the margin {margin}", f"{radius}", "load the subjects with a larger margin")
         self.axes, self.radius, self.margin, self.width = axes, radius, margin, 2 * radius + 1
         self.memory, self._starts, self._strides = _as_rows(volumes, axes[-1])
         self.channels = self.memory.shape[1]

@@ -147,15 +147,30 @@ def test_missing_target_is_refused_only_where_needed(parts, few):
         load_subject(subject, few, need_target=True)
 
 
-def test_targets_and_fa_maps_are_left_alone_where_not_needed(parts, few):
-    subject = replace(parts[0], fa=parts[0].mask.parent / "nothing.nii")
-    subject.target.write_bytes(b"")
+def test_voxels_of_targets_and_fa_maps_are_read_only_where_needed(parts, few):
+    target = write_nifti(parts[0].mask.parent / "stain.nii.gz", np.random.default_rng(0).random((6, 5, 4)))
+    target.write_bytes(target.read_bytes()[:-200])
+    subject = replace(parts[0], target=target, fa=target)
     loaded = load_subject(subject, few)
     assert loaded.target is loaded.fa is None
-    with pytest.raises(SubjectError, match=r"stain.nii: expected a volume, found an empty file"):
-        load_subject(subject, few, need_target=True)
-    with pytest.raises(SubjectError, match=r"nothing.nii: expected a file, found none"):
-        load_subject(subject, few, need_fa=True)
+    for need in ("need_target", "need_fa"):
+        with pytest.raises(SubjectError, match=r"stain.nii.gz: expected 1 volumes"):
+            load_subject(subject, few, **{need: True})
+
+
+@pytest.mark.parametrize("key", ["fa", "target"])
+def test_their_headers_are_compared_all_the_same(parts, few, key):
+    other = write_nifti(parts[0].mask.parent / "other.nii", np.ones((6, 5, 3), np.uint8))
+    with pytest.raises(SubjectError, match=r"other.nii: expected shape \(6, 5, 4\)"):
+        load_subject(replace(parts[0], **{key: other}), few)
+    with pytest.raises(SubjectError, match=r"gone.nii: expected a file, found none"):
+        load_subject(replace(parts[0], **{key: other.with_name("gone.nii")}), few)
+
+
+def test_impossible_axes_are_refused(parts, few):
+    for axes in ((0,), (0, 0), (2, 0), (0, 3)):
+        with pytest.raises(OptionError, match="patch_axes: expected two or three different axes"):
+            load_subject(parts[0], few, axes=axes)
 
 
 def test_files_listed_twice_and_dark_targets_are_refused(parts, few):

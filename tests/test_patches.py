@@ -36,9 +36,9 @@ def test_gather_equals_slicing(rng, axes, radius, margin):
 def test_impossible_geometry_is_refused(rng):
     volume = np.zeros((5, 5, 5, 1))
     for axes in ((0,), (0, 0), (2, 0), (0, 3)):
-        with pytest.raises(OptionError, match="patch axes"):
+        with pytest.raises(OptionError, match="patch_axes"):
             PatchSource([volume], 1, axes)
-    with pytest.raises(OptionError, match="patch radius: expected 1 to the margin 1, found 2"):
+    with pytest.raises(OptionError, match="patch_radius: expected 1 to the margin 1, found 2"):
         PatchSource([volume], 1, radius=2)
 
 
