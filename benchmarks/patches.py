@@ -20,7 +20,8 @@ import numpy as np
 import torch
 from monai.transforms import RandSpatialCropSamplesd
 
-from mrh_monai.loading import LoadedSubject, load_subject
+from mrh_monai.loaded import LoadedSubject
+from mrh_monai.loading import load_subject
 from mrh_monai.patches import PatchDataset
 from mrh_monai.phantom import make_subject
 from mrh_monai.protocol import MRH_NET

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.linear_model import LinearRegression
 
 from mrh_monai.errors import SubjectError
-from mrh_monai.loading import LoadedSubject
+from mrh_monai.loaded import LoadedSubject
 from mrh_monai.metrics import r2, rmse
 from mrh_monai.protocol import Protocol
 from mrh_monai.scaling import Scaling

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from monai.inferers import Inferer
 from tqdm import tqdm
 
-from mrh_monai.loading import CORONAL_PLANE
+from mrh_monai.loaded import CORONAL_PLANE
 from mrh_monai.voxelwise import BATCH_SIZE, autocast, predict_volume
 
 

@@ -5,47 +5,17 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mrh_monai.errors import MRHWarning, OptionError, SubjectError
+from mrh_monai.loaded import CORONAL_PLANE, LoadedSubject, check_axes
 from mrh_monai.protocol import MT_OFF, MT_ON, Protocol
 from mrh_monai.subjects import CORONAL_AXIS, Subject, in_slices
 from mrh_monai.volumes import Header, read_header, read_voxels
-
-CORONAL_PLANE = (0, 2)
-
-
-@dataclass(frozen=True)
-class LoadedSubject:
-    """One subject in memory.
-
-    Attributes:
-        name: As in `Subject`.
-        padded: (X + 2m, Y + 2m, Z + 2m, C) as stored in the files, with a margin of m zero voxels on each side.
-        margin: m.
-        mask: (X, Y, Z) bool, restricted to the subject's slices.
-        target: (X, Y, Z) in the stain's own units; None without one.
-        fa: (X, Y, Z); None without one.
-        affine: (4, 4) voxel index to RAS+ mm, the image's own as its reader gives it.
-    """
-
-    name: str
-    padded: np.ndarray
-    margin: int
-    mask: np.ndarray
-    target: np.ndarray | None
-    fa: np.ndarray | None
-    affine: np.ndarray
-
-    @property
-    def image(self) -> np.ndarray:
-        """(X, Y, Z, C), a view without the margin."""
-        inner = (slice(self.margin, -self.margin or None),) * 3
-        return self.padded[inner]
 
 
 def read_headers(subject: Subject, protocol: Protocol, need_target: bool = False) -> dict[str, list[Header]]:
@@ -145,18 +115,6 @@ def load_stains(paths: Sequence[Path], mask: Path) -> tuple[np.ndarray, ...]:
     check_one_grid(headers)
     inside = _mask_values(headers[-1]) > 0
     return *(_finite(read_voxels(header), inside, header.path, "refuse")[..., 0] for header in headers[:-1]), inside
-
-
-def check_axes(axes: Sequence[int]) -> tuple[int, ...]:
-    """The array axes that a patch spans.
-
-    Raises:
-        OptionError: They are not two or three different axes in ascending order.
-    """
-    if len(axes) not in (2, 3) or sorted(set(axes)) != list(axes) or not set(axes) <= {0, 1, 2}:
-        expected = "two or three different axes of 0, 1, 2 in ascending order"
-        raise OptionError("patch_axes", expected, f"{list(axes)}", "give [0, 2] for the coronal plane")
-    return tuple(axes)
 
 
 def check_one_grid(headers: Sequence[Header]) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import Dataset
 
 from mrh_monai.errors import OptionError
-from mrh_monai.loading import CORONAL_PLANE, LoadedSubject, check_axes
+from mrh_monai.loaded import CORONAL_PLANE, LoadedSubject, check_axes
 
 
 class PatchSource:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from mrh_monai.errors import MRHWarning, OptionError, SubjectError
-from mrh_monai.loading import LoadedSubject
+from mrh_monai.loaded import LoadedSubject
 from mrh_monai.subjects import CORONAL_AXIS
 
 METHODS = ("random", "published")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mrh_monai.errors import CheckpointError, OptionError
-from mrh_monai.loading import LoadedSubject
+from mrh_monai.loaded import LoadedSubject
 
 MODES = ("robust", "published")
 # Medians of this many voxels are within 1% of the subject's own, and cost no noticeable time.

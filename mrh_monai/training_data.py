@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from mrh_monai.datalists import read_datalist, section
-from mrh_monai.loading import CORONAL_PLANE, LoadedSubject, load_subjects
+from mrh_monai.loaded import CORONAL_PLANE, LoadedSubject
+from mrh_monai.loading import load_subjects
 from mrh_monai.patches import PatchDataset
 from mrh_monai.protocol import Protocol
 from mrh_monai.sampling import hold_out, sample_centres

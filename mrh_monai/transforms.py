@@ -12,7 +12,8 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 
-from mrh_monai.loading import CORONAL_PLANE, load_subject
+from mrh_monai.loaded import CORONAL_PLANE
+from mrh_monai.loading import load_subject
 from mrh_monai.protocol import Protocol
 from mrh_monai.scaling import Scaling
 from mrh_monai.subjects import Subject

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from mrh_monai.errors import OptionError
-from mrh_monai.loading import CORONAL_PLANE
+from mrh_monai.loaded import CORONAL_PLANE
 from mrh_monai.patches import PatchSource
 
 PRECISIONS = ("float32", "bf16", "auto")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from mrh_monai.baselines import best_single_image, linear_regression
-from mrh_monai.loading import LoadedSubject
+from mrh_monai.loaded import LoadedSubject
 from mrh_monai.metrics import r2
 from mrh_monai.scaling import fit_scaling
 

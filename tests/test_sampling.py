@@ -3,7 +3,8 @@ import pytest
 from conftest import write_mrh_subject
 
 from mrh_monai.errors import MRHWarning, OptionError, SubjectError
-from mrh_monai.loading import LoadedSubject, load_subject
+from mrh_monai.loaded import LoadedSubject
+from mrh_monai.loading import load_subject
 from mrh_monai.protocol import MRH_NET
 from mrh_monai.sampling import hold_out, published_candidates, sample_centres
 from mrh_monai.subjects import find_subject

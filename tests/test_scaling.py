@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from mrh_monai.errors import CheckpointError, OptionError
-from mrh_monai.loading import LoadedSubject
+from mrh_monai.loaded import LoadedSubject
 from mrh_monai.scaling import Scaling, fit_scaling, robust_level, training_coefficients
 
 

@@ -1,0 +1,53 @@
+"""One subject in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mrh_monai.errors import OptionError
+
+CORONAL_PLANE = (0, 2)
+
+
+@dataclass(frozen=True)
+class LoadedSubject:
+    """One subject in memory.
+
+    Attributes:
+        name: As in `Subject`.
+        padded: (X + 2m, Y + 2m, Z + 2m, C) as stored in the files, with a margin of m zero voxels on each side.
+        margin: m.
+        mask: (X, Y, Z) bool, restricted to the subject's slices.
+        target: (X, Y, Z) in the stain's own units; None without one.
+        fa: (X, Y, Z); None without one.
+        affine: (4, 4) voxel index to RAS+ mm, the image's own as its reader gives it.
+    """
+
+    name: str
+    padded: np.ndarray
+    margin: int
+    mask: np.ndarray
+    target: np.ndarray | None
+    fa: np.ndarray | None
+    affine: np.ndarray
+
+    @property
+    def image(self) -> np.ndarray:
+        """(X, Y, Z, C), a view without the margin."""
+        inner = (slice(self.margin, -self.margin or None),) * 3
+        return self.padded[inner]
+
+
+def check_axes(axes: Sequence[int]) -> tuple[int, ...]:
+    """The array axes that a patch spans.
+
+    Raises:
+        OptionError: They are not two or three different axes in ascending order.
+    """
+    if len(axes) not in (2, 3) or sorted(set(axes)) != list(axes) or not set(axes) <= {0, 1, 2}:
+        expected = "two or three different axes of 0, 1, 2 in ascending order"
+        raise OptionError("patch_axes", expected, f"{list(axes)}", "give [0, 2] for the coronal plane")
+    return tuple(axes)
