@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from mrh_monai.errors import CheckpointError
-from mrh_monai.files import sha256, write_bytes, write_text
+from mrh_monai.files import replacing, sha256
 from mrh_monai.network import MRHNet
 from mrh_monai.scaling import Scaling
 
@@ -72,7 +72,9 @@ def weights_bytes(state: Mapping[str, torch.Tensor]) -> bytes:
 
 
 def save_checkpoint(path: Path | str, state: Mapping[str, torch.Tensor], sidecar: Sidecar) -> Sidecar:
-    """Write weights and sidecar, each whole; a reader that comes between the two is told that they do not match.
+    """Write weights and sidecar, each whole; neither is put in place before both are on disk.
+
+    A reader that comes between the two is told that they do not match.
 
     Args:
         path: `model.pt`; the sidecar goes beside it.
@@ -85,8 +87,9 @@ def save_checkpoint(path: Path | str, state: Mapping[str, torch.Tensor], sidecar
     data = weights_bytes(state)
     sidecar = replace(sidecar, sha256=hashlib.sha256(data).hexdigest())
     text = json.dumps(asdict(sidecar), indent=2) + "\n"
-    write_bytes(path, data)
-    write_text(sidecar_path(path), text)
+    with replacing(path) as weights_file, replacing(sidecar_path(path)) as sidecar_file:
+        weights_file.write_bytes(data)
+        sidecar_file.write_text(text)
     return sidecar
 
 

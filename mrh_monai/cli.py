@@ -72,48 +72,65 @@ def datalist(
 @app.command()
 def predict(
     bundle: Annotated[Path, typer.Argument(help="Bundle folder, with trained weights in models/.")],
-    subject: Annotated[Path, typer.Argument(help="Subject folder.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="NIfTI file to write.")],
+    subject: Annotated[Path, typer.Argument(help="Subject folder, or a MAT file of patches.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="NIfTI file to write; a MAT file for a file of patches.")],
     precision: Annotated[str, typer.Option(help="float32, bf16 or auto.")] = "float32",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     batch_size: Annotated[int, typer.Option(min=1, help="Patches a batch.")] = 4096,
-    nan: Annotated[str, typer.Option(help="refuse, or zero: NaN and Inf inside the mask become 0.")] = "refuse",
+    nan: Annotated[
+        Optional[str],  # noqa: UP045 (typer)
+        typer.Option(help="refuse, or zero: NaN and Inf inside the mask become 0. If not given: zero with published scaling, else refuse."),
+    ] = None,
+    support: Annotated[str, typer.Option(help="mask, or fa: predict where FA > 0 even if there is a mask.")] = "mask",
     layout: LayoutFile = None,
 ) -> None:
     """Predict the stain of one subject."""
     from mrh_monai.loading import load_subject
-    from mrh_monai.subjects import MRH_NET_LAYOUT, Layout, find_subject
+    from mrh_monai.patch_files import check_predictions_output, write_predictions
+    from mrh_monai.patch_loading import is_patch_file
+    from mrh_monai.subjects import MRH_NET_LAYOUT, Layout, Subject, find_subject
     from mrh_monai.volumes import check_nifti_output, write_nifti
 
-    check_nifti_output(output)
-    files = find_subject(subject, Layout.from_yaml(layout) if layout else MRH_NET_LAYOUT)
+    if subject.suffix.lower() == ".mat" and not subject.is_dir():
+        files = Subject(subject.name.split(".")[0], (subject,))
+        check_predictions_output(output)
+    else:
+        check_nifti_output(output)
+        files = find_subject(subject, Layout.from_yaml(layout) if layout else MRH_NET_LAYOUT)
 
     from tqdm import tqdm
 
     from mrh_monai.checkpoint import load_network
     from mrh_monai.protocol import Protocol
+    from mrh_monai.scaling import nan_rule
     from mrh_monai.voxelwise import choose_device, predict_volume
 
     where = choose_device(device)
     protocol = Protocol.from_metadata(bundle / "configs" / "metadata.json")
     network, sidecar = load_network(bundle / "models" / "model.pt", protocol.names)
-    loaded = load_subject(files, protocol, nan=nan, margin=sidecar.patch_radius, axes=sidecar.patch_axes)
-    gain, offset = sidecar.scaling.coefficients(loaded.image, loaded.mask)
+    scaling, axes, radius = sidecar.scaling, sidecar.patch_axes, sidecar.patch_radius
+    loaded = load_subject(files, protocol, nan=nan_rule(scaling.mode, nan), support=support, margin=radius, axes=axes)
+    mask = scaling.support(loaded.mask, axes, radius)
+    gain, offset = scaling.coefficients(loaded.image, mask, loaded.largest)
     predicted = predict_volume(
         network.to(where),
         loaded.padded,
-        loaded.mask,
+        mask,
         gain,
         offset,
         margin=loaded.margin,
-        axes=sidecar.patch_axes,
-        radius=sidecar.patch_radius,
+        axes=axes,
+        radius=radius,
         batch_size=batch_size,
         device=where,
         precision=precision,
         progress=lambda steps: tqdm(steps, desc=loaded.name, unit="batch", disable=None, leave=False),
     )
-    write_nifti(output, (predicted * sidecar.scaling.target_max).numpy(), loaded.affine)
+    stain = (predicted * scaling.target_max).numpy()
+    if is_patch_file(files):
+        write_predictions(output, stain, mask)
+    else:
+        write_nifti(output, stain, loaded.affine)
     print(output)
 
 
@@ -134,6 +151,93 @@ def evaluate(
     if output is not None:
         write_text(output, text + "\n")
     print(text)
+
+
+@app.command()
+def import_matlab(
+    network: Annotated[Path, typer.Argument(help="MAT file with a trained network `net`.")],
+    bundle: Annotated[Path, typer.Option(help="Bundle folder to put it into.")],
+    target_max: Annotated[
+        Optional[float],  # noqa: UP045 (typer)
+        typer.Option(help="Largest target of its training, such as 255; predictions stay scaled (largest = 1) if not given."),
+    ] = None,
+) -> None:
+    """Put an MRH-Net trained in MATLAB into a bundle, its graph checked layer by layer."""
+    from mrh_monai.matlab import import_network
+
+    sidecar = import_network(network, bundle, target_max)
+    rmse = sidecar.source.get("final_rmse")
+    print(
+        f"{bundle / 'models' / 'model.pt'}: {sidecar.residual_blocks} residual blocks, {len(sidecar.channels)} channels, "
+        f"{sidecar.features} features, published scaling" + ("" if rmse is None else f", final training RMSE {rmse:.3g} a patch")
+    )
+
+
+@app.command()
+def export_matlab(
+    bundle: Annotated[Path, typer.Argument(help="Bundle folder, with trained weights in models/.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="MAT file to write; a function that rebuilds the network goes beside it.")],
+) -> None:
+    """Write a bundle's network for MATLAB: plain arrays, and a short .m that rebuilds it."""
+    from mrh_monai.matlab import export_network
+
+    function = export_network(bundle, output)
+    print(f"{output}\n{function}: in MATLAB, net = {function.stem}();")
+
+
+@app.command()
+def recon(
+    patches: Annotated[Path, typer.Argument(help="MAT file with YPred and fa, one patch a voxel, such as YPred_auto.mat.")],
+    height: Annotated[int, typer.Option(min=3, help="Voxels of a coronal slice along x.")],
+    width: Annotated[int, typer.Option(min=3, help="Voxels of a coronal slice along z.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="NIfTI file to write.")],
+    voxel: Annotated[float, typer.Option(min=1e-6, help="Edge of a voxel in mm.")] = 0.0625,
+) -> None:
+    """Put predicted patches back into coronal slices: the centre voxel of each, where fa > 0."""
+    import numpy as np
+
+    from mrh_monai.released import reconstruct
+    from mrh_monai.volumes import check_nifti_output, write_nifti
+
+    check_nifti_output(output)
+    slices = reconstruct(patches, height, width)
+    write_nifti(output, slices, np.diag([voxel, voxel, voxel, 1.0]))
+    print(f"{output}: {' x '.join(map(str, slices.shape))} voxels")
+
+
+@app.command()
+def reorder(
+    volume: Annotated[Path, typer.Argument(help="Released volume, such as fluo_No-noisy_R3.img.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="NIfTI file to write.")],
+    axes: Annotated[Optional[str], typer.Option(help="The volume's axes in the order x,y,z, such as 1,2,0; - before one flips it.")] = None,  # noqa: UP045
+    voxel: Annotated[float, typer.Option(min=1e-6, help="Edge of a voxel in mm.")] = 0.0625,
+) -> None:
+    """Put a released volume into the P60 template's order, 200 x 280 x 128, coronal slices along the second axis."""
+    import numpy as np
+
+    from mrh_monai.released import read_in_template_order
+    from mrh_monai.volumes import check_nifti_output, write_nifti
+
+    check_nifti_output(output)
+    voxels = read_in_template_order(volume, axes)
+    write_nifti(output, voxels, np.diag([voxel, voxel, voxel, 1.0]))
+    print(f"{output}: {' x '.join(map(str, voxels.shape))} voxels")
+
+
+@app.command()
+def fetch(
+    name: Annotated[Optional[str], typer.Argument(help="What to fetch; a list is shown if not given.")] = None,  # noqa: UP045
+    folder: Annotated[Path, typer.Option("--output", "-o", help="Folder to put it into.")] = Path("published"),
+    url: Annotated[Optional[str], typer.Option(help="Where to fetch it from instead, such as a mirror's.")] = None,  # noqa: UP045
+) -> None:
+    """Fetch a published file of MRH-Net; an interrupted download goes on where it stopped."""
+    from mrh_monai.published import PUBLISHED, fetch_published
+
+    if name is None:
+        for item in PUBLISHED.values():
+            print(f"{item.name:18} {item.identifier:18} {item.holds}")
+        return
+    print(fetch_published(name, folder, url))
 
 
 def main() -> None:

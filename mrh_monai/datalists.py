@@ -28,6 +28,7 @@ def read_datalist(path: Path | str | None) -> Datalist:
 
     Args:
         path: The JSON file: ``{"training": [{"subject", "image": [...], "mask", "fa", "target", "slices"}], "validation", "test"}``.
+            A file of patches (``.mat``) stands for a datalist whose only subject, to train or to test, is that file.
 
     Returns:
         The three sections, each a list that may be empty.
@@ -43,6 +44,9 @@ def read_datalist(path: Path | str | None) -> Datalist:
         raise DatalistError(path, "a datalist (JSON file)", "a folder", HOW)
     if not path.is_file():
         raise DatalistError(path, "a datalist (JSON file)", "no such file", HOW)
+    if path.suffix.lower() == ".mat":
+        patches = [Subject(path.name.split(".")[0], (path,))]
+        return {"training": patches, "validation": [], "test": patches}
     try:
         content = json.loads(path.read_text())
     except (UnicodeDecodeError, ValueError) as error:

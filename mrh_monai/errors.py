@@ -53,6 +53,10 @@ class OutputError(MRHError):
     """A result cannot be written where it was asked for."""
 
 
+class DownloadError(MRHError):
+    """A published file cannot be fetched, or is not the one that it was."""
+
+
 class MRHWarning(UserWarning):
     """Input that is usable but looks wrong; shown as one line."""
 

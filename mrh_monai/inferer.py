@@ -71,14 +71,22 @@ class VoxelwiseInferer(Inferer):
         inputs = inputs.as_tensor() if hasattr(inputs, "as_tensor") else inputs
         predicted = []
         for image, inside, g, o in zip(inputs, mask, gain, offset, strict=True):
+            support = inside[0].bool()
+            margin = self.radius if self._leaves_volume(support) else 0
             # Channels go innermost before the margin is added, so that one copy leaves the volume as patches are gathered from it.
-            padded = F.pad(image.permute(1, 2, 3, 0), (0, 0, *(self.radius,) * 6))
+            voxels = image.permute(1, 2, 3, 0)
+            padded = F.pad(voxels, (0, 0, *(margin,) * 6)) if margin else voxels
             volume = predict_volume(
-                network, padded, inside[0].bool(), g, o, margin=self.radius, axes=self.axes, radius=self.radius, batch_size=self.batch_size,
+                network, padded, support, g, o, margin=margin, axes=self.axes, radius=self.radius, batch_size=self.batch_size,
                 device=inputs.device, precision=self.precision, progress=show_progress("predict") if self.progress else iter,
             )  # fmt: skip
             predicted.append(volume[None])
         return torch.stack(predicted).to(inputs.device)
+
+    def _leaves_volume(self, support: torch.Tensor) -> bool:
+        """Whether the patch of any voxel reaches beyond the volume; where none does, no margin is needed and nothing is copied."""
+        ends = [support.narrow(axis, start, self.radius) for axis in self.axes for start in (0, support.shape[axis] - self.radius)]
+        return any(bool(end.any()) for end in ends)
 
 
 def show_progress(description: str) -> Callable[[Iterable[int]], Iterable[int]]:

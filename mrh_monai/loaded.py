@@ -24,6 +24,7 @@ class LoadedSubject:
         target: (X, Y, Z) in the stain's own units; None without one.
         fa: (X, Y, Z); None without one.
         affine: (4, 4) voxel index to RAS+ mm, the image's own as its reader gives it.
+        largest: Of a file of patches its largest intensity; None for volumes.
     """
 
     name: str
@@ -33,6 +34,12 @@ class LoadedSubject:
     target: np.ndarray | None
     fa: np.ndarray | None
     affine: np.ndarray
+    largest: float | None = None
+
+    @property
+    def is_patches(self) -> bool:
+        """Whether this is a file of patches: N patches as a volume (3, N, 3), in whose mask only centres are."""
+        return self.largest is not None
 
     @property
     def image(self) -> np.ndarray:

@@ -13,6 +13,7 @@ import numpy as np
 
 from mrh_monai.errors import MRHWarning, OptionError, SubjectError
 from mrh_monai.loaded import CORONAL_PLANE, LoadedSubject, check_axes
+from mrh_monai.patch_loading import is_patch_file, load_patch_files
 from mrh_monai.protocol import MT_OFF, MT_ON, Protocol
 from mrh_monai.subjects import CORONAL_AXIS, Subject, in_slices
 from mrh_monai.volumes import Header, read_header, read_voxels
@@ -55,10 +56,11 @@ def load_subjects(
     need_target: bool = False,
     need_fa: bool = False,
     nan: str = "refuse",
+    support: str = "mask",
     margin: int = 1,
     axes: Sequence[int] = CORONAL_PLANE,
 ) -> list[LoadedSubject]:
-    """Load subjects into one piece of memory, as stored in their files and each once.
+    """Load subjects, volumes or files of patches, into one piece of memory, each once.
 
     Args:
         subjects: What to load.
@@ -66,7 +68,8 @@ def load_subjects(
         need_target: Whether the voxels of targets are read, and a subject without one is refused.
         need_fa: Whether the voxels of FA maps are read where there are any.
         nan: ``refuse``, or ``zero`` to set NaN and Inf inside the mask to 0 as published. Outside the mask they always become 0.
-        margin: Zero voxels added on every side, for patches at the edge of the volume.
+        support: ``mask`` (where there is none, FA > 0), or ``fa`` to take FA > 0 as the mask in any case.
+        margin: Zero voxels added on every side, for patches at the edge of the volume. Files of patches have none.
         axes: Array axes of the patches to come: memory runs fastest along the last of them, so that a patch lies in short strips.
 
     Raises:
@@ -74,6 +77,15 @@ def load_subjects(
     """
     if nan not in ("refuse", "zero"):
         raise OptionError("nan", "refuse or zero", repr(nan), "choose one of the two")
+    if support not in ("mask", "fa"):
+        raise OptionError("support", "mask or fa", repr(support), "choose one of the two")
+    if any(is_patch_file(subject) for subject in subjects):
+        loaded = load_patch_files(subjects, protocol, need_target=need_target, nan=nan, axes=axes)
+        for patches in loaded:
+            _warn_if_swapped(patches, protocol)
+        return loaded
+    if support == "fa":
+        subjects = [replace(subject, mask=None) for subject in subjects]
     headers = [read_headers(subject, protocol, need_target) for subject in subjects]
     dtype = np.result_type(*(h.dtype for group in headers for h in group["image"])) if headers else np.dtype("int16")
     order = [axis for axis in range(3) if axis not in check_axes(axes)] + list(axes)
@@ -128,6 +140,8 @@ def check_one_grid(headers: Sequence[Header]) -> None:
     for header in headers[1:]:
         remedy = f"resample it to the grid of {first.path.name}"
         if header.shape != first.shape:
+            if sorted(header.shape) == sorted(first.shape):
+                remedy = "put its axes in order with `mrh reorder`"
             raise SubjectError(header.path, f"shape {first.shape} as in {first.path.name}", f"{header.shape}", remedy)
         if not np.allclose(header.spacing, first.spacing, rtol=1e-3):
             raise SubjectError(header.path, f"voxels of {first.spacing} mm as in {first.path.name}", f"{header.spacing}", remedy)

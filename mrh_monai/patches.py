@@ -20,7 +20,7 @@ class PatchSource:
 
     Args:
         volumes: Per subject (X + 2m, Y + 2m, Z + 2m, C), all of one dtype, with a margin of m voxels.
-        margin: m, at least the radius.
+        margin: m; the radius or more if patches are to reach beyond the volume.
         axes: Array axes that the patch spans, ascending: (0, 2) is the coronal plane; three for 3D patches.
         radius: Half the patch's edge, rounded down: 1 for 3x3.
 
@@ -30,9 +30,10 @@ class PatchSource:
 
     def __init__(self, volumes: Sequence[np.ndarray | torch.Tensor], margin: int, axes: Sequence[int] = CORONAL_PLANE, radius: int = 1):
         axes = check_axes(axes)
-        if not 1 <= radius <= margin:
-            raise OptionError("patch_radius", f"1 to the margin {margin}", f"{radius}", "load the subjects with a larger margin")
+        if radius < 1:
+            raise OptionError("patch_radius", "at least 1", f"{radius}", "give 1 for patches of 3 voxels")
         self.axes, self.radius, self.margin, self.width = axes, radius, margin, 2 * radius + 1
+        self._shapes = np.array([volume.shape[:3] for volume in volumes])
         self.memory, self._starts, self._strides = _as_rows(volumes, axes[-1])
         self.channels = self.memory.shape[1]
         rows = len(self.memory) - self.width + 1
@@ -51,8 +52,15 @@ class PatchSource:
 
         Returns:
             (N, S) int64, S strips a patch.
+
+        Raises:
+            OptionError: A patch would leave the volume and its margin.
         """
         subject, voxel = centres[:, 0], centres[:, 1:] + self.margin
+        along, ends = voxel[:, self.axes], self._shapes[subject][:, self.axes]
+        if ((along < self.radius) | (along + self.radius >= ends)).any():
+            found = f"patches that reach beyond it ({self.radius} voxels around their centres)"
+            raise OptionError("patch_radius", f"patches within the volume and its margin of {self.margin}", found, "load a larger margin")
         strides = self._strides[subject]
         offsets = np.arange(-self.radius, self.radius + 1)
         strips = self._starts[subject] + (voxel * strides).sum(1)
@@ -175,9 +183,16 @@ class PatchBatches:
 def _as_rows(volumes: Sequence[np.ndarray | torch.Tensor], strip_axis: int) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
     """All voxels as rows (V, C) of one tensor, and where each volume starts (N,) and its strides (N, 3), in rows.
 
-    Nothing is copied where the volumes are views of one array whose rows run along ``strip_axis``, as `load_subjects` leaves them.
+    Nothing is copied where rows run along ``strip_axis`` already: in one volume, or in views of one array as `load_subjects` leaves them.
     """
     first, channels = volumes[0], int(volumes[0].shape[-1])
+    if len(volumes) == 1:
+        only = torch.as_tensor(first)
+        steps = only.stride()
+        if steps[3] == 1 and steps[strip_axis] == channels and all(step % channels == 0 and step > 0 for step in steps[:3]):
+            length = 1 + sum((size - 1) * step for size, step in zip(only.shape[:3], steps[:3], strict=True)) // channels
+            strides = np.array([[step // channels for step in steps[:3]]])
+            return only.as_strided((length, channels), (channels, 1)), np.zeros(1, np.int64), strides
     base = first.base if isinstance(first, np.ndarray) else None
     if isinstance(base, np.ndarray) and base.ndim == 2 and base.flags.c_contiguous and base.shape[1] == channels:
         arrays = [volume for volume in volumes if isinstance(volume, np.ndarray) and volume.base is base]

@@ -42,7 +42,8 @@ def sample_centres(subjects: Sequence[LoadedSubject], count: int | None, seed: i
         raise OptionError("patches", "at least 1", f"{count}", "ask for more patches")
     candidates = []
     for index, subject in enumerate(subjects):
-        allowed = subject.mask if method == "random" else published_candidates(subject)
+        # A file of patches was sampled when it was made.
+        allowed = subject.mask if method == "random" or subject.is_patches else published_candidates(subject)
         voxels = np.argwhere(allowed)
         candidates.append(np.column_stack([np.full(len(voxels), index), voxels]))
     centres = np.concatenate(candidates).astype(np.int64)

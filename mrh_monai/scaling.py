@@ -22,8 +22,11 @@ class Scaling:
 
     ``robust`` (the default) divides a subject by one factor, its robust level over all channels in the mask, then standardises each
     channel with constants of the training set: what differs between scanners' gains goes, what disease changes stays, and one bright
-    voxel moves nothing. ``published`` divides by the largest value in the region at hand, as MRH-Net's released code does for training
-    and for test files alike.
+    voxel moves nothing.
+
+    ``published`` is what MRH-Net's released code does, for training and for test data alike: intensities are divided by the largest one
+    in the region at hand, NaN become 0, and the outermost voxels, which cannot be the centre of a patch inside the volume, are not
+    predicted. The region is the support (mask, or FA > 0) of a subject, and the whole of a patch file.
 
     Attributes:
         mode: ``robust`` or ``published``.
@@ -37,18 +40,37 @@ class Scaling:
     channel_std: tuple[float, ...]
     target_max: float
 
-    def coefficients(self, image: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def support(self, mask: np.ndarray, axes: Sequence[int], radius: int) -> np.ndarray:
+        """The voxels that are predicted: the mask, for ``published`` without those whose patch would leave the volume.
+
+        Args:
+            mask: (X, Y, Z) bool.
+            axes: Array axes that a patch spans.
+            radius: Half the patch's edge, rounded down.
+
+        Returns:
+            (X, Y, Z) bool.
+        """
+        if self.mode != "published":
+            return mask
+        inner = tuple(slice(radius, -radius) if axis in axes else slice(None) for axis in range(3))
+        support = np.zeros_like(mask)
+        support[inner] = mask[inner]
+        return support
+
+    def coefficients(self, image: np.ndarray, mask: np.ndarray, largest: float | None = None) -> tuple[np.ndarray, np.ndarray]:
         """The gain and offset of each channel of one subject: scaled = raw * gain + offset.
 
         Args:
             image: (X, Y, Z, C), raw.
-            mask: (X, Y, Z) bool.
+            mask: (X, Y, Z) bool; the support where there is one.
+            largest: `LoadedSubject.largest`.
 
         Returns:
             Gain and offset, each (C,) float32.
         """
         if self.mode == "published":
-            return _published_coefficients(float(_inside(image, mask).max()), image.shape[-1])
+            return _published_coefficients(_largest(image, mask, largest), image.shape[-1])
         std = np.asarray(self.channel_std)
         gain = 1 / (robust_level(image, mask) * std)
         return gain.astype(np.float32), (-np.asarray(self.channel_mean) / std).astype(np.float32)
@@ -84,7 +106,7 @@ def fit_scaling(subjects: Sequence[LoadedSubject], mode: str = "robust") -> Scal
         OptionError: The mode is unknown.
     """
     _known(mode)
-    targets = [s.target[s.mask].max() for s in subjects if s.target is not None]
+    targets = [(s.target if mode == "published" and s.is_patches else s.target[s.mask]).max() for s in subjects if s.target is not None]
     target_max = float(max(targets, default=1)) or 1.0
     if mode == "published":
         return Scaling(mode, (), (), target_max)
@@ -107,9 +129,14 @@ def training_coefficients(scaling: Scaling, subjects: Sequence[LoadedSubject]) -
     ``published`` takes one maximum over all of them, as the released code does over a patch file.
     """
     if scaling.mode == "published":
-        largest = max(float(_inside(s.image, s.mask).max()) for s in subjects)
+        largest = max(_largest(s.image, s.mask, s.largest) for s in subjects)
         return [_published_coefficients(largest, s.image.shape[-1]) for s in subjects]
     return [scaling.coefficients(s.image, s.mask) for s in subjects]
+
+
+def nan_rule(mode: str, asked: str | None) -> str:
+    """``refuse`` or ``zero``: what is done with NaN inside the mask, as asked for or as the scaling mode goes."""
+    return asked if asked is not None else "zero" if mode == "published" else "refuse"
 
 
 def robust_level(image: np.ndarray, mask: np.ndarray) -> float:
@@ -129,6 +156,10 @@ def robust_level(image: np.ndarray, mask: np.ndarray) -> float:
 def _inside(image: np.ndarray, mask: np.ndarray, step: int = 1) -> np.ndarray:
     where = np.nonzero(mask)
     return image[tuple(axis[::step] for axis in where)]
+
+
+def _largest(image: np.ndarray, mask: np.ndarray, largest: float | None) -> float:
+    return float(_inside(image, mask).max()) if largest is None else largest
 
 
 def _published_coefficients(largest: float, channels: int) -> tuple[np.ndarray, np.ndarray]:

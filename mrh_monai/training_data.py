@@ -16,7 +16,7 @@ from mrh_monai.loading import load_subjects
 from mrh_monai.patches import PatchDataset
 from mrh_monai.protocol import Protocol
 from mrh_monai.sampling import hold_out, sample_centres
-from mrh_monai.scaling import fit_scaling, training_coefficients
+from mrh_monai.scaling import fit_scaling, nan_rule, training_coefficients
 from mrh_monai.subjects import Slices, restrict
 
 
@@ -26,14 +26,14 @@ class TrainingData:
     Where the datalist has subjects to validate on, their patches do; otherwise some of the training patches are held out, as published.
 
     Args:
-        datalist: JSON file with ``training`` and perhaps ``validation``.
+        datalist: JSON file with ``training`` and perhaps ``validation``; or a file of patches.
         protocol: The channels of every subject.
         patches: How many patches to draw for training; None for every voxel that fits.
         validation_patches: How many to validate on.
         sampling: ``random`` or ``published``; validation patches are drawn likewise.
         scaling: ``robust`` or ``published``.
         slices: Coronal ranges to confine all subjects to; None for all.
-        nan: ``refuse`` or ``zero``.
+        nan: ``refuse``, ``zero``, or None: as the scaling goes.
         seed: Of all draws.
         axes: Array axes that a patch spans.
         radius: Half the patch's edge, rounded down.
@@ -56,7 +56,7 @@ class TrainingData:
         sampling: str = "random",
         scaling: str = "robust",
         slices: Slices | None = None,
-        nan: str = "refuse",
+        nan: str | None = None,
         seed: int = 0,
         axes: Sequence[int] = CORONAL_PLANE,
         radius: int = 1,
@@ -67,7 +67,7 @@ class TrainingData:
         options: dict[str, Any] = {
             "need_target": True,
             "need_fa": sampling == "published",
-            "nan": nan,
+            "nan": nan_rule(scaling, nan),
             "margin": radius,
             "axes": axes,
         }
@@ -84,7 +84,7 @@ class TrainingData:
             centres = sample_centres(training, patches, seed, sampling)
             validating = load_subjects(others, protocol, **options)
             held_out = sample_centres(validating, validation_patches, seed + 1, sampling)
-            own = [self.scaling.coefficients(s.image, s.mask) for s in validating]
+            own = [self.scaling.coefficients(s.image, s.mask, s.largest) for s in validating]
             self.validation = dataset(validating, held_out, own)
         else:
             wanted = None if patches is None else patches + validation_patches

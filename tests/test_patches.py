@@ -38,8 +38,12 @@ def test_impossible_geometry_is_refused(rng):
     for axes in ((0,), (0, 0), (2, 0), (0, 3)):
         with pytest.raises(OptionError, match="patch_axes"):
             PatchSource([volume], 1, axes)
-    with pytest.raises(OptionError, match="patch_radius: expected 1 to the margin 1, found 2"):
-        PatchSource([volume], 1, radius=2)
+    with pytest.raises(OptionError, match="patch_radius: expected at least 1, found 0"):
+        PatchSource([volume], 1, radius=0)
+    for centre in ([0, 0, 0, 0], [0, 2, 1, 2]):
+        with pytest.raises(OptionError, match="expected patches within the volume and its margin of 1, found patches that reach beyond"):
+            PatchSource([volume], 1, radius=2).locate(np.array([centre]))
+    assert len(PatchSource([volume], 1, radius=2).locate(np.array([[0, 1, 1, 1]])))
 
 
 @pytest.fixture
