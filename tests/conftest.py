@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import nibabel
@@ -25,6 +28,22 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder.name} beside the checkout (or under MRH_SHARED)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def kit_subject(shared, tmp_path_factory) -> Path:
+    """A subject on real anatomy with simulated MR signals, four coronal slices. Read only."""
+    root = tmp_path_factory.mktemp("kit")
+    script = shared / "mouse_kit" / "make_subjects.py"
+    command = [sys.executable, str(script), str(root), "--subjects", "1", "--slices", "136", "140"]
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    return root / "subject01"
+
+
+@pytest.fixture
+def bundle_copy(tmp_path) -> Path:
+    """The AF bundle without weights."""
+    return Path(shutil.copytree(BUNDLE, tmp_path / "mrh_af", ignore=shutil.ignore_patterns("model.*")))
 
 
 @pytest.fixture
