@@ -88,7 +88,7 @@ def read_matlab_network(path: Path | str) -> MatlabNetwork:
     need("matio", "matlab")
     is_hdf5 = _check_envelope(path)
     try:
-        return isolated(_read_hdf5 if is_hdf5 else _read_version_5, path, seconds=SECONDS, memory=MEMORY)
+        return isolated(_read, path, is_hdf5, seconds=SECONDS, memory=MEMORY)
     except IsolatedError as error:
         raise CheckpointError(path, "a readable MATLAB file", str(error), COPY_AGAIN) from error
     except SubjectError as error:
@@ -150,6 +150,12 @@ def _check_compressed(data: bytes, order: str, where: str) -> None:
         raise CheckpointError(where, "compressed data that are whole", f"{total:,} bytes of {length + 8:,}", COPY_AGAIN)
 
 
+def _read(path: Path, is_hdf5: bool) -> MatlabNetwork:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what matters is checked below
+        return _read_hdf5(path) if is_hdf5 else _read_version_5(path)
+
+
 def _read_version_5(path: Path) -> MatlabNetwork:
     from matio.utils.matheaders import read_mat_header
     from matio.v5 import matreader5
@@ -169,33 +175,33 @@ def _read_hdf5(path: Path) -> MatlabNetwork:
 
 
 def _network(path: Path, reader: Any, subsystem: Any) -> MatlabNetwork:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what matters is checked below
-        variables = reader.get_variables(["net", "info"])
-        if "net" not in variables:
-            names = sorted(set(reader.get_variables()) - {"__globals__"})
-            raise CheckpointError(path, "a variable `net`", f"the variables {names}", SAVE_NETWORK)
+    variables = reader.get_variables(["net", "info"])
+    if "net" not in variables:
+        names = sorted(set(reader.get_variables()) - {"__globals__"})
+        raise CheckpointError(path, "a variable `net`", f"the variables {names}", SAVE_NETWORK)
     net = variables["net"]
     kind = getattr(net, "classname", None)
     if subsystem is None or kind not in NETWORK_CLASSES:
-        found = f"a {kind}" if isinstance(kind, str) else f"a {type(net).__name__}"
-        raise CheckpointError(f"{path}, net", " or ".join(NETWORK_CLASSES), found, SAVE_NETWORK)
+        found = _printable(kind) if isinstance(kind, str) else type(net).__name__
+        raise CheckpointError(f"{path}, net", f"a {', '.join(NETWORK_CLASSES)}", f"a {found}", SAVE_NETWORK)
     stored = _holder(net)
     if stored is None:
-        raise CheckpointError(
-            f"{path}, net", f"the layers of a {kind}", "none that can be read", f"convert it in MATLAB, or {SAVE_NETWORK}"
-        )
+        raise CheckpointError(f"{path}, net", f"the layers of a {kind}", "none that can be read", SAVE_NETWORK)
     identifiers = {id(value): key for key, value in subsystem.mcos_object_cache.items()}
 
     def class_of(layer: Any) -> str:
         # An array of layers names its common base class; the class of each stands with the object itself.
         identifier = identifiers.get(id(layer))
         name = layer.classname if identifier is None else subsystem.get_classname(subsystem.get_object_metadata(identifier)[0])
-        return str(name).split(".")[-1]
+        return _printable(str(name).split(".")[-1])
 
     learnables = _learnables(stored.get("Learnables"))
     layers = [_layer(item, class_of, learnables, path) for item in np.asarray(stored["Layers"], object).ravel()]
     return MatlabNetwork(kind, layers, _connections(stored.get("Connections"), layers, path), _info(variables.get("info")))
+
+
+def _printable(text: str) -> str:
+    return text if text.isprintable() else repr(text)
 
 
 def _fields(value: Any) -> dict[str, Any]:
