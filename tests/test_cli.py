@@ -1,18 +1,23 @@
 import json
-import shutil
 import subprocess
 import sys
 
 import nibabel
 import numpy as np
 import pytest
-from conftest import BUNDLE, write_nifti
+import scipy.io
+from conftest import write_mrh_subject, write_nifti
+from matlab_files import forward, mrh_net, write_network
+from patch_file_writing import write_patch_file
 
 from mrh_monai.checkpoint import Sidecar, save_checkpoint
 from mrh_monai.cli import main
+from mrh_monai.loading import load_subject
 from mrh_monai.network import MRHNet
 from mrh_monai.protocol import MRH_NET
 from mrh_monai.scaling import Scaling
+from mrh_monai.subjects import find_subject
+from mrh_monai.volumes import write_analyze
 
 
 def mrh(*words) -> subprocess.CompletedProcess:
@@ -38,10 +43,9 @@ def call(monkeypatch, capsys):
 
 
 @pytest.fixture
-def bundle(tmp_path):
+def bundle(bundle_copy):
     """The AF bundle with the weights of an untrained network of one block."""
-    root = tmp_path / "mrh_af"
-    shutil.copytree(BUNDLE, root, ignore=shutil.ignore_patterns("model.*"))
+    root = bundle_copy
     scaling = Scaling("robust", (1.0,) * 67, (0.5,) * 67, 250.0)
     save_checkpoint(
         root / "models" / "model.pt", MRHNet(residual_blocks=1).state_dict(), Sidecar("af", "u", MRH_NET.names, 1, 64, [0, 2], 1, scaling)
@@ -150,3 +154,86 @@ def test_help_does_not_pay_for_torch():
         "False",
         "False",
     ]
+
+
+def test_a_matlab_network_goes_into_a_bundle_predicts_and_comes_out_again(call, bundle, study, tmp_path):
+    network = write_network(tmp_path / "own" / "net.mat", *mrh_net(2, 67, 8))
+    status, out, _ = call("import-matlab", network, "--bundle", bundle, "--target-max", 255)
+    assert status == 0
+    assert "2 residual blocks, 67 channels, 8 features, published scaling, final training RMSE 0.3 a patch" in out
+    assert call("predict", bundle, study / "subject01", "-o", tmp_path / "af.nii.gz")[0] == 0
+    voxels = nibabel.load(tmp_path / "af.nii.gz").get_fdata()
+    assert voxels[1:-1, :, 1:-1].any()
+    assert not voxels[[0, -1]].any()
+    assert not voxels[:, :, [0, -1]].any()
+    status, out, _ = call("export-matlab", bundle, "-o", tmp_path / "again.mat")
+    assert (status, sorted(path.name for path in tmp_path.glob("again.*"))) == (0, ["again.m", "again.mat"])
+    assert "in MATLAB, net = again();" in out
+
+
+def test_support_and_nan_of_published_scaling(call, bundle, tmp_path, rng):
+    """NaN become 0 and FA > 0 can stand in for the mask, against the layer list's own arithmetic."""
+    folder = write_mrh_subject(tmp_path / "subject", dtype=np.float32)
+    files = find_subject(folder)
+    image = load_subject(files, MRH_NET, margin=0).image.astype(np.float64)
+    image[5, 2, 5, 3], image[8, 2, 7, 64] = np.nan, np.inf
+    for path, part in zip(files.image, (slice(0, 32), slice(32, 64), slice(64, 67)), strict=True):
+        write_analyze(path, image[..., part].astype(np.float32), 0.0625)
+    fa = rng.integers(0, 2, image.shape[:3]).astype(np.uint8) * 90
+    write_analyze(files.fa, fa, 0.0625)
+    graph = mrh_net(1, 67, 8)
+    call("import-matlab", write_network(tmp_path / "net.mat", *graph), "--bundle", bundle)
+    assert call("predict", bundle, folder, "-o", tmp_path / "af.nii.gz", "--support", "fa")[0] == 0
+    found = nibabel.load(tmp_path / "af.nii.gz").get_fdata()
+    clean = np.where(np.isfinite(image), image, 0)
+    inside = fa > 0
+    inside[[0, -1]], inside[:, :, [0, -1]] = False, False
+    expected = np.zeros(inside.shape)
+    voxels = np.argwhere(inside)
+    patches = np.stack([clean[x - 1 : x + 2, y, z - 1 : z + 2] for x, y, z in voxels]) / clean[inside].max()
+    expected[inside] = forward(*graph, patches)[:, 1, 1, 0]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+    status, _, err = call("predict", bundle, folder, "-o", tmp_path / "x.nii.gz", "--nan", "refuse")
+    assert (status, "2 NaN or Inf" in err or "1 NaN or Inf" in err) == (1, True)
+    status, _, err = call("predict", bundle, folder, "-o", tmp_path / "x.nii.gz", "--support", "skull")
+    assert (status, "support: expected mask or fa, found 'skull'" in err) == (1, True)
+
+
+def test_released_outputs_become_nifti(call, tmp_path, rng):
+    predicted = rng.normal(0, 1, (3, 3, 1, 15)).astype(np.float32)
+    path = write_patch_file(tmp_path / "YPred.mat", YPred=predicted, fa=np.ones((3, 3, 1, 15), np.uint8))
+    status, out, _ = call("recon", path, "--height", 7, "--width", 5, "-o", tmp_path / "slice.nii.gz")
+    assert (status, out) == (0, f"{tmp_path / 'slice.nii.gz'}: 7 x 1 x 5 voxels\n")
+    image = nibabel.load(tmp_path / "slice.nii.gz")
+    assert image.get_fdata()[1, 0, 2] == pytest.approx(predicted[1, 1, 0, 1])
+    np.testing.assert_allclose(image.header.get_zooms(), 0.0625)
+    write_analyze(tmp_path / "odd.img", rng.integers(0, 99, (4, 5, 6)).astype(np.uint8), 1.0)
+    status, out, _ = call("reorder", tmp_path / "odd.img", "--axes", "1,2,0", "-o", tmp_path / "even.nii")
+    assert (status, "5 x 6 x 4 voxels" in out) == (0, True)
+    status, _, err = call("recon", path, "--height", 200, "--width", 128, "-o", tmp_path / "slice.nii.gz")
+    assert (status, "found 15; give the height and width" in err) == (1, True)
+
+
+def test_fetch_lists_what_there_is_and_refuses_the_rest(call, tmp_path):
+    status, out, _ = call("fetch")
+    assert (status, "net-af-30" in out, "osf:fk58t" in out) == (0, True, True)
+    status, _, err = call("fetch", "net-af", "-o", tmp_path)
+    assert (status, "did you mean net-af-" in err) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["import-matlab", "absent.mat"], "absent.mat: expected a MATLAB file, found no such file"),
+        (["import-matlab", "text.mat"], "text.mat: expected a MATLAB file of version 5 or 7.3, found a file that begins with"),
+        (["import-matlab", "other.mat"], "expected a variable `net`, found the variables ['a']"),
+    ],
+)
+def test_a_wrong_import_is_one_sentence_and_leaves_no_file(bundle_copy, tmp_path, words, message):
+    (tmp_path / "text.mat").write_text("no network" * 30)
+    scipy.io.savemat(tmp_path / "other.mat", {"a": 1})
+    done = mrh(words[0], tmp_path / words[1], "--bundle", bundle_copy)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert message in done.stderr
+    assert not list((bundle_copy / "models").glob("*"))

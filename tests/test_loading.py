@@ -210,3 +210,14 @@ def test_stains_of_one_grid_are_loaded_with_their_mask(parts):
     stain, inside = load_stains([subject.target], subject.mask)
     np.testing.assert_allclose(stain, image[..., 0] * 100)
     np.testing.assert_array_equal(inside, mask == 1)
+
+
+def test_fa_can_be_the_support_even_where_there_is_a_mask(study):
+    subject = find_subjects(study)[0]
+    by_mask, by_fa = load_subject(subject, MRH_NET, need_fa=True), load_subject(subject, MRH_NET, support="fa")
+    np.testing.assert_array_equal(by_fa.mask, by_mask.fa > 0)
+    assert by_fa.mask.sum() > by_mask.mask.sum()
+    with pytest.raises(SubjectError, match="expected a mask, or an FA map in its place, found neither"):
+        load_subject(replace(subject, fa=None), MRH_NET, support="fa")
+    with pytest.raises(OptionError, match="support: expected mask or fa, found 'brain'"):
+        load_subject(subject, MRH_NET, support="brain")

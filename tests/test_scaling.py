@@ -3,7 +3,7 @@ import pytest
 
 from mrh_monai.errors import CheckpointError, OptionError
 from mrh_monai.loaded import LoadedSubject
-from mrh_monai.scaling import Scaling, fit_scaling, robust_level, training_coefficients
+from mrh_monai.scaling import Scaling, fit_scaling, nan_rule, robust_level, training_coefficients
 
 
 def subject(image, mask=None, target=None):
@@ -76,3 +76,28 @@ def test_constant_channels_do_not_divide_by_zero():
     image = np.ones((3, 3, 3, 2))
     gain, offset = fit_scaling([subject(image)]).coefficients(image, np.ones((3, 3, 3), bool))
     assert np.isfinite([gain, offset]).all()
+
+
+def test_published_support_leaves_out_the_rim_of_the_patch_plane():
+    mask = np.ones((5, 4, 6), bool)
+    published, robust = (Scaling(mode, (), (), 1.0) for mode in ("published", "robust"))
+    expected = np.zeros_like(mask)
+    expected[1:-1, :, 1:-1] = True
+    np.testing.assert_array_equal(published.support(mask, (0, 2), 1), expected)
+    expected[:, [0, -1]] = False
+    np.testing.assert_array_equal(published.support(mask, (0, 1, 2), 1), expected)
+    assert published.support(mask, (0, 2), 2).sum() == 1 * 4 * 2
+    assert robust.support(mask, (0, 2), 1) is mask
+    assert not published.support(~mask, (0, 2), 1).any()
+
+
+def test_nan_follow_the_scaling_unless_asked_otherwise():
+    found = [nan_rule(mode, asked) for mode in ("robust", "published") for asked in (None, "refuse", "zero")]
+    assert found == ["refuse", "refuse", "zero", "zero", "refuse", "zero"]
+
+
+def test_a_patch_files_maximum_is_the_whole_files(two):
+    scaling = Scaling("published", (), (), 1.0)
+    gain, offset = scaling.coefficients(two[0].image, two[0].mask, largest=4000.0)
+    np.testing.assert_array_equal(gain, np.full(4, 1 / 4000, np.float32))
+    assert not offset.any()

@@ -112,3 +112,17 @@ def test_batch_size_must_be_positive(case):
     image, mask, gain, offset, network = case
     with pytest.raises(OptionError, match="batch_size: expected at least 1"):
         predict_volume(network, pad(image), mask, gain, offset, batch_size=0)
+
+
+def test_without_a_margin_where_no_patch_leaves_the_volume(case, monkeypatch):
+    image, mask, gain, offset, network = case
+    inner = np.zeros_like(mask)
+    inner[1:-1, :, 1:-1] = mask[1:-1, :, 1:-1]
+    expected = oracle(image, inner, gain, offset, network)
+    np.testing.assert_allclose(predict_volume(network, image, inner, gain, offset, margin=0), expected, atol=1e-5)
+    with pytest.raises(OptionError, match="patches that reach beyond it"):
+        predict_volume(network, image, mask, gain, offset, margin=0)
+    inputs = [torch.from_numpy(values)[None] for values in (image.transpose(3, 0, 1, 2), inner[None], gain, offset)]
+    monkeypatch.setattr("torch.nn.functional.pad", None)  # nothing is copied
+    found = VoxelwiseInferer(progress=False)(inputs[0], network, *inputs[1:])
+    np.testing.assert_allclose(found[0, 0], expected, atol=1e-5)
