@@ -1,13 +1,14 @@
 # make demo   fresh machine: environment, then the whole job on the digital mouse brain
 # make test   fresh machine: environment, then all tests
 # make check  ruff and mypy
+# make fuzz   two thousand damaged network files, imported one by one
 # make bench  speed and memory against the plain routes, as ratios
 
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check fuzz bench clean
 .DEFAULT_GOAL := demo
 
 $(READY): pyproject.toml constraints.txt
@@ -26,6 +27,9 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+fuzz: $(READY)
+	$(BIN)/python tests/fuzz_import.py 2000
 
 bench: $(READY)
 	$(BIN)/python benchmarks/patches.py
