@@ -21,7 +21,7 @@ from mrh_monai.files import replacing, sha256
 from mrh_monai.network import MRHNet
 from mrh_monai.scaling import Scaling
 
-TRAIN_FIRST = "train the bundle first, or name trained weights with --ckpt_path"
+TRAIN_FIRST = "train the bundle first, import weights into it, or name trained ones (--ckpt_path of the bundle's configs)"
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def save_checkpoint(path: Path | str, state: Mapping[str, torch.Tensor], sidecar
     """
     data = weights_bytes(state)
     sidecar = replace(sidecar, sha256=hashlib.sha256(data).hexdigest())
-    text = json.dumps(asdict(sidecar), indent=2) + "\n"
+    text = json.dumps(asdict(sidecar), indent=2, allow_nan=False) + "\n"
     with replacing(path) as weights_file, replacing(sidecar_path(path)) as sidecar_file:
         weights_file.write_bytes(data)
         sidecar_file.write_text(text)

@@ -166,10 +166,10 @@ def import_matlab(
     from mrh_monai.matlab import import_network
 
     sidecar = import_network(network, bundle, target_max)
-    rmse = sidecar.source.get("final_rmse")
+    rmse = sidecar.source.get("final_rmse_mean")
     print(
         f"{bundle / 'models' / 'model.pt'}: {sidecar.residual_blocks} residual blocks, {len(sidecar.channels)} channels, "
-        f"{sidecar.features} features, published scaling" + ("" if rmse is None else f", final training RMSE {rmse:.3g} a patch")
+        f"{sidecar.features} features, published scaling" + ("" if rmse is None else f", training ended at RMSE {rmse:.3g} a patch")
     )
 
 
@@ -179,7 +179,7 @@ def export_matlab(
     output: Annotated[Path, typer.Option("--output", "-o", help="MAT file to write; a function that rebuilds the network goes beside it.")],
 ) -> None:
     """Write a bundle's network for MATLAB: plain arrays, and a short .m that rebuilds it."""
-    from mrh_monai.matlab import export_network
+    from mrh_monai.matlab_export import export_network
 
     function = export_network(bundle, output)
     print(f"{output}\n{function}: in MATLAB, net = {function.stem}();")

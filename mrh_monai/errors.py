@@ -37,6 +37,10 @@ class SubjectError(MRHError):
     """A subject's files are missing, broken, or do not belong together."""
 
 
+class MatFileError(SubjectError):
+    """A MATLAB file is none, is damaged, or refers to other files."""
+
+
 class DatalistError(MRHError):
     """A datalist is not one, or names subjects that must not meet."""
 

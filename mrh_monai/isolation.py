@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import multiprocessing
 import sys
 from collections.abc import Callable
@@ -57,6 +58,7 @@ def isolated(function: Callable[..., Result], *arguments: Any, seconds: float, m
 
 
 def _answer(sender: Connection, memory: int, function: Callable[..., Any], arguments: tuple) -> None:
+    faulthandler.disable()  # a crash here is expected, and told by the parent
     _limit_memory(memory)
     try:
         answer: tuple[bool, Any] = (True, function(*arguments))
@@ -82,3 +84,4 @@ def _limit_memory(memory: int) -> None:
     wanted = used + memory
     limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))

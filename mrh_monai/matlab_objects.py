@@ -8,26 +8,23 @@ hang or ask for any amount of memory.
 from __future__ import annotations
 
 import itertools
-import struct
 import warnings
-import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mrh_monai.errors import CheckpointError, SubjectError
+from mrh_monai.errors import CheckpointError, MatFileError
 from mrh_monai.extras import need
 from mrh_monai.hdf5 import open_hdf5
 from mrh_monai.isolation import IsolatedError, isolated
+from mrh_monai.mat_files import COPY_AGAIN, check_envelope
 
 NETWORK_CLASSES = ("DAGNetwork", "SeriesNetwork", "dlnetwork")
 SECONDS, MEMORY = 15.0, 3 << 29
-HEADER_BYTES, LARGEST_ELEMENT = 128, 1 << 30
-MATRIX, COMPRESSED = 14, 15
-COPY_AGAIN = "copy the file again from its source"
+LONGEST_NAME = 100
 SAVE_NETWORK = "save the trained network in MATLAB with save('NET.mat', 'net', 'info')"
 
 
@@ -86,68 +83,13 @@ def read_matlab_network(path: Path | str) -> MatlabNetwork:
     """
     path = Path(path)
     need("matio", "matlab")
-    is_hdf5 = _check_envelope(path)
     try:
+        is_hdf5 = check_envelope(path, SAVE_NETWORK)
         return isolated(_read, path, is_hdf5, seconds=SECONDS, memory=MEMORY)
     except IsolatedError as error:
         raise CheckpointError(path, "a readable MATLAB file", str(error), COPY_AGAIN) from error
-    except SubjectError as error:
+    except MatFileError as error:
         raise CheckpointError(error.where, error.expected, error.found, error.remedy) from error
-
-
-def _check_envelope(path: Path) -> bool:
-    """Whether the file is HDF5; and for version 5, that each element is whole, by its length and the checksum of its compression."""
-    if not path.is_file():
-        raise CheckpointError(path, "a MATLAB file", "a folder" if path.is_dir() else "no such file", "check the path")
-    size = path.stat().st_size
-    with open(path, "rb") as file:
-        header = file.read(HEADER_BYTES)
-        version = header[124:128]
-        if version == b"\x00\x02IM":
-            return True
-        order = {b"\x00\x01IM": "<", b"\x01\x00MI": ">"}.get(version)
-        if order is None:
-            what = "an empty file" if not header else f"a file that begins with {header[:8]!r}"
-            raise CheckpointError(path, "a MATLAB file of version 5 or 7.3", what, SAVE_NETWORK)
-        starts, place = [], HEADER_BYTES
-        while place < size:
-            starts.append(place)
-            tag = file.read(8)
-            kind, length = struct.unpack(f"{order}II", tag) if len(tag) == 8 else (0, 0)
-            where = f"{path}, byte {place}"
-            if kind not in (MATRIX, COMPRESSED):
-                raise CheckpointError(where, "a variable", "something else", COPY_AGAIN)
-            place += 8 + length
-            if place > size:
-                raise CheckpointError(where, f"{length:,} bytes", f"the file's end after {size - place + length:,}", COPY_AGAIN)
-            if kind == COMPRESSED:
-                _check_compressed(file.read(length), order, where)
-            file.seek(place)
-    if not starts:
-        raise CheckpointError(path, "variables", "none", SAVE_NETWORK)
-    subsystem = struct.unpack(f"{order}Q", header[116:124])[0]
-    if subsystem not in (0, 0x2020202020202020, *starts):
-        raise CheckpointError(path, "the objects' data where the header says", f"nothing at byte {subsystem:,}", COPY_AGAIN)
-    return False
-
-
-def _check_compressed(data: bytes, order: str, where: str) -> None:
-    """Inflate once, keeping nothing but the first bytes: length and checksum must be right."""
-    stream, total, first = zlib.decompressobj(), 0, b""
-    try:
-        while not stream.eof:
-            block = stream.decompress(data, 1 << 20)
-            data, total = stream.unconsumed_tail, total + len(block)
-            first = first or block[:8]
-            if not block and not data:
-                break
-            if total > LARGEST_ELEMENT:
-                raise CheckpointError(where, f"at most {LARGEST_ELEMENT >> 30} GiB in a variable", "more", "check where the file is from")
-    except zlib.error as error:
-        raise CheckpointError(where, "compressed data that are whole", str(error), COPY_AGAIN) from error
-    kind, length = struct.unpack(f"{order}II", first) if len(first) == 8 else (0, 0)
-    if not stream.eof or stream.unused_data or kind != MATRIX or total != length + 8:
-        raise CheckpointError(where, "compressed data that are whole", f"{total:,} bytes of {length + 8:,}", COPY_AGAIN)
 
 
 def _read(path: Path, is_hdf5: bool) -> MatlabNetwork:
@@ -163,7 +105,8 @@ def _read_version_5(path: Path) -> MatlabNetwork:
     offset, _, order = read_mat_header(path)
     with open(path, "rb") as file:
         subsystem = matreader5.read_subsystem(file, offset, order, raw_data=False, add_table_attrs=False)
-        return _network(path, matreader5.MatFile5Reader(file, byte_order=order, subsystem=subsystem), subsystem)
+        reader = matreader5.MatFile5Reader(file, byte_order=order, subsystem=subsystem)
+        return _network(path, reader, subsystem, reader.list_variables)
 
 
 def _read_hdf5(path: Path) -> MatlabNetwork:
@@ -171,13 +114,13 @@ def _read_hdf5(path: Path) -> MatlabNetwork:
 
     with open_hdf5(path) as file:
         subsystem = matreader7.read_subsystem(file, "<", False, False)
-        return _network(path, matreader7.MatRead7(file, subsystem), subsystem)
+        return _network(path, matreader7.MatRead7(file, subsystem), subsystem, lambda: [name for name in file if name[0] != "#"])
 
 
-def _network(path: Path, reader: Any, subsystem: Any) -> MatlabNetwork:
+def _network(path: Path, reader: Any, subsystem: Any, list_names: Callable[[], Iterable[str]]) -> MatlabNetwork:
     variables = reader.get_variables(["net", "info"])
     if "net" not in variables:
-        names = sorted(set(reader.get_variables()) - {"__globals__"})
+        names = sorted(list_names())[:20]
         raise CheckpointError(path, "a variable `net`", f"the variables {names}", SAVE_NETWORK)
     net = variables["net"]
     kind = getattr(net, "classname", None)
@@ -201,7 +144,9 @@ def _network(path: Path, reader: Any, subsystem: Any) -> MatlabNetwork:
 
 
 def _printable(text: str) -> str:
-    return text if text.isprintable() else repr(text)
+    """A name as it may stand in a message: no control characters, no end of the world."""
+    text = text if text.isprintable() else repr(text)
+    return text if len(text) <= LONGEST_NAME else f"{text[:LONGEST_NAME]}..."
 
 
 def _fields(value: Any) -> dict[str, Any]:
@@ -226,8 +171,9 @@ def _holder(value: Any, depth: int = 0) -> dict[str, Any] | None:
 def _layer(item: Any, class_of: Callable[[Any], str], learnables: Mapping[tuple[str, str], Any], path: Path) -> Layer:
     fields = _fields(item)
     name = _plain(fields.get("Name"))
-    if not isinstance(name, str) or not name or not name.isprintable():
-        raise CheckpointError(f"{path}, net", "layers with names", f"a {type(item).__name__} without", SAVE_NETWORK)
+    if not isinstance(name, str) or not name or name != _printable(name):
+        found = _printable(name) if isinstance(name, str) and name else f"a {type(item).__name__} without"
+        raise CheckpointError(f"{path}, net", "layers with names", found, SAVE_NETWORK)
     properties = {key: _plain(value) for key, value in fields.items()}
     for key in ("Weights", "Bias"):
         if (name, key) in learnables and np.size(properties.get(key, ())) == 0:
@@ -268,7 +214,9 @@ def _connections(table: Any, layers: list[Layer], path: Path) -> list[tuple[str,
     rows = _columns(table, ("Source", "Destination"))
     if rows is None:
         raise CheckpointError(f"{path}, net", "a table of connections", f"a {type(table).__name__}", SAVE_NETWORK)
-    return [(_text(source), _text(destination)) for source, destination in rows]
+    if len(rows) > 4 * len(layers):
+        raise CheckpointError(f"{path}, net", f"at most four connections for each of {len(layers)} layers", f"{len(rows)}", SAVE_NETWORK)
+    return [(_printable(_text(source)), _printable(_text(destination))) for source, destination in rows]
 
 
 def _text(value: Any) -> str:

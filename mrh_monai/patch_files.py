@@ -6,19 +6,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from mrh_monai.errors import OutputError, SubjectError
 from mrh_monai.files import replacing, writable_folder
 from mrh_monai.hdf5 import open_hdf5
+from mrh_monai.isolation import IsolatedError, isolated
+from mrh_monai.mat_files import COPY_AGAIN, check_envelope
 
 BLOCK_BYTES = 32 << 20
+SECONDS, SLOWEST_BYTES, MEMORY = 60.0, 1 << 20, 4 << 30
+Result = TypeVar("Result")
 HOW = "write it with MATLAB's save(..., 'data', 'label', 'fa', '-v7.3')"
 
 
@@ -70,7 +74,7 @@ class PatchVariable:
 
 @contextmanager
 def open_patches(path: Path | str) -> Iterator[dict[str, PatchVariable]]:
-    """The variables of a file of patches, by name; nothing is read yet of a file of version 7.3.
+    """The variables of a file of patches, by name; nothing is read yet of a file of version 7.3. Call it through `from_patches`.
 
     Args:
         path: MAT file of version 7.3 (HDF5), or 5, which cannot be large and is read whole.
@@ -79,32 +83,44 @@ def open_patches(path: Path | str) -> Iterator[dict[str, PatchVariable]]:
         SubjectError: It is no such file, or is damaged.
     """
     path = Path(path)
-    if not path.is_file():
-        raise SubjectError(path, "a file of patches", "a folder" if path.is_dir() else "none", "check the path")
-    with open(path, "rb") as file:
-        version = file.read(128)[124:]
-    if version != b"\x00\x02IM":
-        yield _read_version_5(path)
+    if not check_envelope(path, HOW, largest=2 << 30):
+        yield {name: _variable(path, name, value.shape, value, False) for name, value in _read_version_5(path).items()}
         return
     with open_hdf5(path) as file:
         found = {}
         for name in file:
             item = file[name]
-            if not name.startswith("#") and hasattr(item, "shape") and item.dtype.kind in "fiub" and "MATLAB_empty" not in item.attrs:
+            numbers = getattr(item, "shape", None) is not None and item.dtype.kind in "fiub"
+            if not name.startswith("#") and numbers and "MATLAB_empty" not in item.attrs:
                 found[name] = _variable(path, name, item.shape[::-1], item, True)
         yield found
 
 
-def _read_version_5(path: Path) -> dict[str, PatchVariable]:
+def from_patches(function: Callable[..., Result], path: Path, *arguments: Any) -> Result:
+    """Call a function that reads a file of patches in a process of its own, since libraries may crash on a damaged one.
+
+    Args:
+        function: Module-level; gets the path and the arguments.
+        path: MAT file.
+        arguments: What else it gets.
+
+    Raises:
+        SubjectError: As the function raises it, or where the process died, or took too much time or memory.
+    """
+    if not path.is_file():
+        raise SubjectError(path, "a file of patches", "a folder" if path.is_dir() else "none", "check the path")
+    seconds = SECONDS + path.stat().st_size / SLOWEST_BYTES
+    try:
+        return isolated(function, path, *arguments, seconds=seconds, memory=MEMORY)
+    except IsolatedError as error:
+        raise SubjectError(path, "a readable file of patches", str(error), COPY_AGAIN) from error
+
+
+def _read_version_5(path: Path) -> dict[str, np.ndarray]:
     import scipy.io
 
-    try:
-        content = scipy.io.loadmat(path)
-    except Exception as error:  # the reader raises whatever it does on a broken file
-        found = f"{type(error).__name__} ({' '.join(str(error).split())[:200]})"
-        raise SubjectError(path, "a MATLAB file of patches", found, HOW) from error
-    arrays = {name: value for name, value in content.items() if isinstance(value, np.ndarray) and value.dtype.kind in "fiub"}
-    return {name: _variable(path, name, value.shape, value, False) for name, value in arrays.items()}
+    content = scipy.io.loadmat(path)
+    return {name: value for name, value in content.items() if isinstance(value, np.ndarray) and value.dtype.kind in "fiub"}
 
 
 def _variable(path: Path, name: str, shape: tuple[int, ...], values: Any, is_hdf5: bool) -> PatchVariable:
@@ -119,7 +135,9 @@ def expect_variable(variables: dict[str, PatchVariable], name: str, path: Path, 
         SubjectError: It is missing or has another shape.
     """
     if name not in variables:
-        raise SubjectError(path, f"the variable {name}", f"only {', '.join(sorted(variables)) or 'none of numbers'}", HOW)
+        raise SubjectError(
+            path, f"the variable {name}", f"only {', '.join(sorted(variables))}" if variables else "no array of numbers", HOW
+        )
     found = variables[name].shape
     if len(found) != len(shape) or any(b is not None and a != b for a, b in zip(found, shape, strict=True)):
         wanted = " x ".join("N" if length is None else str(length) for length in shape)

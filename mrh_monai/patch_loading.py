@@ -15,7 +15,7 @@ import numpy as np
 
 from mrh_monai.errors import OptionError, OutputError, SubjectError
 from mrh_monai.loaded import LoadedSubject
-from mrh_monai.patch_files import PatchVariable, expect_variable, open_patches
+from mrh_monai.patch_files import PatchVariable, expect_variable, from_patches, open_patches
 from mrh_monai.protocol import Protocol
 from mrh_monai.subjects import Subject
 
@@ -52,78 +52,98 @@ def load_patch_files(
             raise SubjectError(subject.name, "one file of patches, as the others", "volumes", "put volumes and files of patches apart")
         if subject.slices is not None:
             raise SubjectError(subject.image[0], "no `slices`", f"{subject.slices}", "drop them: a file of patches says not where they lay")
-    counts = []
-    for subject in subjects:
-        with open_patches(subject.image[0]) as variables:
-            counts.append(_check(variables, subject.image[0], protocol, need_target))
-    memory = _mapped(sum(counts) * WIDTH**2, len(protocol))
+    counts = [from_patches(_check, subject.image[0], protocol, need_target) for subject in subjects]
     loaded, start = [], 0
-    for subject, count in zip(subjects, counts, strict=True):
-        stop = start + count * WIDTH**2
-        patches = memory[start:stop].reshape(count, WIDTH, WIDTH, len(protocol))
-        with open_patches(subject.image[0]) as variables:
-            loaded.append(_load(subject, variables, patches, protocol, nan))
-        start = stop
+    # Named while other processes fill it; gone with the last use of the memory.
+    with tempfile.NamedTemporaryFile(prefix="mrh-patches-") as file:
+        memory = _mapped(Path(file.name), sum(counts) * WIDTH**2, len(protocol), reserve=True)
+        for subject, count in zip(subjects, counts, strict=True):
+            stop = start + count * WIDTH**2
+            found = from_patches(_fill, subject.image[0], protocol, nan, Path(file.name), len(memory), start, count)
+            patches = memory[start:stop].reshape(count, WIDTH, WIDTH, len(protocol))
+            loaded.append(_subject(subject.name, patches, *found))
+            start = stop
     return loaded
 
 
-def _check(variables: dict[str, PatchVariable], path: Path, protocol: Protocol, need_target: bool) -> int:
-    data = expect_variable(variables, "data", path, (WIDTH, WIDTH, None, None))
-    protocol.check_count(data.shape[2], path.name, [path.name])
-    count = data.shape[3]
-    for name in ("label", "fa"):
-        if name in variables or (name == "label" and need_target):
-            expect_variable(variables, name, path, (WIDTH, WIDTH, 1, count))
+def _check(path: Path, protocol: Protocol, need_target: bool) -> int:
+    with open_patches(path) as variables:
+        data = expect_variable(variables, "data", path, (WIDTH, WIDTH, None, None))
+        protocol.check_count(data.shape[2], path.name, [path.name])
+        count = data.shape[3]
+        if not count:
+            raise SubjectError(f"{path}, data", "patches", "none", "check how the patches were cut")
+        for name in ("label", "fa"):
+            if name in variables or (name == "label" and need_target):
+                expect_variable(variables, name, path, (WIDTH, WIDTH, 1, count))
     return count
 
 
-def _mapped(rows: int, channels: int) -> np.ndarray:
-    """(rows, channels) float32 in a temporary file that vanishes with the last use of the array."""
+def _mapped(path: Path, rows: int, channels: int, reserve: bool = False) -> np.ndarray:
+    """(rows, channels) float32 in a file."""
     size = rows * channels * 4
-    with tempfile.TemporaryFile(prefix="mrh-patches-") as file:
-        try:
-            # Reserved, since writing to mapped memory behind a full disk would end the process.
-            os.posix_fallocate(file.fileno(), 0, size) if hasattr(os, "posix_fallocate") else file.truncate(size)
-        except OSError as error:
-            folder = tempfile.gettempdir()
-            raise OutputError(folder, f"room for {size / 2**30:.1f} GiB", str(error.strerror), "name a larger folder in TMPDIR") from error
-        return np.asarray(np.memmap(file, np.float32, "r+", shape=(rows, channels)))
+    try:
+        with open(path, "r+b") as file:
+            if reserve and hasattr(os, "posix_fallocate"):
+                # Writing to mapped memory behind a full disk would end the process.
+                os.posix_fallocate(file.fileno(), 0, size)
+            elif reserve:
+                file.truncate(size)
+            return np.asarray(np.memmap(file, np.float32, "r+", shape=(rows, channels)))
+    except OSError as error:
+        expected = f"room for {size / 2**30:.1f} GiB"
+        raise OutputError(tempfile.gettempdir(), expected, str(error.strerror), "name a larger folder in TMPDIR") from error
 
 
-def _load(subject: Subject, variables: dict[str, PatchVariable], patches: np.ndarray, protocol: Protocol, nan: str) -> LoadedSubject:
-    path, count = subject.image[0], len(patches)
+def _fill(
+    path: Path, protocol: Protocol, nan: str, memory: Path, rows: int, start: int, count: int
+) -> tuple[float, np.ndarray | None, np.ndarray | None]:
+    """Put ``data`` into its place in memory; returns its largest value, and ``label`` and ``fa``, each (3, N, 3) or None."""
+    whole = _mapped(memory, rows, len(protocol))[start : start + count * WIDTH**2]
+    patches = whole.reshape(count, WIDTH, WIDTH, len(protocol))
     signal = np.zeros(len(protocol), bool)
     largest, bad = 0.0, 0
-    for start, raw in variables["data"].blocks():
-        block = raw.astype(np.float32)
-        finite = np.isfinite(block)
-        bad += block.size - int(finite.sum())
-        block[~finite] = 0
-        signal |= (block != 0).any(axis=(0, 1, 2))
-        largest = max(largest, float(block.max()))
-        patches[start : start + len(block)] = block
+    with open_patches(path) as variables:
+        for first, raw in variables["data"].blocks():
+            block, wrong = _finite(raw)
+            bad += wrong
+            signal |= (block != 0).any(axis=(0, 1, 2))
+            largest = max(largest, float(block.max()))
+            patches[first : first + len(block)] = block
+        extra = {name: _plane(variables[name], nan) if name in variables else None for name in ("label", "fa")}
     if bad and nan == "refuse":
-        share = bad / patches.size
-        raise SubjectError(
-            f"{path}, data", "numbers", f"{bad} NaN or Inf ({100 * share:.2g}%)", "mend them, or set them to 0 as published with --nan zero"
-        )
+        found = f"{bad} NaN or Inf ({100 * bad / patches.size:.2g}%)"
+        raise SubjectError(f"{path}, data", "numbers", found, "mend them, or set them to 0 as published with --nan zero")
     if not signal.all():
         name = protocol.names[int(np.argmin(signal))]
-        raise SubjectError(path, f"signal in channel {name}", "only zeros", "check the channels' order")
-    extra = {name: _plane(variables[name], path, nan) if name in variables else None for name in ("label", "fa")}
-    mask = np.zeros((WIDTH, count, WIDTH), bool)
-    mask[1, :, 1] = True if extra["fa"] is None else extra["fa"][1, :, 1] > 0
-    if not mask.any():
-        raise SubjectError(f"{path}, fa", "patches with fa > 0 at the centre", "none", "check the FA map that the patches were cut from")
-    volume = patches.transpose(1, 0, 2, 3)
-    return LoadedSubject(subject.name, volume, 0, mask, extra["label"], extra["fa"], np.eye(4), largest)
+        found = "only zeros" + (", NaN or Inf" if bad else "")
+        raise SubjectError(path, f"signal in channel {name}", found, "check the scan and the channel order")
+    if extra["fa"] is not None and not (extra["fa"][1, :, 1] > 0).any():
+        expected = "patches with fa > 0 at the centre"
+        raise SubjectError(f"{path}, fa", expected, "none", "check the FA map that the patches were cut from")
+    return largest, extra["label"], extra["fa"]
 
 
-def _plane(variable: PatchVariable, path: Path, nan: str) -> np.ndarray:
+def _subject(name: str, patches: np.ndarray, largest: float, label: np.ndarray | None, fa: np.ndarray | None) -> LoadedSubject:
+    mask = np.zeros((WIDTH, len(patches), WIDTH), bool)
+    mask[1, :, 1] = True if fa is None else fa[1, :, 1] > 0
+    return LoadedSubject(name, patches.transpose(1, 0, 2, 3), 0, mask, label, fa, np.eye(4), largest)
+
+
+def _plane(variable: PatchVariable, nan: str) -> np.ndarray:
     """(3, N, 3) float32 of a variable of one channel."""
-    values = np.concatenate([block[..., 0].astype(np.float32) for _, block in variable.blocks()]).transpose(1, 0, 2)
-    bad = ~np.isfinite(values)
-    if bad.any() and nan == "refuse":
-        found = f"{int(bad.sum())} NaN or Inf"
-        raise SubjectError(f"{path}, {variable.name}", "numbers", found, "mend them, or set them to 0 as published with --nan zero")
-    return np.where(bad, np.float32(0), values)
+    blocks = [_finite(block[..., 0]) for _, block in variable.blocks()]
+    bad = sum(wrong for _, wrong in blocks)
+    if bad and nan == "refuse":
+        where = f"{variable.path}, {variable.name}"
+        raise SubjectError(where, "numbers", f"{bad} NaN or Inf", "mend them, or set them to 0 as published with --nan zero")
+    return np.concatenate([block for block, _ in blocks]).transpose(1, 0, 2)
+
+
+def _finite(values: np.ndarray) -> tuple[np.ndarray, int]:
+    """As float32 with NaN and Inf at 0, and how many they were."""
+    with np.errstate(over="ignore"):  # what is too large for float32 becomes Inf, and is counted
+        block = values.astype(np.float32)
+    wrong = ~np.isfinite(block)
+    block[wrong] = 0
+    return block, int(wrong.sum())

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from mrh_monai.errors import MRHWarning, OptionError, SubjectError
-from mrh_monai.patch_files import expect_variable, open_patches
+from mrh_monai.patch_files import expect_variable, from_patches, open_patches
 from mrh_monai.volumes import read_header, read_voxels
 
 TEMPLATE = (200, 280, 128)
@@ -36,14 +36,11 @@ def reconstruct(path: Path | str, height: int, width: int) -> np.ndarray:
     path = Path(path)
     if min(height, width) < 3:
         raise OptionError("--height, --width", "at least 3", f"{height} and {width}", "give the size of a coronal slice")
-    with open_patches(path) as variables:
-        predicted = expect_variable(variables, "YPred", path, (None, None, 1, None))
-        values = predicted.centres()[:, 0].astype(np.float32)
-        if "fa" in variables:
-            fa = expect_variable(variables, "fa", path, (None, None, 1, predicted.shape[3])).centres()[:, 0]
-            values[~(fa > 0)] = 0
-        else:
-            warnings.warn(f"{path}: no variable fa, so that nothing is masked.", MRHWarning, stacklevel=2)
+    values, bad, masked = from_patches(_centres, path)
+    if not masked:
+        warnings.warn(f"{path}: no variable fa, so that nothing is masked.", MRHWarning, stacklevel=2)
+    if bad:
+        warnings.warn(f"{path}: {bad} NaN or Inf in YPred became 0.", MRHWarning, stacklevel=2)
     inner = (height - 2, width - 2)
     slices, rest = divmod(len(values), inner[0] * inner[1])
     if rest or not slices:
@@ -52,6 +49,19 @@ def reconstruct(path: Path | str, height: int, width: int) -> np.ndarray:
     volume = np.zeros((height, slices, width), np.float32)
     volume[1:-1, :, 1:-1] = values.reshape(slices, *inner).transpose(1, 0, 2)
     return volume
+
+
+def _centres(path: Path) -> tuple[np.ndarray, int, bool]:
+    """The centres of ``YPred`` (N,), 0 where ``fa`` is; how many of them were NaN or Inf; whether there is an ``fa``."""
+    with open_patches(path) as variables:
+        predicted = expect_variable(variables, "YPred", path, (None, None, 1, None))
+        values = predicted.centres()[:, 0].astype(np.float32)
+        if "fa" in variables:
+            fa = expect_variable(variables, "fa", path, (None, None, 1, predicted.shape[3])).centres()[:, 0]
+            values[~(fa > 0)] = 0
+        wrong = ~np.isfinite(values)
+        values[wrong] = 0
+        return values, int(wrong.sum()), "fa" in variables
 
 
 def read_in_template_order(path: Path | str, axes: str | None = None) -> np.ndarray:

@@ -22,7 +22,8 @@ def write_patch_file(path: Path, version: str = "v7.3", **variables: np.ndarray)
         for name, value in variables.items():
             stored = value.T
             chunks = (min(7, stored.shape[0]), *stored.shape[1:])
-            file.create_dataset(name, data=stored, chunks=chunks, compression="gzip").attrs["MATLAB_class"] = np.bytes_(str(value.dtype))
+            dataset = file.create_dataset(name, data=stored, chunks=chunks, compression="gzip")
+            dataset.attrs["MATLAB_class"] = np.bytes_({"float64": "double", "float32": "single"}.get(str(value.dtype), str(value.dtype)))
     whole = path.read_bytes()
     path.write_bytes(HEADER + whole[128:])
     return path

@@ -160,7 +160,7 @@ def test_a_matlab_network_goes_into_a_bundle_predicts_and_comes_out_again(call, 
     network = write_network(tmp_path / "own" / "net.mat", *mrh_net(2, 67, 8))
     status, out, _ = call("import-matlab", network, "--bundle", bundle, "--target-max", 255)
     assert status == 0
-    assert "2 residual blocks, 67 channels, 8 features, published scaling, final training RMSE 0.3 a patch" in out
+    assert "2 residual blocks, 67 channels, 8 features, published scaling, training ended at RMSE 0.48 a patch" in out
     assert call("predict", bundle, study / "subject01", "-o", tmp_path / "af.nii.gz")[0] == 0
     voxels = nibabel.load(tmp_path / "af.nii.gz").get_fdata()
     assert voxels[1:-1, :, 1:-1].any()

@@ -1,6 +1,7 @@
 """Networks from MATLAB: read exactly, checked, put into a bundle, and written back."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from matlab_files import convolution, forward, mrh_net, row, stored_graph, write
 from mrh_monai.checkpoint import load_network, read_sidecar
 from mrh_monai.errors import CheckpointError, OptionError, OutputError, root_cause
 from mrh_monai.loading import load_subject
-from mrh_monai.matlab import export_network, import_network, read_network, released_names, training_curve
+from mrh_monai.matlab import import_network, read_network, training_curve
+from mrh_monai.matlab_export import export_network, released_names
 from mrh_monai.network import MRHNet
 from mrh_monai.protocol import MRH_NET
 from mrh_monai.subjects import find_subject
@@ -140,7 +142,10 @@ OTHERS = {
         lambda layers, pairs: (changed(layers, "Conv2", PaddingMode="manual", PaddingSize=row(0, 0, 0, 0)), pairs),
         r"Conv2: expected PaddingSize \[1 1 1 1\], found \[0 0 0 0\]",
     ),
-    "padding by ones": (lambda layers, pairs: (changed(layers, "Conv2", PaddingValue=row(1)), pairs), "Conv2: expected padding by zeros"),
+    "padding by ones": (
+        lambda layers, pairs: (changed(layers, "Conv2", PaddingValue=row(1)), pairs),
+        r"Conv2: expected PaddingValue \[0\], found \[1\]",
+    ),
     "larger patches": (
         lambda layers, pairs: (changed(layers, "InputLayer", InputSize=row(5, 5, 4)), pairs),
         r"InputSize \[3 3 4\], found \[5 5 4\]",
@@ -166,6 +171,14 @@ OTHERS = {
         "Conv2: expected trained Weights",
     ),
     "one name twice": (lambda layers, pairs: (changed(layers, "Conv2", Name="Conv1"), pairs), "under different names, found Conv1 twice"),
+    "a cell where numbers belong": (
+        lambda layers, pairs: (changed(layers, "Conv2", Stride=np.array([[1], [1]], object)), pairs),
+        r"Conv2: expected Stride \[1 1\], found a ndarray",
+    ),
+    "a text where numbers belong": (
+        lambda layers, pairs: (changed(layers, "Conv1", NumChannels="four"), pairs),
+        "Conv1: expected NumChannels as a whole number, found four",
+    ),
     "an addition of three": (
         lambda layers, pairs: (changed(layers, "add11", NumInputs=row(3)), pairs),
         r"layer add11: expected NumInputs \[2\], found \[3\]",
@@ -231,6 +244,13 @@ def test_a_failed_import_leaves_the_bundle_as_it_was(tmp_path, bundle_copy):
         import_network(full(tmp_path), tmp_path / "nothing")
 
 
+def test_a_broken_config_of_the_bundle_is_one_sentence(tmp_path, bundle_copy):
+    for content in (b"a: [", b"\xff\xfe"):
+        (bundle_copy / "configs" / "train.yaml").write_bytes(content)
+        with pytest.raises(OptionError, match="train.yaml: expected a config in YAML or JSON"):
+            import_network(full(tmp_path), bundle_copy)
+
+
 def test_missing_library_is_a_pip_hint(tmp_path, monkeypatch):
     path = full(tmp_path)
 
@@ -246,6 +266,9 @@ def test_curve_of_a_short_or_broken_record():
     assert training_curve({}) == {}
     assert training_curve({"TrainingRMSE": np.array([1.0, np.nan])}) == {}
     curve = training_curve({"TrainingRMSE": np.array([np.nan, 2.0, 1.0]), "TrainingLoss": np.ones(2)})
+    assert curve["final_rmse_mean"] == 1.5
+    assert json.loads(json.dumps(training_curve({"TrainingRMSE": np.array([1e308, 1e308, 1.0])}), allow_nan=False))
+    assert training_curve({"TrainingRMSE": np.array([1e308])}) == {}
     assert curve["curve"] == {"iterations": 3, "iterations_per_point": 1, "rmse": [None, 2.0, 1.0]}
 
 
@@ -267,8 +290,32 @@ def test_export_has_every_layers_arrays_as_matlab_stored_them(tmp_path, bundle_c
     assert content["scaling"]["mode"] == "published"
     text = function.read_text()
     assert text.startswith("function [net, channels, scaling] = again()\n")
-    assert text.count("connectLayers") == (3 if blocks else 2)
+    wiring = [line.strip() for line in text.splitlines() if "connectLayers" in line]
+    assert wiring[-1] == "g = connectLayers(g, last, 'Conv4');"
+    if blocks:
+        assert wiring[:2] == ["g = connectLayers(g, last, blocks{k, 1});", "g = connectLayers(g, last, ['add' id '/in2']);"]
+        order = [name for pair in re.findall(r"'(Conv\w+)', '(Conv\w+)'", text) for name in pair]
+        assert order == released_names(blocks)[2:-2]
     assert all(f"'{name}'" in text for name in stored)
+
+
+def test_export_neither_runs_a_strangers_words_nor_overwrites_a_strangers_file(tmp_path, bundle_copy):
+    import_network(full(tmp_path), bundle_copy)
+    sidecar = bundle_copy / "models" / "model.json"
+    sidecar.write_text(sidecar.read_text().replace('"stain": "af"', '"stain": "af\\nsystem(\'touch x\');\\n%"'))
+    text = export_network(bundle_copy, tmp_path / "evil.mat").read_text()
+    assert all(line.startswith("%") for line in text.splitlines() if "touch" in line)
+    export_network(bundle_copy, tmp_path / "evil.mat")  # its own file may be replaced
+    (tmp_path / "mine.m").write_text("x = 1;")
+    with pytest.raises(OutputError, match="mine.m: expected no file, or one written by this command, found another one"):
+        export_network(bundle_copy, tmp_path / "mine.mat")
+    (tmp_path / "folder.m").mkdir()
+    with pytest.raises(OutputError, match="folder.m: expected a file to write, found a folder"):
+        export_network(bundle_copy, tmp_path / "folder.mat")
+    for name in ("end", "load", "size", "layerGraph"):
+        with pytest.raises(OutputError, match="expected a name that MATLAB, or the function itself, does not use"):
+            export_network(bundle_copy, tmp_path / f"{name}.mat")
+    assert sorted(path.name for path in tmp_path.glob("*.mat")) == ["evil.mat"]
 
 
 @pytest.mark.parametrize("name", ["net-af.mat", "1net.mat", "net.m", "netz é.mat"])

@@ -9,11 +9,11 @@ import threading
 import pytest
 from conftest import ROOT
 
-from mrh_monai.errors import DownloadError, OptionError
+from mrh_monai.errors import DownloadError, OptionError, OutputError
 from mrh_monai.files import sha256
 from mrh_monai.published import DRYAD, PUBLISHED, RECORD, fetch_published
 
-CONTENT = bytes(range(256)) * 20_000
+CONTENT = b"MATLAB 7.3" + bytes(range(256)) * 20_000
 OSF = ["jnvg5", "eqzbp", "r5xwm", "z7s5n", "x3qne", "td4nu", "fk58t", "rw42b", "uv6ek", "sgbec", "29bcw"]
 
 
@@ -25,6 +25,11 @@ class Server(http.server.BaseHTTPRequestHandler):
     tag: str | None = '"one"'
     status = 200
     ranges = True
+    always_206 = False
+    said_start: int | None = None
+    length: str | None = None
+    kind = "application/octet-stream"
+    disposition = 'attachment; filename="../traindata.mat"'
     log: list[str] = []  # noqa: RUF012
 
     def do_GET(self):
@@ -41,13 +46,15 @@ class Server(http.server.BaseHTTPRequestHandler):
             self.send_error(416)
             return
         body = cls.content[start:]
-        self.send_response(206 if start else 200)
+        self.send_response(206 if start or cls.always_206 else 200)
         if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(cls.content) - 1}/{len(cls.content)}")
+            said = cls.said_start if cls.said_start is not None else start
+            self.send_header("Content-Range", f"bytes {said}-{len(cls.content) - 1}/{len(cls.content)}")
         if cls.tag:
             self.send_header("ETag", cls.tag)
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("Content-Disposition", 'attachment; filename="../traindata.mat"')
+        self.send_header("Content-Length", cls.length or str(len(body)))
+        self.send_header("Content-Type", cls.kind)
+        self.send_header("Content-Disposition", cls.disposition)
         self.end_headers()
         self.wfile.write(body[: cls.breaks_after])
         self.close_connection = True
@@ -90,7 +97,7 @@ def test_what_was_damaged_is_fetched_again_and_compared_with_the_record(server, 
     path.write_bytes(b"damaged")
     assert fetch_published("patches-af", tmp_path, server.url).read_bytes() == CONTENT
     path.write_bytes(b"damaged")
-    server.content = CONTENT[::-1]
+    server.content = CONTENT + b"more"
     with pytest.raises(DownloadError, match=r"the file recorded at its first download \(SHA-256 [0-9a-f]{12}\), found another one"):
         fetch_published("patches-af", tmp_path, server.url)
     assert not list(tmp_path.glob(".*"))
@@ -109,23 +116,82 @@ def test_a_broken_download_goes_on_where_it_stopped(server, tmp_path):
     assert not list(tmp_path.glob(".*"))
 
 
-@pytest.mark.parametrize("change", [{"tag": '"two"'}, {"ranges": False}, {"content": CONTENT + b"more", "tag": None}])
-def test_a_part_of_another_file_is_not_gone_on_with(server, tmp_path, change):
-    server.tag = change.get("tag", '"one"')
-    original = server.tag
-    server.tag = None if change.get("tag", "") is None else '"one"'
-    server.breaks_after = 3_000_000
+OTHER = b"MATLAB 7.3" + bytes(255 - value for value in CONTENT[10:])
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({}, {"content": OTHER, "tag": '"two"'}),
+        ({}, {"content": OTHER, "ranges": False}),
+        ({}, {"content": CONTENT + b"more"}),
+        ({}, {"said_start": 0}),
+        ({"tag": None}, {"content": OTHER, "tag": None}),
+        ({"tag": 'W/"one"'}, {"content": OTHER, "tag": 'W/"two"'}),
+    ],
+)
+def test_a_part_of_another_file_is_not_gone_on_with(server, tmp_path, before, after):
+    def be(**settings):
+        for key, value in settings.items():
+            setattr(server, key, value)
+
+    be(breaks_after=3_000_000, **before)
     with pytest.raises(DownloadError):
         fetch_published("patches-af", tmp_path, server.url)
-    server.breaks_after, server.tag = None, original
-    server.content, server.ranges = change.get("content", CONTENT[::-1]), change.get("ranges", True)
+    be(breaks_after=None, **after)
     assert fetch_published("patches-af", tmp_path, server.url).read_bytes() == server.content
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"kind": "text/html; charset=utf-8"}, "expected a file, found a web page"),
+        ({"content": b"<html>log in</html>"}, "expected a file of the kind .mat, found one that begins with b'<html>"),
+        ({"content": b""}, "expected a file of the kind .mat, found an empty file"),
+        ({"always_206": True}, "expected the whole file from the server, found a part of it that was not asked for"),
+    ],
+)
+def test_what_is_no_such_file_is_not_kept(server, tmp_path, settings, message):
+    for key, value in settings.items():
+        setattr(server, key, value)
+    with pytest.raises(DownloadError, match=message):
+        fetch_published("patches-af", tmp_path, server.url)
+    assert not [path for path in tmp_path.iterdir() if not path.name.startswith(".")]
+
+
+def test_a_length_that_is_none_is_lived_with(server, tmp_path):
+    server.length = "many"
+    assert fetch_published("patches-af", tmp_path, server.url).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("disposition", "name"),
+    [
+        ("attachment; filename*=UTF-8''brains.zip", "test-mri.zip"),
+        ('attachment; filename="a.nii.gz"', "test-mri.nii.gz"),
+        ('attachment; filename="evil.sh"', "test-mri"),
+        ("attachment", "test-mri"),
+        ("\u00e9", "test-mri"),
+    ],
+)
+def test_the_ending_is_the_servers_where_it_is_one_of_data(server, tmp_path, disposition, name):
+    server.disposition, server.content = disposition, b"PK" + CONTENT
+    assert fetch_published("test-mri", tmp_path, server.url).name == name
+
+
+def test_a_full_disk_is_one_sentence(server, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("mrh_monai.download.ResumingDownload._receive", full)
+    with pytest.raises(OutputError, match="expected room for the file, found No space left on device"):
+        fetch_published("patches-af", tmp_path, server.url)
 
 
 def test_a_refusing_server_and_no_network_are_one_sentence(server, tmp_path):
     server.status = 404
     with pytest.raises(
-        DownloadError, match=r"patches-af from the server, found the answer 404 .* download it by hand from https://osf.io/fk58t/"
+        DownloadError, match=r"expected the file from the server, found the answer 404 .* download it by hand from https://osf.io/fk58t/"
     ):
         fetch_published("patches-af", tmp_path, server.url)
     with socket.socket() as free:
@@ -141,9 +207,13 @@ def test_wrong_names_and_records(server, tmp_path):
         fetch_published("patches-at", tmp_path, server.url)
     with pytest.raises(OptionError, match="run `mrh fetch` for the list"):
         fetch_published("qqqq", tmp_path, server.url)
-    (tmp_path / RECORD).write_text("{")
-    with pytest.raises(DownloadError, match="expected the record of what was fetched"):
-        fetch_published("patches-af", tmp_path, server.url)
+    entry = {"file": "../../x.mat", "sha256": 64 * "0"}
+    for content in ("{", "[]", '{"patches-af": 3}', json.dumps({"patches-af": entry}), json.dumps({"other": {"file": "x", "sha256": "?"}})):
+        (tmp_path / RECORD).write_text(content)
+        with pytest.raises(DownloadError, match="expected the record of what was fetched"):
+            fetch_published("patches-af", tmp_path, server.url)
+    with pytest.raises(DownloadError, match="expected an address that begins with https://"):
+        fetch_published("patches-af", tmp_path / "new", "no address")
     assert server.log == []
 
 

@@ -51,8 +51,17 @@ def test_wrong_sizes_and_files_are_said(tmp_path, rng):
     with pytest.raises(SubjectError, match="expected the variable YPred, found only data"):
         reconstruct(write_patch_file(tmp_path / "other.mat", data=predicted), 7, 5)
     (tmp_path / "text.mat").write_text("no MATLAB file")
-    with pytest.raises(SubjectError, match="expected a MATLAB file of patches"):
+    with pytest.raises(SubjectError, match="expected a MATLAB file of version 5 or 7.3, found a file that begins with"):
         reconstruct(tmp_path / "text.mat", 7, 5)
+
+
+def test_nan_in_predictions_become_0_and_are_said(tmp_path):
+    predicted = np.ones((3, 3, 1, 15), np.float32)
+    predicted[1, 1, 0, 4] = np.nan
+    path = write_patch_file(tmp_path / "YPred.mat", YPred=predicted, fa=np.ones((3, 3, 1, 15), np.uint8))
+    with pytest.warns(MRHWarning, match="1 NaN or Inf in YPred became 0"):
+        volume = reconstruct(path, 7, 5)
+    assert volume.sum() == 14
 
 
 def test_the_released_slice_lies_where_the_released_volume_has_it(shared, tmp_path):
