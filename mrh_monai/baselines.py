@@ -24,9 +24,9 @@ def best_single_image(subject: LoadedSubject, protocol: Protocol) -> tuple[str, 
         protocol: Names of its channels.
 
     Returns:
-        The channel's name and its R2 (squared correlation) in the mask.
+        The channel's name and its R2 (squared correlation) in the mask, where the target is sound.
     """
-    values, target = subject.image[subject.mask], _target(subject)
+    values, target = subject.image[subject.scored], _target(subject)
     scores = [r2(values[:, channel], target) for channel in range(values.shape[1])]
     best = int(np.nanargmax(scores))
     return protocol.names[best], scores[best]
@@ -57,10 +57,10 @@ def linear_regression(training: Sequence[LoadedSubject], test: LoadedSubject, sc
 
 def _scaled(subject: LoadedSubject, scaling: Scaling) -> np.ndarray:
     gain, offset = scaling.coefficients(subject.image, subject.mask)
-    return subject.image[subject.mask] * gain + offset
+    return subject.image[subject.scored] * gain + offset
 
 
 def _target(subject: LoadedSubject) -> np.ndarray:
     if subject.target is None:
         raise SubjectError(subject.name, "a target to compare with", "none loaded", "load the subject with need_target=True")
-    return subject.target[subject.mask].astype(np.float64)
+    return subject.target[subject.scored].astype(np.float64)

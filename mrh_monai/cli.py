@@ -44,6 +44,7 @@ def datalist(
     root: Annotated[Path, typer.Argument(help="Folder of subject folders.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The datalist to write.")],
     target: Annotated[Optional[str], typer.Option(help="The stain's file, in each subject's folder or in ROOT.")] = None,  # noqa: UP045
+    target_mask: Annotated[Optional[str], typer.Option(help="Likewise, 1 where the stain is sound, 0 where tissue is torn.")] = None,  # noqa: UP045
     train: Annotated[int, typer.Option(min=0, help="Subjects to train on.")] = 0,
     val: Annotated[int, typer.Option(min=0, help="Subjects to validate on.")] = 0,
     test: Annotated[Optional[int], typer.Option(min=0, help="Subjects to test on; all that are left if not given.")] = None,  # noqa: UP045
@@ -63,7 +64,7 @@ def datalist(
     if any((train_slices, val_slices, test_slices)) and (train or val or test is not None):
         found_words = "both --train, --val or --test and --train-slices, --val-slices or --test-slices"
         raise OptionError("mrh datalist", "subjects shared out either by number or by slices", found_words, "drop one kind")
-    found = find_subjects(root, Layout.from_yaml(layout) if layout else MRH_NET_LAYOUT, target)
+    found = find_subjects(root, Layout.from_yaml(layout) if layout else MRH_NET_LAYOUT, target, target_mask)
     lists = split(found, (train, val, test), [slices(text) for text in (train_slices, val_slices, test_slices)], shuffle)
     write_datalist(output, lists)
     print(f"{output}: " + ", ".join(f"{len(entries)} {name}" for name, entries in lists.items()))

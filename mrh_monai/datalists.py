@@ -17,7 +17,7 @@ from mrh_monai.files import write_text
 from mrh_monai.subjects import Slices, Subject, in_slices
 
 SECTIONS = ("training", "validation", "test")
-FILE_KEYS = ("mask", "fa", "target")
+FILE_KEYS = ("mask", "fa", "target", "target_mask")
 HOW = "write one with `mrh datalist ROOT -o ROOT/datalist.json`"
 
 Datalist = dict[str, list[Subject]]
@@ -27,7 +27,8 @@ def read_datalist(path: Path | str | None) -> Datalist:
     """Read a datalist; its relative paths start from its own folder.
 
     Args:
-        path: The JSON file: ``{"training": [{"subject", "image": [...], "mask", "fa", "target", "slices"}], "validation", "test"}``.
+        path: The JSON file: ``{"training": [{"subject", "image": [...], "mask", "fa", "target", "target_mask", "slices"}],
+            "validation", "test"}``.
             A file of patches (``.mat``) stands for a datalist whose only subject, to train or to test, is that file.
 
     Returns:
@@ -138,7 +139,8 @@ def _subject(entry: Any, path: Path, where: str) -> Subject:
         raise DatalistError(f"{path}, {where}", "an object with `subject` and `image`", f"{str(entry)[:60]}", HOW)
     unknown = set(entry) - {"subject", "image", "slices", *FILE_KEYS}
     if unknown:
-        raise DatalistError(f"{path}, {where}", "the keys subject, image, mask, fa, target, slices", f"{sorted(unknown)}", "mend the key")
+        keys = f"the keys subject, image, {', '.join(FILE_KEYS)}, slices"
+        raise DatalistError(f"{path}, {where}", keys, f"{sorted(unknown)}", "mend the key")
     image = [entry["image"]] if isinstance(entry["image"], str) else entry["image"]
     if not all(isinstance(name, str) for name in [*image, *(entry.get(key, "") or "" for key in FILE_KEYS)]):
         raise DatalistError(f"{path}, {where}", "file names as strings", "something else", HOW)

@@ -24,6 +24,7 @@ class LoadedSubject:
         target: (X, Y, Z) in the stain's own units; None without one.
         fa: (X, Y, Z); None without one.
         affine: (4, 4) voxel index to RAS+ mm, the image's own as its reader gives it.
+        target_mask: (X, Y, Z) bool, where the target is sound; None if it is throughout.
         largest: Of a file of patches its largest intensity; None for volumes.
     """
 
@@ -34,12 +35,18 @@ class LoadedSubject:
     target: np.ndarray | None
     fa: np.ndarray | None
     affine: np.ndarray
+    target_mask: np.ndarray | None = None
     largest: float | None = None
 
     @property
     def is_patches(self) -> bool:
         """Whether this is a file of patches: N patches as a volume (3, N, 3), in whose mask only centres are."""
         return self.largest is not None
+
+    @property
+    def scored(self) -> np.ndarray:
+        """(X, Y, Z) bool: the voxels of the mask whose target is sound, by which networks are trained and judged."""
+        return self.mask if self.target_mask is None else self.mask & self.target_mask
 
     @property
     def image(self) -> np.ndarray:

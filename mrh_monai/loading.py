@@ -38,7 +38,9 @@ def read_headers(subject: Subject, protocol: Protocol, need_target: bool = False
     if twice is not None:
         raise SubjectError(subject.name, "every image file once", f"{twice.name} twice", "list the file of each scan")
     headers = {"image": [read_header(path) for path in subject.image]}
-    for key in ("mask", "fa", "target"):
+    if subject.target_mask is not None and subject.target is None:
+        raise SubjectError(subject.name, "a target beside its target_mask", "none", "add `target` to its entry in the datalist")
+    for key in ("mask", "fa", "target", "target_mask"):
         path = getattr(subject, key)
         headers[key] = [read_header(path)] if path is not None else []
         for header in headers[key]:
@@ -96,7 +98,7 @@ def load_subjects(
         stop = start + math.prod(shape)
         in_memory = memory[start:stop].reshape(*(shape[axis] for axis in order), len(protocol))
         padded = in_memory.transpose(*np.argsort(order), 3)
-        unread = {"target": not need_target, "fa": not need_fa and bool(group["mask"])}
+        unread = {"target": not need_target, "target_mask": not need_target, "fa": not need_fa and bool(group["mask"])}
         wanted = {key: [] if unread.get(key) else files for key, files in group.items()}
         loaded.append(_load(subject, wanted, padded, margin, protocol, nan))
         start = stop
@@ -185,9 +187,22 @@ def _load(
         return loaded
     path = headers["target"][0].path
     target = _finite(read_voxels(headers["target"][0]), mask, path, nan)[..., 0]
-    if not target[mask].any():
-        raise SubjectError(path, "a stain inside the mask", "only zeros", "check that it is the right file, on the subject's grid")
-    return replace(loaded, target=target)
+    loaded = replace(loaded, target=target, target_mask=_load_target_mask(headers["target_mask"], mask))
+    values = target[loaded.scored]
+    if values.min() == values.max():
+        where = "inside the mask" + (" and the target_mask" if headers["target_mask"] else "")
+        found = "only zeros" if not values.any() else f"{values[0]:g} everywhere"
+        raise SubjectError(path, f"a stain {where}", found, "check that it is the right file, on the subject's grid")
+    return loaded
+
+
+def _load_target_mask(headers: Sequence[Header], mask: np.ndarray) -> np.ndarray | None:
+    if not headers:
+        return None
+    sound = _mask_values(headers[0]) > 0
+    if not (sound & mask).any():
+        raise SubjectError(headers[0].path, "voxels with a sound target inside the mask", "none", "check the target_mask and the slices")
+    return sound
 
 
 def _load_mask(subject: Subject, headers: dict[str, list[Header]]) -> np.ndarray:

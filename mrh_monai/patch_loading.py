@@ -127,7 +127,7 @@ def _fill(
 def _subject(name: str, patches: np.ndarray, largest: float, label: np.ndarray | None, fa: np.ndarray | None) -> LoadedSubject:
     mask = np.zeros((WIDTH, len(patches), WIDTH), bool)
     mask[1, :, 1] = True if fa is None else fa[1, :, 1] > 0
-    return LoadedSubject(name, patches.transpose(1, 0, 2, 3), 0, mask, label, fa, np.eye(4), largest)
+    return LoadedSubject(name, patches.transpose(1, 0, 2, 3), 0, mask, label, fa, np.eye(4), largest=largest)
 
 
 def _plane(variable: PatchVariable, nan: str) -> np.ndarray:

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
+from scipy.ndimage import binary_erosion
 
 from mrh_monai.errors import MRHWarning, OptionError, SubjectError
-from mrh_monai.loaded import LoadedSubject
+from mrh_monai.loaded import CORONAL_PLANE, LoadedSubject
 from mrh_monai.subjects import CORONAL_AXIS
 
 METHODS = ("random", "published")
@@ -20,7 +21,14 @@ FIBRE_STRIDE, OTHER_STRIDE = 6, 8
 MIN_NONZERO, MIN_SUM = 4, 30.0
 
 
-def sample_centres(subjects: Sequence[LoadedSubject], count: int | None, seed: int, method: str = "random") -> np.ndarray:
+def sample_centres(
+    subjects: Sequence[LoadedSubject],
+    count: int | None,
+    seed: int,
+    method: str = "random",
+    axes: Sequence[int] = CORONAL_PLANE,
+    radius: int = 1,
+) -> np.ndarray:
     """Draw patch centres.
 
     Args:
@@ -28,6 +36,10 @@ def sample_centres(subjects: Sequence[LoadedSubject], count: int | None, seed: i
         count: How many in all; None for every candidate.
         seed: Seed of the draw.
         method: ``random``: any voxel of any mask; ``published``: the candidates of the released code, see `published_candidates`.
+        axes: Array axes that a patch spans.
+        radius: Half the patch's edge, rounded down.
+
+    A patch is drawn only where all of its target is sound.
 
     Returns:
         (N, 4) int64: subject index, x, y, z. N is smaller than ``count`` where there are fewer candidates.
@@ -44,6 +56,8 @@ def sample_centres(subjects: Sequence[LoadedSubject], count: int | None, seed: i
     for index, subject in enumerate(subjects):
         # A file of patches was sampled when it was made.
         allowed = subject.mask if method == "random" or subject.is_patches else published_candidates(subject)
+        if subject.target_mask is not None:
+            allowed = allowed & whole_patches(subject.target_mask, axes, radius)
         voxels = np.argwhere(allowed)
         candidates.append(np.column_stack([np.full(len(voxels), index), voxels]))
     centres = np.concatenate(candidates).astype(np.int64)
@@ -58,6 +72,18 @@ def sample_centres(subjects: Sequence[LoadedSubject], count: int | None, seed: i
         return centres
     chosen = np.random.default_rng(seed).choice(len(centres), count, replace=False)
     return centres[chosen]
+
+
+def whole_patches(sound: np.ndarray, axes: Sequence[int], radius: int) -> np.ndarray:
+    """(X, Y, Z) bool: voxels around which a whole patch is sound; beyond the volume everything counts as sound.
+
+    Args:
+        sound: (X, Y, Z) bool.
+        axes: Array axes that a patch spans.
+        radius: Half the patch's edge, rounded down.
+    """
+    box = np.ones([2 * radius + 1 if axis in axes else 1 for axis in range(3)], bool)
+    return binary_erosion(sound, box, border_value=1)
 
 
 def published_candidates(subject: LoadedSubject) -> np.ndarray:

@@ -106,7 +106,7 @@ def fit_scaling(subjects: Sequence[LoadedSubject], mode: str = "robust") -> Scal
         OptionError: The mode is unknown.
     """
     _known(mode)
-    targets = [(s.target if mode == "published" and s.is_patches else s.target[s.mask]).max() for s in subjects if s.target is not None]
+    targets = [(s.target if mode == "published" and s.is_patches else s.target[s.scored]).max() for s in subjects if s.target is not None]
     target_max = float(max(targets, default=1)) or 1.0
     if mode == "published":
         return Scaling(mode, (), (), target_max)

@@ -16,7 +16,9 @@ logger = logging.getLogger(__name__)
 
 
 class ScoreSubjects:
-    """Handler that scores predictions inside the mask and writes `OUT/scores.json`: ``{subject: {rmse, rmse_of_range, r2, ssim, voxels}}``.
+    """Handler that scores predictions inside the mask, where the target is sound.
+
+    It writes `OUT/scores.json`: ``{subject: {rmse, rmse_of_range, r2, ssim, voxels}}``.
 
     Predictions must be back in the stain's units, that is behind the evaluator's postprocessing.
 
@@ -35,8 +37,9 @@ class ScoreSubjects:
 
     def _iteration_completed(self, engine: Any) -> None:
         for batch, output in zip(engine.state.batch, engine.state.output, strict=True):
-            prediction, target, mask = (np.asarray(values[0].cpu()) for values in (output["pred"], output["label"], batch["mask"]))
-            scores = score(prediction, target, mask.astype(bool))
+            values = (output["pred"], output["label"], batch["mask"], batch["scored"])
+            prediction, target, mask, scored = (np.asarray(value[0].cpu()) for value in values)
+            scores = score(prediction, target, (mask > 0) & (scored > 0))
             self.scores[batch["subject"]] = scores
             logger.info("%s  RMSE %.4g  R2 %.4f  SSIM %.4f", batch["subject"], scores["rmse"], scores["r2"], scores["ssim"])
 

@@ -25,6 +25,7 @@ class Subject:
         mask: 0/1 brain mask; None if ``fa`` is to stand in for it (FA > 0, as published).
         fa: Fractional anisotropy, uint8 x 255; None if absent.
         target: The stain; None for pure inference.
+        target_mask: 1 where the stain is sound, 0 where tissue is torn or missing; None if it is sound throughout.
         slices: Ranges (start, stop) along array axis 1, 0-based, stop excluded; None for all.
     """
 
@@ -33,6 +34,7 @@ class Subject:
     mask: Path | None = None
     fa: Path | None = None
     target: Path | None = None
+    target_mask: Path | None = None
     slices: Slices | None = None
 
 
@@ -81,13 +83,14 @@ MRH_NET_LAYOUT = Layout(
 )
 
 
-def find_subject(folder: Path | str, layout: Layout = MRH_NET_LAYOUT, target: str | None = None) -> Subject:
+def find_subject(folder: Path | str, layout: Layout = MRH_NET_LAYOUT, target: str | None = None, target_mask: str | None = None) -> Subject:
     """The subject in one folder.
 
     Args:
         folder: Its folder; the folder's name is the subject's.
         layout: File patterns.
         target: A file inside the folder, or else beside it (one histology for many subjects); None for none.
+        target_mask: Likewise, where the target is sound.
 
     Raises:
         SubjectError: A file is missing, or a pattern fits several.
@@ -98,16 +101,13 @@ def find_subject(folder: Path | str, layout: Layout = MRH_NET_LAYOUT, target: st
     image = tuple(_match(folder, pattern) for pattern in layout.image)
     mask = _match(folder, layout.mask) if layout.mask else None
     fa = _match(folder, layout.fa, optional=True) if layout.fa else None
-    chosen = None
-    if target is not None:
-        places = [folder / target, folder.parent / target, Path(target)]
-        chosen = next((place for place in places if place.is_file()), None)
-        if chosen is None:
-            raise SubjectError(folder, f"the target {target} in it or beside it", "neither", "name the target relative to either folder")
-    return Subject(folder.resolve().name, image, mask, fa, chosen)  # type: ignore[arg-type]
+    stain, sound = (_beside(folder, name) for name in (target, target_mask))
+    return Subject(folder.resolve().name, image, mask, fa, stain, sound)  # type: ignore[arg-type]
 
 
-def find_subjects(root: Path | str, layout: Layout = MRH_NET_LAYOUT, target: str | None = None) -> list[Subject]:
+def find_subjects(
+    root: Path | str, layout: Layout = MRH_NET_LAYOUT, target: str | None = None, target_mask: str | None = None
+) -> list[Subject]:
     """The subjects in the sub-folders of a folder, in the order of their names.
 
     Raises:
@@ -119,7 +119,7 @@ def find_subjects(root: Path | str, layout: Layout = MRH_NET_LAYOUT, target: str
     folders = [f for f in sorted(root.iterdir()) if f.is_dir() and any(_candidates(f, pattern) for pattern in layout.image)]
     if not folders:
         raise SubjectError(root, f"sub-folders with {layout.image[0]}", "none", "describe your own file names with --layout layout.yaml")
-    return [find_subject(folder, layout, target) for folder in folders]
+    return [find_subject(folder, layout, target, target_mask) for folder in folders]
 
 
 def in_slices(length: int, slices: Slices | None) -> np.ndarray:
@@ -140,6 +140,15 @@ def restrict(subject: Subject, slices: Slices | None) -> Subject:
     if not both:
         raise OptionError("slices", f"slices of {subject.name} among {list(subject.slices)}", f"{list(slices)}", "choose others")
     return replace(subject, slices=both)
+
+
+def _beside(folder: Path, name: str | None) -> Path | None:
+    if name is None:
+        return None
+    chosen = next((place for place in (folder / name, folder.parent / name, Path(name)) if place.is_file()), None)
+    if chosen is None:
+        raise SubjectError(folder, f"the target {name} in it or beside it", "neither", "name the file relative to either folder")
+    return chosen
 
 
 def _candidates(folder: Path, pattern: str) -> list[Path]:

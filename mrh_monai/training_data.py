@@ -81,14 +81,14 @@ class TrainingData:
 
         factors = training_coefficients(self.scaling, training)
         if others:
-            centres = sample_centres(training, patches, seed, sampling)
+            centres = sample_centres(training, patches, seed, sampling, axes, radius)
             validating = load_subjects(others, protocol, **options)
-            held_out = sample_centres(validating, validation_patches, seed + 1, sampling)
+            held_out = sample_centres(validating, validation_patches, seed + 1, sampling, axes, radius)
             own = [self.scaling.coefficients(s.image, s.mask, s.largest) for s in validating]
             self.validation = dataset(validating, held_out, own)
         else:
             wanted = None if patches is None else patches + validation_patches
-            centres, held_out = hold_out(sample_centres(training, wanted, seed, sampling), validation_patches, seed)
+            centres, held_out = hold_out(sample_centres(training, wanted, seed, sampling, axes, radius), validation_patches, seed)
             self.validation = dataset(training, held_out, factors)
         self.train = dataset(training, centres, factors)
         self.subjects = [s.name for s in chosen]

@@ -29,8 +29,8 @@ class LoadSubjectd(Transform):
     """A `Subject` to the dict that the engines pass on.
 
     The result has ``subject`` (its name), ``image`` (C, X, Y, Z) as stored, ``mask`` (1, X, Y, Z) uint8, and where the target
-    is needed ``label`` (1, X, Y, Z) float32 in the stain's units. Images are `MetaTensor`s with the subject's affine. A file of patches
-    also has ``largest``, its largest intensity.
+    is needed ``label`` (1, X, Y, Z) float32 in the stain's units and ``scored`` (1, X, Y, Z) uint8, the voxels to judge by. Images are
+    `MetaTensor`s with the subject's affine. A file of patches also has ``largest``, its largest intensity.
 
     Args:
         protocol: The channels that a subject must have.
@@ -66,6 +66,7 @@ class LoadSubjectd(Transform):
         }
         if loaded.target is not None:
             data["label"] = tensor(loaded.target[None].astype(np.float32))
+            data["scored"] = tensor(loaded.scored[None].astype(np.uint8))
         if loaded.largest is not None:
             data["largest"] = loaded.largest
         return data

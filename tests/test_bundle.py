@@ -7,6 +7,8 @@ import shutil
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
+from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -18,10 +20,13 @@ from monai.bundle.properties import InferProperties, TrainProperties
 from monai.utils.enums import BundleProperty, BundlePropertyConfig
 
 from mrh_monai.checkpoint import load_network
+from mrh_monai.datalists import write_datalist
 from mrh_monai.errors import MRHError, root_cause
-from mrh_monai.loading import load_subject
+from mrh_monai.loading import load_stains, load_subject
+from mrh_monai.metrics import score
 from mrh_monai.protocol import MRH_NET
 from mrh_monai.subjects import find_subject
+from mrh_monai.volumes import read_header, read_voxels, write_analyze
 from mrh_monai.voxelwise import predict_volume
 
 SMALL = {"residual_blocks": 1, "patches": 400, "epochs": 3, "batch_size": 32, "validation_patches": 100, "device": "cpu"}
@@ -118,9 +123,6 @@ def test_inference_predicts_every_voxel_of_the_mask_on_the_subjects_grid(trained
 
 
 def test_evaluation_scores_what_it_predicts(trained, study, tmp_path):
-    from mrh_monai.loading import load_stains
-    from mrh_monai.metrics import score
-
     bundle, _ = trained
     options = {"datalist": str(study / "datalist.json"), "datalist_key": "validation", "output_dir": str(tmp_path)}
     bundle_run(bundle, "inference.yaml", "evaluate.yaml", **options)
@@ -128,6 +130,28 @@ def test_evaluation_scores_what_it_predicts(trained, study, tmp_path):
     folder = study / "subject03"
     volumes = load_stains([tmp_path / "subject03" / "subject03_af.nii.gz", folder / "targets" / "AF.img"], folder / "Masked_outline.img")
     assert found == pytest.approx(score(*volumes), rel=1e-5)
+
+
+def test_torn_tissue_is_left_out_of_scores_and_not_of_the_prediction(trained, study, tmp_path):
+    """The target is ruined where its mask says so; scores are those of the rest, and the prediction is the same."""
+    bundle, _ = trained
+    folder = Path(shutil.copytree(study / "subject03", tmp_path / "study" / "subject03"))
+    subject = find_subject(folder, target="targets/AF.img")
+    header = read_header(subject.target)
+    target, sound = read_voxels(header)[..., 0].copy(), np.ones(header.shape, np.uint8)
+    whole = target.copy()
+    sound[5:9, :, 4:9] = 0
+    target[sound == 0] = 255 - target[sound == 0]
+    write_analyze(subject.target, target, 0.0625)
+    write_analyze(folder / "sound.img", sound, 0.0625)
+    torn = replace(subject, target_mask=folder / "sound.img")
+    write_datalist(tmp_path / "study" / "list.json", {"training": [], "validation": [], "test": [torn]})
+    bundle_run(bundle, "inference.yaml", "evaluate.yaml", datalist=str(tmp_path / "study" / "list.json"), output_dir=str(tmp_path / "out"))
+    found = json.loads((tmp_path / "out" / "scores.json").read_text())["subject03"]
+    predicted = read_voxels(read_header(tmp_path / "out" / "subject03" / "subject03_af.nii.gz"))[..., 0]
+    mask = read_voxels(read_header(subject.mask))[..., 0] > 0
+    assert found == pytest.approx(score(predicted, whole.astype(np.float64), mask & (sound > 0)), rel=1e-5)
+    assert predicted[mask & (sound == 0)].all()
 
 
 def test_slices_confine_prediction(trained, study, tmp_path):

@@ -221,3 +221,37 @@ def test_fa_can_be_the_support_even_where_there_is_a_mask(study):
         load_subject(replace(subject, fa=None), MRH_NET, support="fa")
     with pytest.raises(OptionError, match="support: expected mask or fa, found 'brain'"):
         load_subject(subject, MRH_NET, support="brain")
+
+
+def test_the_target_mask_says_where_the_target_is_sound(parts, few):
+    subject, _, mask = parts
+    sound = np.zeros_like(mask)
+    sound[2:, 1:] = 1
+    folder = subject.mask.parent
+    write_nifti(folder / "sound.nii", sound)
+    torn = replace(subject, target_mask=folder / "sound.nii")
+    loaded = load_subject(torn, few, need_target=True)
+    np.testing.assert_array_equal(loaded.scored, (mask > 0) & (sound > 0))
+    np.testing.assert_array_equal(loaded.mask, mask > 0)  # what is predicted stays
+    assert load_subject(torn, few).target_mask is None
+    np.testing.assert_array_equal(load_subject(subject, few, need_target=True).scored, mask > 0)
+    for values, message in (
+        (sound * 2, "sound.nii: expected a mask of 0 and 1"),
+        (1 - mask, "sound.nii: expected voxels with a sound target inside the mask, found none"),
+        (sound[1:], "sound.nii: expected shape"),
+    ):
+        write_nifti(folder / "sound.nii", values.astype(np.uint8))
+        with pytest.raises(SubjectError, match=message):
+            load_subject(torn, few, need_target=True)
+    with pytest.raises(SubjectError, match="expected a target beside its target_mask, found none"):
+        load_subject(replace(torn, target=None), few)
+
+
+def test_a_target_that_is_constant_inside_the_mask_is_refused(parts, few):
+    subject, image, _ = parts
+    write_nifti(subject.target, np.full(image.shape[:3], 7, np.float32))
+    with pytest.raises(SubjectError, match="stain.nii: expected a stain inside the mask, found 7 everywhere"):
+        load_subject(subject, few, need_target=True)
+    write_nifti(subject.target, np.zeros(image.shape[:3], np.float32))
+    with pytest.raises(SubjectError, match="stain.nii: expected a stain inside the mask, found only zeros"):
+        load_subject(subject, few, need_target=True)

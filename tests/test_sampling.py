@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from conftest import write_mrh_subject
@@ -6,7 +8,7 @@ from mrh_monai.errors import MRHWarning, OptionError, SubjectError
 from mrh_monai.loaded import LoadedSubject
 from mrh_monai.loading import load_subject
 from mrh_monai.protocol import MRH_NET
-from mrh_monai.sampling import hold_out, published_candidates, sample_centres
+from mrh_monai.sampling import hold_out, published_candidates, sample_centres, whole_patches
 from mrh_monai.subjects import find_subject
 
 
@@ -91,3 +93,26 @@ def test_held_out_patches_are_disjoint(rng):
     train, val = hold_out(centres, 100, 0)
     assert (len(train), len(val)) == (200, 100)
     assert not {tuple(row) for row in train} & {tuple(row) for row in val}
+
+
+@pytest.mark.parametrize(("axes", "radius"), [((0, 2), 1), ((0, 2), 2), ((0, 1, 2), 1)])
+def test_a_patch_is_sound_where_all_its_voxels_are(rng, axes, radius):
+    sound = rng.random((9, 6, 8)) > 0.05
+    found = whole_patches(sound, axes, radius)
+    padded = np.pad(sound, radius, constant_values=True)
+    for voxel in np.ndindex(sound.shape):
+        patch = tuple(slice(c, c + 2 * radius + 1) if axis in axes else c + radius for axis, c in enumerate(voxel))
+        assert found[voxel] == padded[patch].all()
+
+
+@pytest.mark.parametrize("method", ["random", "published"])
+def test_no_patch_is_drawn_that_touches_torn_tissue(study, method):
+    loaded = load_subject(find_subject(study / "subject01", target="targets/AF.img"), MRH_NET, need_target=True, need_fa=True)
+    sound = np.ones(loaded.mask.shape, bool)
+    sound[1:8] = False
+    torn = replace(loaded, target_mask=sound)
+    drawn = sample_centres([torn], None, 0, method)
+    whole = sample_centres([loaded], None, 0, method)
+    kept = [tuple(c) for c in whole if sound[c[1] - 1 : c[1] + 2, c[2], c[3] - 1 : c[3] + 2].all()]
+    assert 0 < len(drawn) < len(whole)
+    assert {tuple(c) for c in drawn} == set(kept)
