@@ -2,13 +2,14 @@
 # make test   fresh machine: environment, then all tests
 # make check  ruff and mypy
 # make fuzz   two thousand damaged network files, imported one by one
+# make bundles  the shipped bundles anew from their template
 # make bench  speed and memory against the plain routes, as ratios
 
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test check fuzz bench clean
+.PHONY: demo test check fuzz bundles bench clean
 .DEFAULT_GOAL := demo
 
 $(READY): pyproject.toml constraints.txt
@@ -30,6 +31,9 @@ check: $(READY)
 
 fuzz: $(READY)
 	$(BIN)/python tests/fuzz_import.py 2000
+
+bundles: $(READY)
+	$(BIN)/python -c "from mrh_monai.bundles import write_shipped; write_shipped('bundles')"
 
 bench: $(READY)
 	$(BIN)/python benchmarks/patches.py

@@ -1,4 +1,4 @@
-"""The whole job on the digital mouse brain: make it, train MRH-AF, predict a brain that it never saw, and look.
+"""The whole job on the digital mouse brain: make it, train MRH-AF, start MRH-NF and MRH-MBP from it, predict a brain that no training saw.
 
     python examples/demo.py OUT
 
@@ -17,6 +17,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 TEST_SUBJECT = "subject06"
+STAINS = {"af": "AllenPathology2P60.img", "nf": "NF.img", "mbp": "MBP.img"}
+FEW_PATCHES = 250
+AF_OPTIONS = ("--residual_blocks", 5, "--patches", 60_000, "--epochs", 5)
 
 
 def run(*command: object) -> None:
@@ -29,44 +32,49 @@ def run(*command: object) -> None:
         sys.exit(status)
 
 
+def train_and_predict(bundle: Path, datalist: Path, out: Path, *options: object) -> None:
+    """Train a bundle, then predict and score the subjects that it did not see."""
+    monai_run = ("python", "-m", "monai.bundle", "run", "--bundle_root", bundle)
+    evaluation = f"['{bundle}/configs/inference.yaml', '{bundle}/configs/evaluate.yaml']"
+    train = bundle / "configs" / "train.yaml"
+    run(*monai_run, "--config_file", train, "--datalist", datalist, "--output_dir", out / "training", *options)
+    run(*monai_run, "--config_file", evaluation, "--datalist", datalist, "--output_dir", out / "prediction")
+
+
 def main(out: Path) -> None:
     """Run it all; the results lie in ``out``."""
     start = time.monotonic()
     if out.is_dir() and any(out.iterdir()) and not (out / "af.json").is_file():
         sys.exit(f"{out} is not empty and not an earlier demo; name another folder.")
     shutil.rmtree(out, ignore_errors=True)
-    # A bundle of its own, so that weights trained on a phantom never lie where real scans are predicted with.
-    bundle = out / "mrh_af"
-    shutil.copytree(ROOT / "bundles" / "mrh_af", bundle, ignore=shutil.ignore_patterns("model.*", ".partial.*"))
-    datalist = out / "af.json"
-    monai_run = ("python", "-m", "monai.bundle", "run", "--bundle_root", bundle)
-    evaluation = f"['{bundle}/configs/inference.yaml', '{bundle}/configs/evaluate.yaml']"
+    # Bundles of its own, so that weights trained on a phantom never lie where real scans are predicted with.
+    for stain in STAINS:
+        for place in ("bundles", "scratch") if stain != "af" else ("bundles",):
+            name = f"mrh_{stain}"
+            shutil.copytree(ROOT / "bundles" / name, out / place / name, ignore=shutil.ignore_patterns("model.*", ".partial.*"))
 
-    run("mrh", "phantom", out / "brains", "--subjects", 6)
-    run(
-        "mrh",
-        "datalist",
-        out / "brains",
-        "--target",
-        "targets/AllenPathology2P60.img",
-        "--train",
-        4,
-        "--val",
-        1,
-        "--test",
-        1,
-        "-o",
-        datalist,
-    )
-    options = ("--residual_blocks", 5, "--patches", 60_000, "--epochs", 5)
-    run(*monai_run, "--config_file", bundle / "configs" / "train.yaml", "--datalist", datalist, "--output_dir", out / "training", *options)
-    run(*monai_run, "--config_file", evaluation, "--datalist", datalist, "--output_dir", out / "prediction")
-    compare_and_draw(out, bundle, datalist)
+    brains = out / "brains"
+    run("mrh", "phantom", brains, "--subjects", 6)
+    for stain, target in STAINS.items():
+        shares = ("--train", 4, "--val", 1, "--test", 1)
+        run("mrh", "datalist", brains, "--target", f"targets/{target}", *shares, "-o", out / f"{stain}.json")
+    train_and_predict(out / "bundles" / "mrh_af", out / "af.json", out / "af", *AF_OPTIONS)
+    for stain in ("nf", "mbp"):
+        few = ("--patches", FEW_PATCHES)
+        train_and_predict(out / "bundles" / f"mrh_{stain}", out / f"{stain}.json", out / stain, *few)
+        scratch = ("--pretrained", "none", "--residual_blocks", 5)
+        train_and_predict(out / "scratch" / f"mrh_{stain}", out / f"{stain}.json", out / "scratch" / stain, *few, *scratch)
+    compare_and_draw(out)
     print(f"\n{time.monotonic() - start:.0f} s in all")
 
 
-def compare_and_draw(out: Path, bundle: Path, datalist: Path) -> None:
-    """Print the network's scores beside the baselines', and draw slices."""
+def scores_of(folder: Path) -> dict[str, float]:
+    """The unseen subject's scores."""
+    return json.loads((folder / "prediction" / "scores.json").read_text())[TEST_SUBJECT]
+
+
+def compare_and_draw(out: Path) -> None:
+    """Print the networks' scores beside what they must beat, and draw slices."""
     from mrh_monai.baselines import best_single_image, linear_regression
     from mrh_monai.checkpoint import read_sidecar
     from mrh_monai.datalists import read_datalist
@@ -75,35 +83,33 @@ def compare_and_draw(out: Path, bundle: Path, datalist: Path) -> None:
     from mrh_monai.report import side_by_side
     from mrh_monai.volumes import read_header, read_voxels
 
-    lists = read_datalist(datalist)
-    training = load_subjects(lists["training"], MRH_NET, need_target=True)
-    test = load_subject(lists["test"][0], MRH_NET, need_target=True)
-    scores = json.loads((out / "prediction" / "scores.json").read_text())[TEST_SUBJECT]
-    name, single = best_single_image(test, MRH_NET)
-    linear = linear_regression(training, test, read_sidecar(bundle / "models" / "model.pt").scaling)
-    print(f"\nVirtual autofluorescence of {TEST_SUBJECT}, which no training saw (inside the brain mask)\n")
-    print(f"  {'':38}{'R2':>7}{'RMSE':>8}   (RMSE in 8-bit intensity)")
-    print(f"  {f'best single MR image ({name})':38}{single:7.3f}{'':>8}")
-    print(f"  {'linear regression on 67 images':38}{linear['r2']:7.3f}{linear['rmse']:8.1f}")
-    print(f"  {'MRH-AF, 5 residual blocks':38}{scores['r2']:7.3f}{scores['rmse']:8.1f}   SSIM {scores['ssim']:.3f}")
+    scaling = read_sidecar(out / "bundles" / "mrh_af" / "models" / "model.pt").scaling
+    rows = {}
+    print(f"\nVirtual histology of {TEST_SUBJECT}, which no training saw: R2 inside the brain mask\n")
+    print(f"  {'':6}{'network':>9}{'from scratch':>14}{'67 images, linear':>19}{'best single image':>19}{'RMSE of range':>15}")
+    for stain in STAINS:
+        lists = read_datalist(out / f"{stain}.json")
+        test = load_subject(lists["test"][0], MRH_NET, need_target=True)
+        linear = linear_regression(load_subjects(lists["training"], MRH_NET, need_target=True), test, scaling)
+        scores, scratch = scores_of(out / stain), "" if stain == "af" else f"{scores_of(out / 'scratch' / stain)['r2']:.3f}"
+        single, error = best_single_image(test, MRH_NET)[1], scores["rmse_of_range"]
+        print(f"  {stain.upper():6}{scores['r2']:9.3f}{scratch:>14}{linear['r2']:19.3f}{single:19.3f}{error:15.3f}")
+        if not rows:
+            rows["MT on"] = test.image[..., MRH_NET.names.index(MT_ON)] * test.mask
+        rows[f"{stain.upper()} true"] = test.target * test.mask
+        predicted = out / stain / "prediction" / TEST_SUBJECT / f"{TEST_SUBJECT}_{stain}.nii.gz"
+        rows[f"{stain.upper()} virtual"] = read_voxels(read_header(predicted))[..., 0]
+    print(f"\n  AF: 60,000 patches. NF and MBP: {FEW_PATCHES} patches, starting from AF; from scratch: the same patches, as many steps.")
 
-    predicted = out / "prediction" / TEST_SUBJECT / f"{TEST_SUBJECT}_af.nii.gz"
-    volume = read_voxels(read_header(predicted))[..., 0]
     picture = out / "virtual_histology.png"
-    rows = {
-        "MT on": test.image[..., MRH_NET.names.index(MT_ON)] * test.mask,
-        "AF true": test.target * test.mask,
-        "AF virtual": volume,
-    }
-    side_by_side(
-        rows, picture, slices=[5, 8, 12, 16, 21], title="The digital mouse brain: one MR image of 67, its autofluorescence, and MRH-AF's"
-    )
+    title = "The digital mouse brain: one MR image of 67, its stains, and what the networks make of the images"
+    side_by_side(rows, picture, slices=[5, 8, 12, 16, 21], title=title)
     print("\nLook at")
     for path, what in (
         (picture, "slices side by side"),
-        (predicted, "the virtual stain, on the subject's grid"),
-        (out / "training" / "training_curve.png", "loss and validation against epochs"),
-        (bundle, "the trained bundle"),
+        (out / "nf" / "prediction" / TEST_SUBJECT / f"{TEST_SUBJECT}_nf.nii.gz", "a virtual stain, on the subject's grid"),
+        (out / "nf" / "training" / "training_curve.png", "loss and validation against epochs"),
+        (out / "bundles", "the trained bundles"),
         (out / "brains", "the subjects, with their noise-free truth"),
     ):
         print(f"  {path}   {what}")

@@ -155,6 +155,22 @@ def evaluate(
 
 
 @app.command()
+def new_bundle(
+    folder: Annotated[Path, typer.Argument(help="New folder for the bundle.")],
+    stain: Annotated[str, typer.Option(help="Short name of the stain, as in result files.")],
+    channels: Annotated[Optional[Path], typer.Option(help="YAML file of its MR images; MRH-Net's 67 if not given.")] = None,  # noqa: UP045
+    pretrained: Annotated[Optional[Path], typer.Option(help="Bundle folder to start from; from scratch if not given.")] = None,  # noqa: UP045
+    stain_name: Annotated[Optional[str], typer.Option(help="The stain in words.")] = None,  # noqa: UP045
+    units: Annotated[Optional[str], typer.Option(help="Units of the stain's intensities.")] = None,  # noqa: UP045
+) -> None:
+    """Write a bundle for a stain of your own, which trains, evaluates and infers at once."""
+    from mrh_monai.bundles import new_bundle as write
+
+    spec = write(folder, stain, channels, pretrained, stain_name, units)
+    print(f"{folder}: {spec.title}, {len(spec.protocol)} channels" + (f", starts from {spec.parent}" if spec.parent else ""))
+
+
+@app.command()
 def import_matlab(
     network: Annotated[Path, typer.Argument(help="MAT file with a trained network `net`.")],
     bundle: Annotated[Path, typer.Option(help="Bundle folder to put it into.")],

@@ -69,12 +69,15 @@ def _running_config() -> Mapping[str, Any]:
     raise RuntimeError("options.start belongs into a bundle's config")
 
 
-def training_settings(recipes: Mapping[str, Mapping[str, Any]], recipe: str, **given: Any) -> SimpleNamespace:
+def training_settings(
+    recipes: Mapping[str, Mapping[str, Any]], recipe: str, transfers: Mapping[str, Mapping[str, Any]] | None = None, **given: Any
+) -> SimpleNamespace:
     """All options of a training run, in their proper types; what is not given comes from the recipe.
 
     Args:
         recipes: The config's recipes by name.
         recipe: Which of them.
+        transfers: What each recipe has otherwise where training starts from a parent.
         given: Options as they were typed or stand in the config; null where the recipe decides.
 
     Returns:
@@ -91,18 +94,23 @@ def training_settings(recipes: Mapping[str, Mapping[str, Any]], recipe: str, **g
             nearest = difflib.get_close_matches(key, known, n=1)
             raise OptionError(f"recipes::{name}", "what every recipe has", key, f"did you mean {nearest[0]}" if nearest else "take it out")
     chosen = dict(recipes[recipe])
+    if optional(given.get("pretrained")) is not None and transfers:
+        for name in set(transfers.get(recipe, {})) - known:
+            raise OptionError(f"transfers::{recipe}", "what every recipe has", name, "take it out")
+        chosen |= transfers.get(recipe, {})
     for name, value in given.items():
         value = optional(value)
         if value is not None or name not in chosen:
             chosen[name] = value
-    for name in ("epochs", "batch_size", "residual_blocks", "validation_patches", "seed"):
-        chosen[name] = integer(name, chosen[name], least=0 if name in ("residual_blocks", "seed") else 1)
-    for name in ("patches", "patience"):
-        chosen[name] = None if chosen[name] is None else integer(name, chosen[name])
+    for name in ("epochs", "batch_size", "validation_patches", "seed", "least_steps"):
+        chosen[name] = integer(name, chosen[name], least=0 if name == "seed" else 1)
+    for name in ("patches", "patience", "residual_blocks"):
+        chosen[name] = None if chosen[name] is None else integer(name, chosen[name], least=0 if name == "residual_blocks" else 1)
     if chosen["seed"] >= 2**32:
         raise OptionError("seed", "a whole number below 2^32", f"{chosen['seed']}", "choose a smaller one")
-    if chosen["pretrained"] is not None:
-        raise OptionError("pretrained", "none, since this bundle trains from scratch", repr(chosen["pretrained"]), "drop --pretrained")
+    chosen["batch_size_given"] = optional(given.get("batch_size")) is not None
+    chosen["pretrained"] = None if chosen["pretrained"] is None else str(chosen["pretrained"])
+    chosen["new_channels"] = flag("new_channels", chosen["new_channels"])
     chosen["learning_rate"] = number("learning_rate", chosen["learning_rate"])
     chosen["resume"] = flag("resume", chosen["resume"])
     chosen["slices"] = slices(chosen["slices"])
@@ -112,8 +120,8 @@ def training_settings(recipes: Mapping[str, Mapping[str, Any]], recipe: str, **g
 
 
 def fingerprint(settings: SimpleNamespace) -> dict[str, Any]:
-    """What must agree for a run to be resumed: every option that its result depends on. The data speak for themselves."""
-    return {key: value for key, value in vars(settings).items() if key not in ("resume", "output_dir", "datalist")}
+    """What must agree for a run to be resumed: every option that its result depends on. Data and parent speak for themselves."""
+    return {key: value for key, value in vars(settings).items() if key not in ("resume", "output_dir", "datalist", "pretrained")}
 
 
 def optional(value: Any) -> Any:

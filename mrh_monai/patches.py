@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -158,26 +158,43 @@ class PatchBatches:
         batch_size: Patches a batch.
         shuffle: Whether to shuffle; the last, smaller batch is dropped then (unless it is the only one), and kept otherwise.
         seed: Seed of the order.
+        least: Batches that an epoch has at least: with few patches it passes over them several times, each time in another order.
+        augmentation: Changes each batch, by chance from the epoch's own generator; None for nothing.
+        strict: Whether fewer patches than a batch holds are refused; the batch shrinks otherwise.
 
     Raises:
-        OptionError: The batch size is below 1.
+        OptionError: The batch size is below 1, or larger than there are patches where that is refused.
     """
 
-    def __init__(self, dataset: PatchDataset, batch_size: int, shuffle: bool = False, seed: int = 0):
-        if batch_size < 1:
-            raise OptionError("batch_size", "at least 1", f"{batch_size}", "give a larger one")
+    def __init__(
+        self,
+        dataset: PatchDataset,
+        batch_size: int,
+        shuffle: bool = False,
+        seed: int = 0,
+        least: int = 1,
+        augmentation: Callable[[dict[str, torch.Tensor], torch.Generator], dict[str, torch.Tensor]] | None = None,
+        strict: bool = False,
+    ):
+        if batch_size < 1 or (strict and batch_size > len(dataset)):
+            expected = "at least 1" if batch_size < 1 else f"at most the {len(dataset)} patches that there are"
+            raise OptionError("batch_size", expected, f"{batch_size}", f"give a {'larger' if batch_size < 1 else 'smaller'} one")
         self.dataset, self.batch_size, self.shuffle, self.seed, self.epoch = dataset, batch_size, shuffle, seed, 1
+        self.least, self.augmentation = least, augmentation
 
     def __len__(self) -> int:
         whole, rest = divmod(len(self.dataset), self.batch_size)
-        return whole if whole and self.shuffle else whole + bool(rest)
+        return max(whole if whole and self.shuffle else whole + bool(rest), self.least if self.shuffle else 1)
 
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
-        order = torch.arange(len(self.dataset))
-        if self.shuffle:
-            order = torch.randperm(len(self.dataset), generator=torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch))
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        count, size = len(self.dataset), min(self.batch_size, len(self.dataset))
+        order = torch.randperm(count, generator=generator) if self.shuffle else torch.arange(count)
+        while self.shuffle and len(order) < len(self) * size:
+            order = torch.cat([order, torch.randperm(count, generator=generator)])
         for index in range(len(self)):
-            yield self.dataset.batch(order[index * self.batch_size : (index + 1) * self.batch_size])
+            batch = self.dataset.batch(order[index * size : (index + 1) * size])
+            yield batch if self.augmentation is None else self.augmentation(batch, generator)
 
 
 def _as_rows(volumes: Sequence[np.ndarray | torch.Tensor], strip_axis: int) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from mrh_monai.errors import OptionError, SubjectError
 
 # Effective b-value in s/mm^2 and gradient direction (x, y, z) of each volume of the two shells, from the ParaVision
@@ -166,6 +168,27 @@ class Protocol:
             raise OptionError(
                 path, "bundle metadata with a list `channels`", f"{type(error).__name__} ({error})", "name a bundle's root folder"
             ) from error
+
+    @classmethod
+    def from_yaml(cls, path: Path | str) -> Protocol:
+        """Read ``channels: [{name: qa}, {name: iso, b_value: 1000, direction: [1, 0, 0], minutes: 3}]``.
+
+        Raises:
+            OptionError: The file is missing or says something else.
+        """
+        remedy = "write `channels: [{name: qa}, {name: iso}]`, each with optional b_value, direction, minutes"
+        try:
+            rows = yaml.safe_load(Path(path).read_text())["channels"]
+            unknown = {key for row in rows for key in row} - {"name", "b_value", "direction", "minutes"}
+            protocol = cls(tuple(channel_from(row) for row in rows))
+            if unknown or not rows or not all(isinstance(name, str) and name for name in protocol.names):
+                raise ValueError(f"the keys {sorted(unknown)}" if unknown else "channels without names")
+        except OptionError as error:
+            raise OptionError(path, error.expected, error.found, error.remedy) from error
+        except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
+            found = " ".join(f"{type(error).__name__} ({error})".split())[:200]
+            raise OptionError(path, "a YAML file with a list `channels`", found, remedy) from error
+        return protocol
 
     def to_rows(self) -> list[dict[str, Any]]:
         """The channels as plain dicts without empty fields, for JSON and YAML."""

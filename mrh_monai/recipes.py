@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -50,15 +50,36 @@ class ClippedSGD(torch.optim.SGD):
         return result
 
 
-def weights_and_biases(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Two parameter groups: weights with decay, biases without, as MATLAB's L2 regularisation has it."""
-    weights = [p for name, p in network.named_parameters() if not name.endswith("bias")]
-    biases = [p for name, p in network.named_parameters() if name.endswith("bias")]
-    return [{"params": weights, "weight_decay": weight_decay}, {"params": biases, "weight_decay": 0.0}]
+def weights_and_biases(network: nn.Module, weight_decay: float, head: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Parameter groups: weights with decay, biases without, as MATLAB's L2 regularisation has it; those of the head apart.
+
+    Args:
+        network: Whose trainable parameters.
+        weight_decay: Of the weights.
+        head: Names of parameters that learn at another rate.
+
+    Returns:
+        Groups with ``params``, ``weight_decay`` and ``is_head``; empty ones are left out.
+    """
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            groups.setdefault((name in head, name.endswith("bias")), []).append(parameter)
+    return [
+        {"params": parameters, "weight_decay": 0.0 if is_bias else weight_decay, "is_head": is_head}
+        for (is_head, is_bias), parameters in sorted(groups.items(), key=lambda item: item[0])
+    ]
 
 
 def make_optimizer(
-    network: nn.Module, name: str, learning_rate: float, weight_decay: float = 0.0, momentum: float = 0.9, clip_norm: float | None = None
+    network: nn.Module,
+    name: str,
+    learning_rate: float,
+    weight_decay: float = 0.0,
+    momentum: float = 0.9,
+    clip_norm: float | None = None,
+    head: Sequence[str] = (),
+    head_factor: float = 1.0,
 ) -> torch.optim.Optimizer:
     """An optimizer over all trainable parameters; only weights decay.
 
@@ -69,13 +90,17 @@ def make_optimizer(
         weight_decay: Decoupled for AdamW, an L2 term of the gradient for SGD.
         momentum: Of SGD.
         clip_norm: Per-parameter gradient norm for SGD; None for none.
+        head: Names of parameters that learn at ``head_factor`` times the rate.
+        head_factor: See ``head``.
 
     Raises:
         OptionError: The name is unknown, or the learning rate is not positive.
     """
     if not learning_rate > 0:
         raise OptionError("learning_rate", "a positive number", f"{learning_rate}", "give a larger one")
-    groups = weights_and_biases(network, weight_decay)
+    groups = weights_and_biases(network, weight_decay, head)
+    for group in groups:
+        group["lr"] = learning_rate * (head_factor if group.pop("is_head") else 1)
     if name == "adamw":
         return torch.optim.AdamW(groups, lr=learning_rate)
     if name == "sgd" and clip_norm is not None:

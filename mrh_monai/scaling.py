@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -121,6 +121,11 @@ def fit_scaling(subjects: Sequence[LoadedSubject], mode: str = "robust") -> Scal
     std = np.sqrt(np.maximum(square / count - mean**2, 0))
     std[std == 0] = 1
     return Scaling(mode, tuple(mean.tolist()), tuple(std.tolist()), target_max)
+
+
+def inherit(own: Scaling, parent: Scaling) -> Scaling:
+    """The scaling of a network that starts from another one of the same channels: its inputs', with the new stain's largest target."""
+    return replace(parent, target_max=own.target_max)
 
 
 def training_coefficients(scaling: Scaling, subjects: Sequence[LoadedSubject]) -> list[tuple[np.ndarray, np.ndarray]]:

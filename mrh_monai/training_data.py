@@ -16,7 +16,7 @@ from mrh_monai.loading import load_subjects
 from mrh_monai.patches import PatchDataset
 from mrh_monai.protocol import Protocol
 from mrh_monai.sampling import hold_out, sample_centres
-from mrh_monai.scaling import fit_scaling, nan_rule, training_coefficients
+from mrh_monai.scaling import Scaling, fit_scaling, inherit, nan_rule, training_coefficients
 from mrh_monai.subjects import Slices, restrict
 
 
@@ -32,6 +32,7 @@ class TrainingData:
         validation_patches: How many to validate on.
         sampling: ``random`` or ``published``; validation patches are drawn likewise.
         scaling: ``robust`` or ``published``.
+        inherited: Scaling of the network that training starts from, whose constants are kept; None to fit all on the training subjects.
         slices: Coronal ranges to confine all subjects to; None for all.
         nan: ``refuse``, ``zero``, or None: as the scaling goes.
         seed: Of all draws.
@@ -55,6 +56,7 @@ class TrainingData:
         validation_patches: int = 1000,
         sampling: str = "random",
         scaling: str = "robust",
+        inherited: Scaling | None = None,
         slices: Slices | None = None,
         nan: str | None = None,
         seed: int = 0,
@@ -73,6 +75,8 @@ class TrainingData:
         }
         training = load_subjects(chosen, protocol, **options)
         self.scaling = fit_scaling(training, scaling)
+        if inherited is not None:
+            self.scaling = inherit(self.scaling, inherited)
 
         def dataset(
             subjects: Sequence[LoadedSubject], centres: np.ndarray, factors: Sequence[tuple[np.ndarray, np.ndarray]]

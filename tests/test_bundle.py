@@ -221,7 +221,7 @@ def test_without_validation_subjects_patches_are_held_out(study, tmp_path):
         ("train.yaml", {"device": "gpu"}, "device: expected auto, cpu"),
         ("train.yaml", {"datalist": 5}, "5: expected a datalist"),
         ("train.yaml", {"output_dir": str(BUNDLE / "LICENSE" / "out")}, "expected a folder that can be written, found NotADirectoryError"),
-        ("train.yaml", {"pretrained": "x.pt"}, "pretrained: expected none"),
+        ("train.yaml", {"pretrained": "x.pt"}, "x.pt: expected the parent's trained weights, found no such file"),
         ("train.yaml", {"bundle_root": "nowhere"}, "--bundle_root: expected the bundle's folder, found no nowhere/configs/train.yaml"),
         ("inference.yaml", {"precision": "half"}, "precision: expected float32, bf16, auto"),
         ("inference.yaml", {"residual_blocks": 5}, "expected residual_blocks = 5 as asked for, found residual_blocks = 1"),

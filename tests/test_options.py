@@ -5,11 +5,12 @@ import pytest
 from mrh_monai.errors import OptionError
 from mrh_monai.options import fingerprint, flag, integer, number, optional, output_folder, slices, training_settings
 
-RECIPE = {"epochs": 4, "batch_size": 8, "learning_rate": 1.0, "patches": 9, "patience": None}
+RECIPE = {"epochs": 4, "batch_size": 8, "learning_rate": 1.0, "patches": 9, "patience": None, "least_steps": 1}
 RECIPES = {"a": RECIPE, "b": RECIPE}
 GIVEN = {
     "datalist": "d.json",
     "pretrained": "none",
+    "new_channels": False,
     "output_dir": "out",
     "residual_blocks": 5,
     "seed": 0,
@@ -56,7 +57,11 @@ def test_slices_in_both_spellings(value, found):
         (lambda: training_settings(RECIPES, [1], **GIVEN), r"recipe: expected a, b, found \[1\]"),
         (lambda: training_settings({"a": {**RECIPE, "patiense": 1}, "b": RECIPE}, "a", **GIVEN), "found patiense; did you mean patience"),
         (lambda: training_settings(RECIPES, "a", **{**GIVEN, "seed": 2**32}), "seed: expected a whole number below 2"),
-        (lambda: training_settings(RECIPES, "a", **{**GIVEN, "pretrained": "x.pt"}), "pretrained: expected none, .* found 'x.pt'; drop"),
+        (
+            lambda: training_settings(RECIPES, "a", {"a": {"rate": 1}}, **{**GIVEN, "pretrained": "x.pt"}),
+            "transfers::a: expected what every",
+        ),
+        (lambda: training_settings(RECIPES, "a", **{**GIVEN, "new_channels": "perhaps"}), "new_channels: expected True or False"),
     ],
 )
 def test_wrong_values_are_named(call, message):
@@ -68,6 +73,17 @@ def test_what_is_given_comes_before_the_recipe():
     settings = training_settings(RECIPES, "a", **{**GIVEN, "epochs": 7, "learning_rate": "1e-3", "resume": "true"})
     assert (settings.epochs, settings.batch_size, settings.learning_rate, settings.resume) == (7, 8, 1e-3, True)
     assert settings.output_dir == Path("out")
+
+
+def test_a_parent_changes_what_its_recipe_says_it_changes():
+    transfers = {"a": {"learning_rate": 0.5}}
+    parent = {"pretrained": "../mrh_af"}
+    assert training_settings(RECIPES, "a", transfers, **GIVEN).learning_rate == 1.0
+    assert training_settings(RECIPES, "a", transfers, **{**GIVEN, **parent}).learning_rate == 0.5
+    assert training_settings(RECIPES, "a", transfers, **{**GIVEN, **parent, "learning_rate": 0.1}).learning_rate == 0.1
+    assert training_settings(RECIPES, "b", transfers, **{**GIVEN, **parent}).pretrained == "../mrh_af"
+    given = [training_settings(RECIPES, "a", **{**GIVEN, "batch_size": size}).batch_size_given for size in (None, "none", 8)]
+    assert given == [False, False, True]
 
 
 def test_fingerprint_is_of_what_changes_the_result():

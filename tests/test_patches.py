@@ -3,6 +3,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from mrh_monai.augmentation import Augmentation
 from mrh_monai.errors import OptionError
 from mrh_monai.loading import load_subjects
 from mrh_monai.patches import PatchBatches, PatchDataset, PatchSource
@@ -122,3 +123,44 @@ def test_unshuffled_batches_keep_every_patch(loaded, rng):
     assert [len(b["image"]) for b in PatchBatches(dataset, 64, shuffle=True)] == [50]
     with pytest.raises(OptionError, match="batch_size: expected at least 1, found 0"):
         PatchBatches(dataset, 0)
+
+
+def test_few_patches_are_passed_over_in_new_orders_until_an_epoch_is_long_enough(loaded, rng):
+    dataset, _ = make(loaded, rng, count=10)
+    everything = dataset.batch(torch.arange(10))["image"]
+
+    def order(batches):
+        return [[int((everything == image).flatten(1).all(1).nonzero()[0, 0]) for image in batch["image"]] for batch in batches]
+
+    batches = PatchBatches(dataset, 4, shuffle=True, seed=3, least=7)
+    assert len(batches) == 7
+    first = order(batches)
+    assert [len(batch) for batch in first] == [4] * 7
+    flat = [n for batch in first for n in batch]
+    assert sorted(flat[:10]) == sorted(flat[10:20]) == list(range(10))
+    assert flat[:10] != flat[10:20]
+    assert order(batches) == first
+    shrunk = PatchBatches(dataset, 64, shuffle=True, least=3)
+    assert [len(batch["image"]) for batch in shrunk] == [10, 10, 10]
+    assert len(PatchBatches(dataset, 4, least=7)) == 3  # validation sees each patch once
+
+
+def test_a_typed_batch_size_that_is_too_large_is_refused(loaded, rng):
+    dataset, _ = make(loaded, rng, count=10)
+    with pytest.raises(OptionError, match="batch_size: expected at most the 10 patches that there are, found 11"):
+        PatchBatches(dataset, 11, shuffle=True, strict=True)
+    assert len(PatchBatches(dataset, 10, shuffle=True, strict=True)) == 1
+
+
+def test_batches_are_augmented_by_seed_and_epoch_alone(loaded, rng):
+    dataset, _ = make(loaded, rng, count=20)
+
+    def images(epoch, **options):
+        batches = PatchBatches(dataset, 8, shuffle=True, seed=1, **options)
+        batches.epoch = epoch
+        return torch.cat([batch["image"] for batch in batches])
+
+    mixing = {"augmentation": Augmentation(True, 0.4)}
+    assert torch.equal(images(2, **mixing), images(2, **mixing))
+    assert not torch.equal(images(2, **mixing), images(2))
+    assert not torch.equal(images(2, **mixing), images(3, **mixing))

@@ -1,0 +1,182 @@
+"""R2 against the number of patches: from scratch, and from the AF network by each of the transfer recipes.
+
+    python benchmarks/transfer.py KIT AF_BUNDLE OUT [--stains NF MBP] [--patches 100 250 1000 4000 16000 40000] [--seeds 5] [--draw]
+
+KIT has subject01 to subject07 and targets/<STAIN>.img; 1 to 5 train, 6 validates, 7 is scored on 20,000 of its voxels. All methods see the
+same patches in the same number of optimiser steps, those of the bundle's `fast` recipe, and keep the epoch that validates best; scratch has
+the same augmentation. Up to 1,000 patches all seeds are run, above two. Rows are appended to OUT/transfer.csv, so that an interrupted run
+goes on; `--draw` only draws OUT/transfer.png and prints the table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import logging
+import statistics
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+
+from mrh_monai.augmentation import Augmentation
+from mrh_monai.loading import load_subjects
+from mrh_monai.metrics import r2, rmse
+from mrh_monai.network import MRHNet
+from mrh_monai.patches import PatchBatches, PatchDataset
+from mrh_monai.protocol import MRH_NET
+from mrh_monai.recipes import HalfSquaredError, make_optimizer, make_schedule
+from mrh_monai.sampling import sample_centres
+from mrh_monai.subjects import find_subject
+from mrh_monai.training import seed_everything
+from mrh_monai.transfer import Parent, load_parent, start_from
+
+CONFIG = Path(__file__).resolve().parents[1] / "bundles" / "mrh_nf" / "configs" / "train.yaml"
+METHODS = ("scratch", "paper", "released", "fast")
+FIELDS = ("stain", "patches", "seed", "method", "steps", "r2", "rmse", "seconds")
+TEST_VOXELS, VALIDATION_PATCHES, FEW = 20_000, 2000, 1000
+
+
+def recipe_of(method: str) -> dict:
+    """A method's settings as the shipped config has them."""
+    config = yaml.safe_load(CONFIG.read_text())
+    if method == "scratch":
+        return config["recipes"]["fast"]
+    return {**config["recipes"][method], **config["transfers"][method]}
+
+
+def run(method: str, parent: Parent, sets: dict[str, PatchDataset], seed: int) -> tuple[float, float, int]:
+    """R2 and RMSE (of the range) on the test voxels, and the optimiser steps."""
+    recipe, fast = recipe_of(method), recipe_of("fast")
+    seed_everything(seed)
+    network = MRHNet(len(MRH_NET), residual_blocks=parent.sidecar.residual_blocks, initialisation=recipe["initialisation"])
+    head: list[str] = []
+    if method != "scratch":
+        network, lineage = start_from(network, parent, MRH_NET.names, frozen=recipe["frozen"], replaced=recipe["replaced"])
+        head = lineage["replaced"]
+    count = len(sets["train"])
+    augmentation = Augmentation(recipe["mirror"], recipe["mixup"]) if count < recipe["augment_below"] else None
+    epochs = fast["epochs"]
+    steps = max(count // fast["batch_size"], fast["least_steps"])
+    batches = PatchBatches(sets["train"], recipe["batch_size"], shuffle=True, seed=seed, least=steps, augmentation=augmentation)
+    optimizer = make_optimizer(
+        network, recipe["optimizer"], float(recipe["learning_rate"]), recipe["weight_decay"], clip_norm=recipe["clip_norm"], head=head,
+        head_factor=recipe["head_factor"],
+    )  # fmt: skip
+    schedule = make_schedule(optimizer, recipe["schedule"], epochs, steps)
+    loss = HalfSquaredError() if method == "released" else torch.nn.L1Loss()
+    best = (float("inf"), 0.0, 0.0)
+    for epoch in range(1, epochs + 1):
+        batches.epoch = epoch
+        network.train()
+        for batch, _ in zip(batches, range(steps), strict=False):
+            optimizer.zero_grad()
+            loss(network(batch["image"]), batch["label"]).backward()
+            optimizer.step()
+            schedule.step()
+        validation = rmse(*predicted(network, sets["validation"]))
+        if validation < best[0]:
+            pair = predicted(network, sets["test"])
+            best = (validation, r2(*pair), rmse(*pair))
+    return best[1], best[2], epochs * steps
+
+
+@torch.inference_mode()
+def predicted(network: torch.nn.Module, dataset: PatchDataset) -> tuple[np.ndarray, np.ndarray]:
+    """Centre voxels of prediction and target."""
+    network.eval()
+    pairs = [(network(batch["image"])[:, 0, 1, 1], batch["label"][:, 0, 1, 1]) for batch in PatchBatches(dataset, 4096)]
+    return torch.cat([p for p, _ in pairs]).numpy(), torch.cat([t for _, t in pairs]).numpy()
+
+
+def measure(arguments: argparse.Namespace) -> None:
+    """Run what the CSV does not yet have."""
+    path = arguments.out / "transfer.csv"
+    done = {(row["stain"], int(row["patches"]), int(row["seed"]), row["method"]) for row in read(path)}
+    parent = load_parent(arguments.bundle, CONFIG.parents[1])
+    for stain in arguments.stains:
+        parts = {"train": range(1, 6), "validation": [6], "test": [7]}
+        loaded = {
+            part: load_subjects(
+                [find_subject(arguments.kit / f"subject{i:02d}", target=f"targets/{stain}.img") for i in ids], MRH_NET, need_target=True
+            )
+            for part, ids in parts.items()
+        }
+        factors = {part: [parent.sidecar.scaling.coefficients(s.image, s.mask) for s in subjects] for part, subjects in loaded.items()}
+        target_max = float(max(s.target[s.mask].max() for s in loaded["train"]))
+
+        def dataset(part: str, count: int, seed: int, loaded=loaded, factors=factors, target_max=target_max) -> PatchDataset:
+            return PatchDataset(loaded[part], sample_centres(loaded[part], count, seed), factors[part], target_max)
+
+        fixed = {"validation": dataset("validation", VALIDATION_PATCHES, 1), "test": dataset("test", TEST_VOXELS, 2)}
+        for count in arguments.patches:
+            for seed in range(arguments.seeds if count <= FEW else min(arguments.seeds, 2)):
+                sets = {"train": dataset("train", count, 100 + seed), **fixed}
+                for method in METHODS:
+                    if (stain, count, seed, method) in done:
+                        continue
+                    started = time.perf_counter()
+                    score, error, steps = run(method, parent, sets, seed)
+                    seconds = time.perf_counter() - started
+                    row = (stain, count, seed, method, steps, f"{score:.5f}", f"{error:.5f}", f"{seconds:.1f}")
+                    with open(path, "a", newline="") as file:
+                        writer = csv.writer(file)
+                        if file.tell() == 0:
+                            writer.writerow(FIELDS)
+                        writer.writerow(row)
+                    print(*row, flush=True)
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    """The rows so far."""
+    return list(csv.DictReader(path.open())) if path.is_file() else []
+
+
+def draw(out: Path) -> None:
+    """The picture, and the table of means and standard deviations over seeds."""
+    from matplotlib.figure import Figure
+
+    rows = [row for path in sorted(out.glob("transfer*.csv")) for row in read(path)]
+    stains = sorted({row["stain"] for row in rows}, reverse=True)
+    figure = Figure(figsize=(5 * len(stains), 3.8), layout="constrained")
+    axes = figure.subplots(1, len(stains), squeeze=False)[0]
+    colours = dict(zip(METHODS, ("#888888", "#c47f17", "#1f8a70", "#1f5fa8"), strict=True))
+    for axis, stain in zip(axes, stains, strict=True):
+        counts = sorted({int(row["patches"]) for row in rows if row["stain"] == stain})
+        for method in METHODS:
+            points = []
+            for count in counts:
+                scores = [float(r["r2"]) for r in rows if (r["stain"], int(r["patches"]), r["method"]) == (stain, count, method)]
+                if scores:
+                    spread = statistics.stdev(scores) if len(scores) > 1 else 0.0
+                    points.append((count, statistics.mean(scores), spread))
+                    print(f"| {stain} | {count} | {method} | {len(scores)} | {points[-1][1]:.4f} | {spread:.4f} |")
+            x, y, spread = zip(*points, strict=True)
+            axis.errorbar(x, y, spread, label=method, color=colours[method], marker="o", markersize=3, capsize=2)
+        axis.set(xscale="log", xlabel="patches", ylabel="R2 on the unseen subject", title=stain)
+        axis.grid(alpha=0.3)
+    axes[0].legend()
+    figure.savefig(out / "transfer.png", dpi=130)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("kit", type=Path)
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--stains", nargs="+", default=["NF", "MBP"])
+    parser.add_argument("--patches", type=int, nargs="+", default=[100, 250, 1000, 4000, 16000, 40000])
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--draw", action="store_true")
+    arguments = parser.parse_args()
+    logging.disable(logging.INFO)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    if not arguments.draw:
+        measure(arguments)
+    draw(arguments.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""What is done to a batch of training patches so that few of them go a longer way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Mirroring and mixing of patches; both leave what a stain is to its voxel's signals as it was.
+
+    Mirroring turns the neighbourhood about its centre, images and stain alike, and leaves each voxel's own signals untouched: what an image
+    weighted along one direction shows of a voxel does not depend on where its neighbours lie. Mixing (Zhang et al., mixup, ICLR 2018)
+    averages two patches and their stains, as a voxel that holds both tissues would.
+
+    Attributes:
+        mirror: Whether a batch is mirrored, along each axis of the patch with a chance of one half.
+        mixup: Both parameters of the Beta distribution of the weights; 0 for no mixing.
+    """
+
+    mirror: bool = False
+    mixup: float = 0.0
+
+    def __call__(self, batch: dict[str, torch.Tensor], generator: torch.Generator) -> dict[str, torch.Tensor]:
+        """Change a batch.
+
+        Args:
+            batch: ``image`` (B, C, 3, 3) and ``label`` (B, 1, 3, 3).
+            generator: What chance is drawn from.
+
+        Returns:
+            A batch of the same shapes.
+        """
+        axes = [axis for axis in range(2, batch["image"].ndim) if self.mirror and torch.rand((), generator=generator) < 0.5]
+        if axes:
+            batch = {key: value.flip(axes) for key, value in batch.items()}
+        if self.mixup:
+            count = len(batch["image"])
+            order = torch.randperm(count, generator=generator)
+            weight = _beta(self.mixup, count, generator).view(-1, *(1,) * (batch["image"].ndim - 1))
+            batch = {key: torch.lerp(value[order], value, weight) for key, value in batch.items()}
+        return batch
+
+
+def _beta(alpha: float, count: int, generator: torch.Generator) -> torch.Tensor:
+    """(count,) draws of Beta(alpha, alpha), by Jöhnk's method from a generator, which torch's own distributions do not take."""
+    kept = torch.empty(0)
+    while len(kept) < count:
+        u, v = torch.rand(2, 2 * count, generator=generator) ** (1 / alpha)
+        inside = (u + v <= 1) & (u + v > 0)
+        kept = torch.cat([kept, (u / (u + v))[inside]])
+    return kept[:count]
