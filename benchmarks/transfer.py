@@ -31,7 +31,7 @@ from mrh_monai.recipes import HalfSquaredError, make_optimizer, make_schedule
 from mrh_monai.sampling import sample_centres
 from mrh_monai.subjects import find_subject
 from mrh_monai.training import seed_everything
-from mrh_monai.transfer import Parent, load_parent, start_from
+from mrh_monai.transfer import Parent, frozen_for, load_parent, start_from
 
 CONFIG = Path(__file__).resolve().parents[1] / "bundles" / "mrh_nf" / "configs" / "train.yaml"
 METHODS = ("scratch", "paper", "released", "fast")
@@ -54,7 +54,8 @@ def run(method: str, parent: Parent, sets: dict[str, PatchDataset], seed: int) -
     network = MRHNet(len(MRH_NET), residual_blocks=parent.sidecar.residual_blocks, initialisation=recipe["initialisation"])
     head: list[str] = []
     if method != "scratch":
-        network, lineage = start_from(network, parent, MRH_NET.names, frozen=recipe["frozen"], replaced=recipe["replaced"])
+        frozen = frozen_for(recipe["frozen"], recipe["freeze_below"], len(sets["train"]))
+        network, lineage = start_from(network, parent, MRH_NET.names, frozen=frozen, replaced=recipe["replaced"])
         head = lineage["replaced"]
     count = len(sets["train"])
     augmentation = Augmentation(recipe["mirror"], recipe["mixup"]) if count < recipe["augment_below"] else None

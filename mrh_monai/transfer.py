@@ -132,6 +132,11 @@ def inherited_scaling(parent: Parent | None, channels: Sequence[str], asked: str
     return parent.sidecar.scaling
 
 
+def frozen_for(frozen: int, below: int | None, patches: int) -> int:
+    """How many convolutions are frozen: with ``below`` patches or more none, with fewer, or for None in any case, ``frozen``."""
+    return frozen if below is None or patches < below else 0
+
+
 def convolutions(network: MRHNet) -> list[str]:
     """Names of a network's convolutions in the order of computing."""
     return [name.removesuffix(".weight") for name in network.state_dict() if name.endswith(".weight")]

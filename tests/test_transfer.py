@@ -14,7 +14,7 @@ from mrh_monai.errors import CheckpointError, OptionError
 from mrh_monai.network import MRHNet
 from mrh_monai.recipes import make_optimizer
 from mrh_monai.scaling import Scaling
-from mrh_monai.transfer import convolutions, depth, inherited_scaling, load_parent, start_from
+from mrh_monai.transfer import convolutions, depth, frozen_for, inherited_scaling, load_parent, start_from
 
 NAMES = ["a", "b", "c", "d"]
 SIDECAR = Sidecar("af", "u", NAMES, 2, 5, [0, 2], 1, Scaling("robust", (0.0,) * 4, (1.0,) * 4, 255.0))
@@ -158,6 +158,10 @@ def test_depth_and_scaling_are_the_parents(parent):
     assert inherited_scaling(None, NAMES, "published") is None
     with pytest.raises(OptionError, match="scaling: expected robust as the parent .* has, found published"):
         inherited_scaling(parent, NAMES, "published")
+
+
+def test_with_many_patches_nothing_is_frozen():
+    assert [frozen_for(2, below, 100) for below in (None, 101, 100, 50)] == [2, 2, 0, 0]
 
 
 def test_missing_weights_end_in_a_sentence_that_says_how_to_get_them(parent_bundle, child, tmp_path):
