@@ -81,8 +81,9 @@ def _rebuilding_function(name: str, sidecar: Sidecar) -> str:
     """MATLAB code (Deep Learning Toolbox, R2019b or newer) that assembles the layer graph."""
     how = {
         "published": "% Input: X / max(X(:)), as the released code does. Output: YPred * scaling.target_max.",
-        "robust": "% Input: X / level, level = mean over channels of |median over the brain|; then\n"
-        "%   (X(:, :, c, :) - scaling.channel_mean(c)) / scaling.channel_std(c). Output: YPred * scaling.target_max.",
+        "robust": "% Input: X / level, level = prctile(brain voxels of a channel, scaling.level_percentile), largest over channels; then\n"
+        "%   (X(:, :, c, :) - scaling.channel_mean(c)) / scaling.channel_std(c) * scaling.channel_weight(c).\n"
+        "% Output: YPred * scaling.target_max.",
     }[sidecar.scaling.mode]
     lines = [
         f"{FIRST_WORDS} = {name}()",

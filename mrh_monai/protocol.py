@@ -84,6 +84,7 @@ SHELL_5000 = (
     (4807.4, 0.1293, 0.9875, 0.0903),
 )
 UNWEIGHTED_BELOW = 100.0  # s/mm^2
+SHELL_GAP = 1.1  # ratio of b-values from which on two are of different shells
 MT_ON, MT_OFF = "mt_on", "mt_off"
 
 
@@ -137,6 +138,28 @@ class Protocol:
     def names(self) -> list[str]:
         """The channels' names, in order."""
         return [channel.name for channel in self.channels]
+
+    @property
+    def weights(self) -> list[float]:
+        """What each channel is scaled to, so that a contrast counts as one image, of however many images it is made.
+
+        The directions of a diffusion shell differ little; thirty of them would drown the one image with magnetization transfer. A channel
+        gets one over the square root of how many there are of its kind: unweighted volumes, directions of one shell, or itself alone.
+        """
+        shells: dict[float, float] = {}
+        lowest = last = 0.0
+        for b_value in sorted(c.b_value for c in self if c.b_value is not None):
+            if b_value > last * SHELL_GAP:
+                lowest = b_value
+            shells[b_value] = lowest
+            last = b_value
+        kinds: list[object] = []
+        for channel in self:
+            if channel.b_value is not None and channel.b_value < UNWEIGHTED_BELOW:
+                kinds.append("unweighted")
+            else:
+                kinds.append(channel.name if channel.b_value is None or channel.direction is None else shells[channel.b_value])
+        return [kinds.count(kind) ** -0.5 for kind in kinds]
 
     def check_count(self, found: int, where: object, files: Sequence[str] = ()) -> None:
         """Compare a subject's number of images with the protocol's.

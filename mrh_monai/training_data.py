@@ -74,7 +74,7 @@ class TrainingData:
             "axes": axes,
         }
         training = load_subjects(chosen, protocol, **options)
-        self.scaling = fit_scaling(training, scaling)
+        self.scaling = fit_scaling(training, scaling, protocol.weights)
         if inherited is not None:
             self.scaling = inherit(self.scaling, inherited)
 

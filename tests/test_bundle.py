@@ -15,9 +15,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import BUNDLE, write_mrh_subject
-from monai.bundle import ConfigParser, run, verify_metadata, verify_net_in_out
-from monai.bundle.properties import InferProperties, TrainProperties
-from monai.utils.enums import BundleProperty, BundlePropertyConfig
+from monai.bundle import run
 
 from mrh_monai.checkpoint import load_network
 from mrh_monai.datalists import write_datalist
@@ -55,40 +53,6 @@ def trained(study, tmp_path_factory):
     shutil.copytree(BUNDLE, bundle, ignore=shutil.ignore_patterns("model.*"))
     bundle_run(bundle, "train.yaml", datalist=str(study / "datalist.json"), output_dir=str(folder / "out"), **SMALL)
     return bundle, folder / "out"
-
-
-def test_metadata_is_valid_under_the_schema(shared):
-    schema = shared / "model_zoo" / "meta_schema_20240725.json"
-    verify_metadata(meta_file=str(BUNDLE / "configs" / "metadata.json"), filepath=str(schema))
-
-
-def test_metadata_has_what_the_model_zoo_asks_for():
-    metadata = json.loads((BUNDLE / "configs" / "metadata.json").read_text())
-    assert metadata["version"] in metadata["changelog"]
-    assert (BUNDLE / "LICENSE").is_file()
-    assert (BUNDLE / "docs" / "README.md").is_file()
-    assert not list(BUNDLE.rglob("*.py"))
-
-
-@pytest.mark.parametrize(("config", "properties"), [("train.yaml", TrainProperties), ("inference.yaml", InferProperties)])
-def test_configs_have_the_ids_that_monai_asks_for(config, properties):
-    parser = ConfigParser()
-    parser.read_config(BUNDLE / "configs" / config)
-    required = {values[BundlePropertyConfig.ID] for values in properties.values() if values[BundleProperty.REQUIRED]}
-    assert {name for name in required if name not in parser} == set()
-
-
-@pytest.mark.parametrize("config", ["inference.yaml", "train.yaml"])
-def test_network_takes_and_gives_what_metadata_says(config):
-    options = {"output_dir": "unused", "datalist": "unused"} if config == "train.yaml" else {}
-    verify_net_in_out(
-        net_id="network_def",
-        meta_file=str(BUNDLE / "configs" / "metadata.json"),
-        config_file=str(BUNDLE / "configs" / config),
-        device="cpu",
-        bundle_root=str(BUNDLE),
-        **options,
-    )
 
 
 def test_training_leaves_all_its_results(trained):

@@ -12,7 +12,8 @@ from mrh_monai.scaling import Scaling
 @pytest.fixture
 def saved(tmp_path):
     network = MRHNet(3, 4, 2)
-    sidecar = Sidecar("af", "units", ["a", "b", "c"], 2, 4, [0, 2], 1, Scaling("robust", (0.0,) * 3, (1.0,) * 3, 255.0), source={"seed": 1})
+    scaling = Scaling("robust", (0.0,) * 3, (1.0,) * 3, 255.0, (1.0,) * 3, 99.0)
+    sidecar = Sidecar("af", "units", ["a", "b", "c"], 2, 4, [0, 2], 1, scaling, source={"seed": 1})
     return tmp_path / "model.pt", network, save_checkpoint(tmp_path / "model.pt", network.state_dict(), sidecar)
 
 

@@ -46,7 +46,7 @@ def call(monkeypatch, capsys):
 def bundle(bundle_copy):
     """The AF bundle with the weights of an untrained network of one block."""
     root = bundle_copy
-    scaling = Scaling("robust", (1.0,) * 67, (0.5,) * 67, 250.0)
+    scaling = Scaling("robust", (1.0,) * 67, (0.5,) * 67, 250.0, (1.0,) * 67, 99.0)
     save_checkpoint(
         root / "models" / "model.pt", MRHNet(residual_blocks=1).state_dict(), Sidecar("af", "u", MRH_NET.names, 1, 64, [0, 2], 1, scaling)
     )

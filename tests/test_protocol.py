@@ -57,3 +57,17 @@ def test_wrong_protocols_are_refused(tmp_path):
 def test_wrong_number_of_channels_is_named():
     with pytest.raises(SubjectError, match=r"s1: expected 67 channels \(dwi2000_b0_01 to mt_off\), found 66 in a.img"):
         MRH_NET.check_count(66, "s1", ["a.img"])
+
+
+def test_a_contrast_counts_as_one_image_however_many_images_it_is_made_of():
+    weights = np.array(MRH_NET.weights)
+    names = np.array(MRH_NET.names)
+    for kind, count in (("dwi2000_dir", 30), ("dwi5000_dir", 30), ("_b0_", 4), ("t2", 1), ("mt_on", 1), ("mt_off", 1)):
+        chosen = np.char.find(names, kind) >= 0
+        assert chosen.sum() == count
+        np.testing.assert_allclose((weights[chosen] ** 2).sum(), 1)
+
+
+def test_a_shell_ends_where_b_values_leap():
+    rows = [("a", 1000.0, (1.0, 0.0, 0.0)), ("b", 1060.0, (0.0, 1.0, 0.0)), ("c", 2000.0, (1.0, 0.0, 0.0)), ("trace", 1000.0, None)]
+    np.testing.assert_allclose(Protocol(tuple(Channel(*row) for row in rows)).weights, [2**-0.5, 2**-0.5, 1, 1])

@@ -13,8 +13,8 @@ def subject(image, mask=None, target=None):
 
 @pytest.fixture
 def two(rng):
-    base = rng.gamma(2, 1, (8, 7, 6, 4)) * [1, 10, 100, 5]
-    mask = rng.random((8, 7, 6)) > 0.4
+    base = rng.gamma(2, 1, (16, 14, 12, 4)) * [1, 10, 100, 5]
+    mask = rng.random((16, 14, 12)) > 0.4
     return [subject(base * gain, mask, mask * 200 * gain) for gain in (1.0, 3.0)]
 
 
@@ -48,12 +48,28 @@ def test_one_spike_moves_the_published_scaling_and_not_the_robust_one(two):
         assert (not np.allclose(before, after, rtol=5e-2)) is moved
 
 
-def test_level_is_the_mean_of_the_channels_medians(two):
+def test_level_is_the_brightest_channels_percentile(two):
     s = two[0]
-    expected = np.mean(
-        [np.median([v for v, inside in zip(s.image[..., c].ravel(), s.mask.ravel(), strict=True) if inside]) for c in range(4)]
-    )
-    assert robust_level(s.image, s.mask) == pytest.approx(expected)
+    channels = [[v for v, inside in zip(s.image[..., c].ravel(), s.mask.ravel(), strict=True) if inside] for c in range(4)]
+    for percentile in (50, 99):
+        assert robust_level(s.image, s.mask, percentile) == pytest.approx(max(np.percentile(values, percentile) for values in channels))
+    assert fit_scaling(two).level_percentile == 99
+
+
+def test_a_loss_of_signal_in_most_images_does_not_pass_for_a_gain(two):
+    """What a level taken from all channels would hide: three of four channels fall by a third, the brightest stays."""
+    scaling, s = fit_scaling(two), two[0]
+    ill = s.image * [0.67, 0.67, 1, 0.67]
+    gains = [scaling.coefficients(image, s.mask)[0] for image in (s.image, ill)]
+    np.testing.assert_array_equal(*gains)
+
+
+def test_weights_are_the_deviations_of_the_scaled_channels(two):
+    weights = [1.0, 0.5, 0.25, 2.0]
+    plain, weighted = fit_scaling(two), fit_scaling(two, weights=weights)
+    assert weighted.channel_weight == tuple(weights)
+    for a, b in zip(plain.coefficients(two[0].image, two[0].mask), weighted.coefficients(two[0].image, two[0].mask), strict=True):
+        np.testing.assert_allclose(a * weights, b, rtol=1e-6)
 
 
 def test_published_scaling_divides_by_the_maximum_of_all_subjects_in_training(two):
@@ -68,6 +84,8 @@ def test_constants_travel_as_plain_values(two):
     assert Scaling.from_dict(scaling.to_dict()) == scaling
     with pytest.raises(CheckpointError, match="constants of a trained network"):
         Scaling.from_dict({"mode": "robust"})
+    with pytest.raises(CheckpointError, match="level_percentile.*; train or import the network again"):
+        Scaling.from_dict({key: value for key, value in scaling.to_dict().items() if key != "level_percentile"})
     with pytest.raises(OptionError, match="scaling: expected robust or published, found 'zscore'"):
         fit_scaling(two, "zscore")
 

@@ -17,7 +17,7 @@ from mrh_monai.scaling import Scaling
 from mrh_monai.transfer import convolutions, depth, frozen_for, inherited_scaling, load_parent, start_from
 
 NAMES = ["a", "b", "c", "d"]
-SIDECAR = Sidecar("af", "u", NAMES, 2, 5, [0, 2], 1, Scaling("robust", (0.0,) * 4, (1.0,) * 4, 255.0))
+SIDECAR = Sidecar("af", "u", NAMES, 2, 5, [0, 2], 1, Scaling("robust", (0.0,) * 4, (1.0,) * 4, 255.0, (1.0,) * 4, 99.0))
 
 
 @pytest.fixture

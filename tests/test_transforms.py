@@ -11,7 +11,7 @@ from mrh_monai.subjects import find_subject
 from mrh_monai.transforms import InverseTargetScaled, LoadSubjectd, SaveStaind, SubjectCoefficientsd, one_subject
 from mrh_monai.volumes import read_header, read_voxels
 
-SCALING = Scaling("robust", (1.0,) * 67, (0.5,) * 67, 250.0)
+SCALING = Scaling("robust", (1.0,) * 67, (0.5,) * 67, 250.0, (1.0,) * 67, 99.0)
 
 
 def test_subject_becomes_a_channel_first_dict(study):
