@@ -1,13 +1,13 @@
 """R2 against the number of patches: from scratch, and from the AF network by each of the transfer recipes.
 
     python benchmarks/transfer.py KIT AF_BUNDLE OUT [--stains NF MBP] [--patches 100 250 1000 4000 16000 40000] [--seeds 5]
-        [--mutant KIT_OF_SHIVERERS] [--draw]
+        [--methods scratch paper released fast] [--iterations N] [--mutant KIT_OF_SHIVERERS] [--draw]
 
 KIT has subject01 to subject07 and targets/<STAIN>.img; 1 to 5 train, 6 validates, 7 is scored on 20,000 of its voxels. All methods see the
-same patches in the same number of optimiser steps, those of the bundle's `fast` recipe, and keep the epoch that validates best; scratch has
-the same augmentation. Up to 1,000 patches all seeds are run, above two. With `--mutant` subject07 of that kit, which the MRI sees without
-most of its myelin, is predicted too: `drop` is the share of the true loss of stain that is predicted, in white matter, that is, where the
-wild type's stain is above its 90th percentile (20,000 of its voxels). Rows are appended to OUT/transfer.csv, so that an interrupted run
+same patches in the same number of optimiser steps, those of the bundle's `fast` recipe or `--iterations`, and keep the epoch that validates
+best; scratch has the same augmentation. Up to 1,000 patches all seeds are run, above two. With `--mutant` subject07 of that kit, which
+lacks most of its myelin, is predicted too: `drop` is the share of the true loss of stain that is predicted in white matter, that is, where
+the wild type's stain is above its 90th percentile (20,000 of its voxels). Rows are appended to OUT/transfer.csv, so that an interrupted run
 goes on; `--draw` only draws OUT/transfer.png and prints the table.
 """
 
@@ -53,7 +53,9 @@ def recipe_of(method: str) -> dict:
     return {**config["recipes"][method], **config["transfers"][method]}
 
 
-def run(method: str, parent: Parent, sets: dict[str, PatchDataset], seed: int) -> tuple[float, float, float, int]:
+def run(
+    method: str, parent: Parent, sets: dict[str, PatchDataset], seed: int, iterations: int | None = None
+) -> tuple[float, float, float, int]:
     """R2 and RMSE (of the range) on the test voxels, the share of the mutant's loss (NaN without one), and the optimiser steps."""
     recipe, fast = recipe_of(method), recipe_of("fast")
     seed_everything(seed)
@@ -65,8 +67,10 @@ def run(method: str, parent: Parent, sets: dict[str, PatchDataset], seed: int) -
         head = lineage["replaced"]
     count = len(sets["train"])
     augmentation = Augmentation(recipe["mirror"], recipe["mixup"]) if count < recipe["augment_below"] else None
-    epochs = fast["epochs"]
-    steps = max(count // fast["batch_size"], fast["least_steps"])
+    epochs, steps = fast["epochs"], max(count // fast["batch_size"], fast["least_steps"])
+    if iterations is not None:
+        steps = max(count // recipe["batch_size"], 1)
+        epochs = -(-iterations // steps)
     batches = PatchBatches(sets["train"], recipe["batch_size"], shuffle=True, seed=seed, least=steps, augmentation=augmentation)
     optimizer = make_optimizer(
         network, recipe["optimizer"], float(recipe["learning_rate"]), recipe["weight_decay"], clip_norm=recipe["clip_norm"], head=head,
@@ -88,16 +92,15 @@ def run(method: str, parent: Parent, sets: dict[str, PatchDataset], seed: int) -
             best, best_state = validation, copy.deepcopy(network.state_dict())
     network.load_state_dict(best_state)
     pair = predicted(network, sets["test"])
-    drop = float("nan")
-    if "mutant" in sets:
-        drop = predicted_loss(network, sets)
+    drop = predicted_loss(network, sets) if "mutant" in sets else float("nan")
     return r2(*pair), rmse(*pair), drop, epochs * steps
 
 
 def predicted_loss(network: torch.nn.Module, sets: dict[str, PatchDataset]) -> float:
-    """The mean stain lost from wild type to mutant as predicted, divided by the true one."""
+    """The mean stain lost from wild type to mutant as predicted, divided by the true one; NaN for a stain that the mutant has kept."""
     wild, mutant = (predicted(network, sets[name]) for name in ("wild", "mutant"))
-    return float((wild[0].mean() - mutant[0].mean()) / (wild[1].mean() - mutant[1].mean()))
+    lost = wild[1].mean() - mutant[1].mean()
+    return float((wild[0].mean() - mutant[0].mean()) / lost) if lost else float("nan")
 
 
 @torch.inference_mode()
@@ -137,11 +140,11 @@ def measure(arguments: argparse.Namespace) -> None:
         for count in arguments.patches:
             for seed in range(arguments.seeds if count <= FEW else min(arguments.seeds, 2)):
                 sets = {"train": dataset("train", count, 100 + seed), **fixed}
-                for method in METHODS:
+                for method in arguments.methods:
                     if (stain, count, seed, method) in done:
                         continue
                     started = time.perf_counter()
-                    score, error, drop, steps = run(method, parent, sets, seed)
+                    score, error, drop, steps = run(method, parent, sets, seed, arguments.iterations)
                     seconds = time.perf_counter() - started
                     row = (stain, count, seed, method, steps, f"{score:.5f}", f"{error:.5f}", f"{drop:.4f}", f"{seconds:.1f}")
                     with open(path, "a", newline="") as file:
@@ -205,6 +208,8 @@ def main() -> None:
     parser.add_argument("--stains", nargs="+", default=["NF", "MBP"])
     parser.add_argument("--patches", type=int, nargs="+", default=[100, 250, 1000, 4000, 16000, 40000])
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS)
+    parser.add_argument("--iterations", type=int, help="of every method, in epochs of its own batches; default: those of `fast`")
     parser.add_argument("--mutant", type=Path, help="a kit of shiverers; its subject07 is predicted")
     parser.add_argument("--draw", action="store_true")
     arguments = parser.parse_args()
