@@ -20,23 +20,26 @@ import logging
 import statistics
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import torch
 import yaml
+from monai.bundle import ConfigParser
 
 from mrh_monai.augmentation import Augmentation
 from mrh_monai.loaded import LoadedSubject
 from mrh_monai.loading import load_subjects
 from mrh_monai.metrics import r2, rmse
 from mrh_monai.network import MRHNet
+from mrh_monai.options import tuned
 from mrh_monai.patches import PatchBatches, PatchDataset
 from mrh_monai.protocol import MRH_NET
-from mrh_monai.recipes import HalfSquaredError, make_optimizer, make_schedule
+from mrh_monai.recipes import make_optimizer, make_schedule
 from mrh_monai.sampling import sample_centres
 from mrh_monai.subjects import find_subject
 from mrh_monai.training import seed_everything
-from mrh_monai.transfer import Parent, frozen_for, load_parent, start_from
+from mrh_monai.transfer import Parent, load_parent, start_from
 
 CONFIG = Path(__file__).resolve().parents[1] / "bundles" / "mrh_nf" / "configs" / "train.yaml"
 METHODS = ("scratch", "paper", "released", "fast")
@@ -50,34 +53,34 @@ def recipe_of(method: str) -> dict:
     config = yaml.safe_load(CONFIG.read_text())
     if method == "scratch":
         return config["recipes"]["fast"]
-    return {**config["recipes"][method], **config["transfers"][method]}
+    recipe = {**config["recipes"][method], **config["transfers"][method]}
+    return {**recipe, "few": recipe["few"] or {}}
 
 
 def run(
     method: str, parent: Parent, sets: dict[str, PatchDataset], seed: int, iterations: int | None = None
 ) -> tuple[float, float, float, int]:
     """R2 and RMSE (of the range) on the test voxels, the share of the mutant's loss (NaN without one), and the optimiser steps."""
-    recipe, fast = recipe_of(method), recipe_of("fast")
+    count, fast = len(sets["train"]), recipe_of("fast")
+    recipe = tuned(SimpleNamespace(**recipe_of(method)), count)
     seed_everything(seed)
-    network = MRHNet(len(MRH_NET), residual_blocks=parent.sidecar.residual_blocks, initialisation=recipe["initialisation"])
+    network = MRHNet(len(MRH_NET), residual_blocks=parent.sidecar.residual_blocks, initialisation=recipe.initialisation)
     head: list[str] = []
     if method != "scratch":
-        frozen = frozen_for(recipe["frozen"], recipe["freeze_below"], len(sets["train"]))
-        network, lineage = start_from(network, parent, MRH_NET.names, frozen=frozen, replaced=recipe["replaced"])
+        network, lineage = start_from(network, parent, MRH_NET.names, frozen=recipe.frozen, replaced=recipe.replaced)
         head = lineage["replaced"]
-    count = len(sets["train"])
-    augmentation = Augmentation(recipe["mirror"], recipe["mixup"]) if count < recipe["augment_below"] else None
     epochs, steps = fast["epochs"], max(count // fast["batch_size"], fast["least_steps"])
     if iterations is not None:
-        steps = max(count // recipe["batch_size"], 1)
+        steps = max(count // recipe.batch_size, 1)
         epochs = -(-iterations // steps)
-    batches = PatchBatches(sets["train"], recipe["batch_size"], shuffle=True, seed=seed, least=steps, augmentation=augmentation)
+    augmentation = Augmentation(recipe.mirror, recipe.mixup)
+    batches = PatchBatches(sets["train"], recipe.batch_size, shuffle=True, seed=seed, least=steps, augmentation=augmentation)
     optimizer = make_optimizer(
-        network, recipe["optimizer"], float(recipe["learning_rate"]), recipe["weight_decay"], clip_norm=recipe["clip_norm"], head=head,
-        head_factor=recipe["head_factor"],
+        network, recipe.optimizer, float(recipe.learning_rate), recipe.weight_decay, clip_norm=recipe.clip_norm, head=head,
+        head_factor=recipe.head_factor,
     )  # fmt: skip
-    schedule = make_schedule(optimizer, recipe["schedule"], epochs, steps)
-    loss = HalfSquaredError() if method == "released" else torch.nn.L1Loss()
+    schedule = make_schedule(optimizer, recipe.schedule, epochs, steps)
+    loss = ConfigParser({"imports": ["$import torch"], "loss": recipe.loss}).get_parsed_content("loss")
     best, best_state = float("inf"), network.state_dict()
     for epoch in range(1, epochs + 1):
         batches.epoch = epoch
@@ -192,6 +195,8 @@ def draw(out: Path) -> None:
                     (mean, spread), drop = (mean_and_spread([float(row[key]) for row in chosen]) for key in ("r2", "drop"))
                     points.append((count, mean, spread))
                     print(f"| {stain} | {count} | {method} | {len(chosen)} | {mean:.3f} ± {spread:.3f} | {drop[0]:.2f} ± {drop[1]:.2f} |")
+            if not points:
+                continue
             x, y, spread = zip(*points, strict=True)
             axis.errorbar(x, y, spread, label=method, color=colours[method], marker="o", markersize=3, capsize=2)
         axis.set(xscale="log", xlabel="patches", ylabel="R2 on the unseen subject", title=stain)

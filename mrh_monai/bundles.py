@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from packaging.version import Version
+
 from mrh_monai import __version__
 from mrh_monai.errors import OptionError, OutputError
 from mrh_monai.files import write_bytes
-from mrh_monai.protocol import MRH_NET, Channel, Protocol
+from mrh_monai.protocol import MRH_NET, Protocol
 
 TEMPLATE = Path(__file__).parent / "bundle_template"
 PLACEHOLDER = re.compile(r"<<(\w+)>>")
@@ -29,6 +31,7 @@ class BundleSpec:
         units: Of the stain's intensities.
         protocol: Its channels.
         parent: Where it starts from, as a path from its own folder, such as ``../mrh_af``; None to train from scratch.
+        parent_version: Of that bundle.
     """
 
     folder: str
@@ -37,6 +40,7 @@ class BundleSpec:
     units: str
     protocol: Protocol
     parent: str | None = None
+    parent_version: str = __version__
 
     @property
     def title(self) -> str:
@@ -126,14 +130,33 @@ def new_bundle(
         if text is not None and not re.fullmatch(r"[\w ,.()/%-]{1,80}", text):
             raise OptionError(name, "a few plain words", repr(text), "leave out quotes, colons and the like")
     protocol = MRH_NET if channels is None else Protocol.from_yaml(channels)
-    parent = None
+    parent, version = None, __version__
     if pretrained is not None:
-        if not (Path(pretrained) / "configs" / "metadata.json").is_file():
-            raise OptionError(pretrained, "a bundle folder to start from", "none", "name one such as bundles/mrh_af")
         parent = Path(os.path.relpath(Path(pretrained).resolve(), folder.resolve())).as_posix()
-    spec = BundleSpec(folder.resolve().name, stain, stain_name or stain, units or f"units of the {stain} histology", protocol, parent)
+        version = _version_of(Path(pretrained))
+        if not re.fullmatch(r"[\w ./+-]+", parent):
+            raise OptionError(
+                "--pretrained", "a path of letters, digits, blanks and . / + - _", repr(parent), "rename the folders on its way"
+            )
+    spec = BundleSpec(
+        folder.resolve().name, stain, stain_name or stain, units or f"units of the {stain} histology", protocol, parent, version
+    )
     write_bundle(folder, spec)
     return spec
+
+
+def _version_of(bundle: Path) -> str:
+    if not (bundle / "configs" / "metadata.json").is_file():
+        found = "none" if not bundle.exists() else "a folder that is none" if bundle.is_dir() else "a file"
+        remedy = "name one such as bundles/mrh_af; zips and .pt files are for --pretrained of its training"
+        raise OptionError(bundle, "a bundle folder to start from", found, remedy)
+    metadata = bundle / "configs" / "metadata.json"
+    try:
+        version = json.loads(metadata.read_text())["version"]
+        Version(version)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise OptionError(metadata, "bundle metadata with a version such as 0.1.0", f"{error!r}", "mend the metadata") from error
+    return version
 
 
 def _words(spec: BundleSpec) -> dict[str, str]:
@@ -141,8 +164,9 @@ def _words(spec: BundleSpec) -> dict[str, str]:
     from_parent = spec.parent is not None
     mrh_net = spec.protocol == MRH_NET
     name = Path(spec.parent).name if spec.parent is not None else ""
+    place = "beside it" if spec.parent == f"../{name}" else f"at `{spec.parent}`"
     starts = (
-        f"This bundle starts from `{name}` beside it, whose trained weights must be there"
+        f"This bundle starts from `{name}` {place}, whose trained weights must be there"
         if from_parent
         else "This bundle trains from scratch"
     )
@@ -152,6 +176,7 @@ def _words(spec: BundleSpec) -> dict[str, str]:
         "title": spec.title,
         "units": spec.units,
         "count": str(count),
+        "s": "" if count == 1 else "s",
         "folder": f"bundles/{spec.folder}",
         "pretrained": f"$@bundle_root + '/{spec.parent}'" if from_parent else "none         ",
         "parent_text": spec.parent if spec.parent is not None else "none",
@@ -169,15 +194,12 @@ def _metadata(content: dict[str, Any], spec: BundleSpec) -> str:
     """`metadata.json` with the protocol, one channel a line, and the parent that the bundle declares."""
     image = content["network_data_format"]["inputs"]["image"]
     image["num_channels"] = len(spec.protocol)
-    image["channel_def"] = {str(index): _described(channel) for index, channel in enumerate(spec.protocol)}
+    image["channel_def"] = {str(index): channel.description for index, channel in enumerate(spec.protocol)}
     if spec.parent is not None:
-        major, minor, _ = __version__.split(".")
-        content["pretrained"] = {"name": Path(spec.parent).name, "version": f">={major}.{minor},<{major}.{int(minor) + 1}"}
+        version = Version(spec.parent_version)
+        span = f">={version.major}.{version.minor},<{version.major}.{version.minor + 1}"
+        content["pretrained"] = {"name": Path(spec.parent).name, "version": span}
     text = json.dumps(content, indent=2, ensure_ascii=False)
     text = re.sub(r"\[\s+(-?\d+),\s+(-?\d+)\s+\]", r"[\1, \2]", text)
     rows = ",\n".join(f"    {json.dumps(row)}" for row in spec.protocol.to_rows())
     return text.rstrip().removesuffix("}").rstrip() + f',\n  "channels": [\n{rows}\n  ]\n}}\n'
-
-
-def _described(channel: Channel) -> str:
-    return channel.name if channel.b_value is None else f"{channel.name}, b = {channel.b_value:g} s/mm^2"

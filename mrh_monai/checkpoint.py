@@ -16,8 +16,9 @@ from typing import Any
 
 import torch
 
-from mrh_monai.errors import CheckpointError
+from mrh_monai.errors import CheckpointError, OptionError
 from mrh_monai.files import replacing, sha256
+from mrh_monai.loaded import check_axes
 from mrh_monai.network import MRHNet
 from mrh_monai.scaling import Scaling
 
@@ -108,9 +109,38 @@ def read_sidecar(path: Path | str) -> Sidecar:
         raise CheckpointError(beside, f"the sidecar of {path.name}", "no such file", remedy)
     try:
         values = json.loads(beside.read_text())
-        return Sidecar(**{**values, "scaling": Scaling.from_dict(values["scaling"])})
-    except (UnicodeDecodeError, ValueError, KeyError, TypeError) as error:
+        sidecar = Sidecar(**{**values, "scaling": Scaling.from_dict(values["scaling"])})
+        _check_types(sidecar)
+    except (UnicodeDecodeError, ValueError, KeyError, TypeError, OptionError) as error:
         raise CheckpointError(beside, "a sidecar of this project", f"{error!r}", "train or import the network again") from error
+    except CheckpointError as error:
+        raise CheckpointError(beside, error.expected, error.found, error.remedy) from error
+    return sidecar
+
+
+def _check_types(sidecar: Sidecar) -> None:
+    """What a dataclass does not look at: a stranger's sidecar may say anything.
+
+    Raises:
+        TypeError: A field is of another type.
+        ValueError: There are not as many constants as channels.
+        OptionError: The axes are impossible.
+    """
+    for name, kind in (("stain", str), ("units", str), ("sha256", str), ("channels", list), ("patch_axes", list), ("source", dict)):
+        if not isinstance(getattr(sidecar, name), kind):
+            raise TypeError(f"{name} is {getattr(sidecar, name)!r}")
+    for name, least in (("residual_blocks", 0), ("features", 1), ("patch_radius", 1)):
+        value = getattr(sidecar, name)
+        if type(value) is not int or value < least:
+            raise TypeError(f"{name} is {value!r}")
+    if not sidecar.channels or not all(isinstance(channel, str) for channel in sidecar.channels):
+        raise TypeError("channels are not names")
+    if sidecar.parent is not None and not isinstance(sidecar.parent, dict):
+        raise TypeError(f"parent is {sidecar.parent!r}")
+    check_axes(sidecar.patch_axes)
+    constants = len(sidecar.scaling.channel_mean)
+    if sidecar.scaling.mode != "published" and constants != len(sidecar.channels):
+        raise ValueError(f"{constants} scaling constants for {len(sidecar.channels)} channels")
 
 
 def load_checkpoint(path: Path | str) -> tuple[dict[str, torch.Tensor], Sidecar]:
@@ -131,7 +161,19 @@ def load_checkpoint(path: Path | str) -> tuple[dict[str, torch.Tensor], Sidecar]
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever the unpickler does
         raise CheckpointError(path, "a PyTorch state dict", f"{type(error).__name__}", "train or import the network again") from error
+    _check_state(state, path)
     return state, sidecar
+
+
+def _check_state(state: Any, path: Path) -> None:
+    expected, remedy = "a plain state dict of finite numbers", "train or import the network again"
+    if not isinstance(state, dict):
+        raise CheckpointError(path, expected, f"a {type(state).__name__}", remedy)
+    for key, value in state.items():
+        if not isinstance(value, torch.Tensor) or not value.is_floating_point():
+            raise CheckpointError(f"{path}, {key}", expected, f"a {type(value).__name__}", remedy)
+        if not value.isfinite().all():
+            raise CheckpointError(f"{path}, tensor {key}", expected, "NaN or Inf", remedy)
 
 
 def load_network(path: Path | str, channels: Sequence[str] | None = None, **asked: Any) -> tuple[MRHNet, Sidecar]:

@@ -112,7 +112,7 @@ def predict(
     scaling, axes, radius = sidecar.scaling, sidecar.patch_axes, sidecar.patch_radius
     loaded = load_subject(files, protocol, nan=nan_rule(scaling.mode, nan), support=support, margin=radius, axes=axes)
     mask = scaling.support(loaded.mask, axes, radius)
-    gain, offset = scaling.coefficients(loaded.image, mask, loaded.largest)
+    gain, offset = scaling.coefficients(loaded.image, mask, loaded.largest, loaded.brain)
     predicted = predict_volume(
         network.to(where),
         loaded.padded,
@@ -144,10 +144,11 @@ def evaluate(
 ) -> None:
     """Score a predicted stain against the true one, inside the mask."""
     from mrh_monai.files import write_text
-    from mrh_monai.loading import load_stains
+    from mrh_monai.loading import check_stain, load_stains
     from mrh_monai.metrics import as_json, score
 
     volumes = load_stains([prediction, target], mask)
+    check_stain(volumes[1][volumes[2]], target, "inside the mask")
     text = as_json(score(*volumes))
     if output is not None:
         write_text(output, text + "\n")

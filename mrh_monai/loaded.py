@@ -26,6 +26,7 @@ class LoadedSubject:
         affine: (4, 4) voxel index to RAS+ mm, the image's own as its reader gives it.
         target_mask: (X, Y, Z) bool, where the target is sound; None if it is throughout.
         largest: Of a file of patches its largest intensity; None for volumes.
+        whole_mask: (X, Y, Z) bool, the mask over all slices; None where it is not restricted to some.
     """
 
     name: str
@@ -37,6 +38,12 @@ class LoadedSubject:
     affine: np.ndarray
     target_mask: np.ndarray | None = None
     largest: float | None = None
+    whole_mask: np.ndarray | None = None
+
+    @property
+    def brain(self) -> np.ndarray:
+        """(X, Y, Z) bool: the mask over all slices, so that a subject's level does not depend on which of them are in use."""
+        return self.mask if self.whole_mask is None else self.whole_mask
 
     @property
     def is_patches(self) -> bool:

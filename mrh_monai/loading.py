@@ -131,6 +131,22 @@ def load_stains(paths: Sequence[Path], mask: Path) -> tuple[np.ndarray, ...]:
     return *(_finite(read_voxels(header), inside, header.path, "refuse")[..., 0] for header in headers[:-1]), inside
 
 
+def check_stain(values: np.ndarray, path: Path, where: str) -> None:
+    """Refuse a stain that is the same everywhere: nothing can be learnt from it, or judged by it.
+
+    Args:
+        values: Its voxels.
+        path: Its file.
+        where: Of which voxels, in words.
+
+    Raises:
+        SubjectError: They are all the same.
+    """
+    if values.min() == values.max():
+        found = "only zeros" if not values.any() else f"{values[0]:g} everywhere"
+        raise SubjectError(path, f"a stain {where}", found, "check that it is the right file, on the subject's grid")
+
+
 def check_one_grid(headers: Sequence[Header]) -> None:
     """Compare shapes and voxel sizes of files, and affines among those whose format has one.
 
@@ -161,7 +177,8 @@ def check_one_grid(headers: Sequence[Header]) -> None:
 def _load(
     subject: Subject, headers: dict[str, list[Header]], padded: np.ndarray, margin: int, protocol: Protocol, nan: str
 ) -> LoadedSubject:
-    mask = _load_mask(subject, headers)
+    whole_mask = _load_mask(headers)
+    mask = _in_slices(whole_mask, subject, headers)
     loaded = LoadedSubject(
         subject.name,
         padded,
@@ -170,6 +187,7 @@ def _load(
         None,
         read_voxels(headers["fa"][0])[..., 0] if headers["fa"] else None,
         headers["image"][0].affine,
+        whole_mask=None if subject.slices is None else whole_mask,
     )
     channel = 0
     for header in headers["image"]:
@@ -188,11 +206,7 @@ def _load(
     path = headers["target"][0].path
     target = _finite(read_voxels(headers["target"][0]), mask, path, nan)[..., 0]
     loaded = replace(loaded, target=target, target_mask=_load_target_mask(headers["target_mask"], mask))
-    values = target[loaded.scored]
-    if values.min() == values.max():
-        where = "inside the mask" + (" and the target_mask" if headers["target_mask"] else "")
-        found = "only zeros" if not values.any() else f"{values[0]:g} everywhere"
-        raise SubjectError(path, f"a stain {where}", found, "check that it is the right file, on the subject's grid")
+    check_stain(target[loaded.scored], path, "inside the mask" + (" and the target_mask" if headers["target_mask"] else ""))
     return loaded
 
 
@@ -205,13 +219,16 @@ def _load_target_mask(headers: Sequence[Header], mask: np.ndarray) -> np.ndarray
     return sound
 
 
-def _load_mask(subject: Subject, headers: dict[str, list[Header]]) -> np.ndarray:
+def _load_mask(headers: dict[str, list[Header]]) -> np.ndarray:
     header = (headers["mask"] or headers["fa"])[0]
-    mask = (_mask_values(header) if headers["mask"] else read_voxels(header)[..., 0]) > 0
-    mask &= in_slices(mask.shape[CORONAL_AXIS], subject.slices)[None, :, None]
+    return (_mask_values(header) if headers["mask"] else read_voxels(header)[..., 0]) > 0
+
+
+def _in_slices(mask: np.ndarray, subject: Subject, headers: dict[str, list[Header]]) -> np.ndarray:
+    mask = mask & in_slices(mask.shape[CORONAL_AXIS], subject.slices)[None, :, None]
     if not mask.any():
         where = "" if subject.slices is None else f" in slices {[list(pair) for pair in subject.slices]}"
-        raise SubjectError(header.path, f"voxels inside the mask{where}", "none", "check the mask")
+        raise SubjectError((headers["mask"] or headers["fa"])[0].path, f"voxels inside the mask{where}", "none", "check the mask")
     return mask
 
 

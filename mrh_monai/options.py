@@ -20,6 +20,8 @@ from mrh_monai.subjects import Slices, Subject, restrict
 # Top-level ids that MONAI's own `run` adds to a config.
 MONAIS_OWN = {"_meta_", "bundle_root", "save_execute_config"}
 NONE_WORDS = ("none", "null", "")
+# What a recipe may have otherwise with few patches; all else is settled before they are counted.
+FEW = ("learning_rate", "weight_decay", "frozen", "mirror", "mixup")
 
 
 def start(config_files: Sequence[Path | str]) -> None:
@@ -108,6 +110,9 @@ def training_settings(
         chosen[name] = None if chosen[name] is None else integer(name, chosen[name], least=0 if name == "residual_blocks" else 1)
     if chosen["seed"] >= 2**32:
         raise OptionError("seed", "a whole number below 2^32", f"{chosen['seed']}", "choose a smaller one")
+    chosen["few"] = _few(f"recipes::{recipe}::few", chosen.get("few"))
+    if optional(given.get("learning_rate")) is not None:
+        chosen["few"].pop("learning_rate", None)
     chosen["batch_size_given"] = optional(given.get("batch_size")) is not None
     chosen["pretrained"] = None if chosen["pretrained"] is None else str(chosen["pretrained"])
     chosen["new_channels"] = flag("new_channels", chosen["new_channels"])
@@ -117,6 +122,24 @@ def training_settings(
     chosen["output_dir"] = output_folder(chosen["output_dir"])
     chosen["datalist"] = None if chosen["datalist"] is None else str(chosen["datalist"])
     return SimpleNamespace(recipe=recipe, **chosen)
+
+
+def tuned(settings: SimpleNamespace, patches: int) -> SimpleNamespace:
+    """The settings of a run on so many patches: with fewer than its recipe's `few` says, what stands there holds, unless it was typed."""
+    few = dict(settings.few)
+    return SimpleNamespace(**{**vars(settings), **few}) if patches < few.pop("below", 0) else settings
+
+
+def _few(where: str, few: Any) -> dict[str, Any]:
+    """What a recipe has otherwise for few patches, in its proper types.
+
+    Raises:
+        OptionError: It changes what is settled before the patches are counted, or does not say below how many it holds.
+    """
+    few = {} if few is None else few
+    if not isinstance(few, Mapping) or not set(few) <= {"below", *FEW} or (few and "below" not in few):
+        raise OptionError(where, f"`below`, a number of patches, and some of {', '.join(FEW)}", f"{few!r}", "mend the recipe")
+    return {key: number(key, value) if key == "learning_rate" else value for key, value in few.items()}
 
 
 def fingerprint(settings: SimpleNamespace) -> dict[str, Any]:

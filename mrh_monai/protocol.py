@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -97,12 +99,37 @@ class Channel:
         b_value: Effective b-value in s/mm^2; None where the image is not diffusion-weighted.
         direction: Unit gradient direction (x, y, z); None without one.
         minutes: Scan time; None where unknown.
+        contrast: What channels that are alike share, see `Protocol.weights`; None to tell by b-value and direction.
+
+    Raises:
+        OptionError: One of them cannot be.
     """
 
     name: str
     b_value: float | None = None
     direction: tuple[float, float, float] | None = None
     minutes: float | None = None
+    contrast: str | None = None
+
+    def __post_init__(self) -> None:
+        def number(value: object) -> bool:
+            return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+        for key, value, expected, fits in (
+            ("name", self.name, "a line of text without quotes", _is_line(self.name)),
+            ("contrast", self.contrast, "a line of text without quotes", self.contrast is None or _is_line(self.contrast)),
+            ("b_value", self.b_value, "a number of s/mm^2", self.b_value is None or (number(self.b_value) and self.b_value >= 0)),
+            ("minutes", self.minutes, "a number above 0", self.minutes is None or (number(self.minutes) and self.minutes > 0)),
+            (
+                "direction",
+                self.direction,
+                "three numbers, together of length 1",
+                self.direction is None
+                or (len(self.direction) == 3 and all(map(number, self.direction)) and abs(math.hypot(*self.direction) - 1) < 0.02),
+            ),
+        ):
+            if not fits:
+                raise OptionError(f"channel {self.name!r}, {key}", expected, repr(value), "mend the channel")
 
     @property
     def description(self) -> str:
@@ -144,7 +171,8 @@ class Protocol:
         """What each channel is scaled to, so that a contrast counts as one image, of however many images it is made.
 
         The directions of a diffusion shell differ little; thirty of them would drown the one image with magnetization transfer. A channel
-        gets one over the square root of how many there are of its kind: unweighted volumes, directions of one shell, or itself alone.
+        gets one over the square root of how many there are of its kind: of its `contrast` where one is named; else unweighted volumes,
+        directions of one shell, or itself alone.
         """
         shells: dict[float, float] = {}
         lowest = last = 0.0
@@ -155,10 +183,14 @@ class Protocol:
             last = b_value
         kinds: list[object] = []
         for channel in self:
-            if channel.b_value is not None and channel.b_value < UNWEIGHTED_BELOW:
+            if channel.contrast is not None:
+                kinds.append(("contrast", channel.contrast))
+            elif channel.b_value is not None and channel.b_value < UNWEIGHTED_BELOW:
                 kinds.append("unweighted")
+            elif channel.b_value is not None and channel.direction is not None:
+                kinds.append(shells[channel.b_value])
             else:
-                kinds.append(channel.name if channel.b_value is None or channel.direction is None else shells[channel.b_value])
+                kinds.append(("channel", channel.name))
         return [kinds.count(kind) ** -0.5 for kind in kinds]
 
     def check_count(self, found: int, where: object, files: Sequence[str] = ()) -> None:
@@ -187,6 +219,8 @@ class Protocol:
         try:
             rows = json.loads(Path(path).read_text())["channels"]
             return cls(tuple(channel_from(row) for row in rows))
+        except OptionError as error:
+            raise OptionError(f"{path}, {error.where}", error.expected, error.found, error.remedy) from error
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise OptionError(
                 path, "bundle metadata with a list `channels`", f"{type(error).__name__} ({error})", "name a bundle's root folder"
@@ -199,15 +233,15 @@ class Protocol:
         Raises:
             OptionError: The file is missing or says something else.
         """
-        remedy = "write `channels: [{name: qa}, {name: iso}]`, each with optional b_value, direction, minutes"
+        remedy = "write `channels: [{name: qa}, {name: iso}]`, each with optional b_value, direction, minutes, contrast"
         try:
             rows = yaml.safe_load(Path(path).read_text())["channels"]
-            unknown = {key for row in rows for key in row} - {"name", "b_value", "direction", "minutes"}
+            unknown = {key for row in rows for key in row} - {"name", "b_value", "direction", "minutes", "contrast"}
             protocol = cls(tuple(channel_from(row) for row in rows))
-            if unknown or not rows or not all(isinstance(name, str) and name for name in protocol.names):
-                raise ValueError(f"the keys {sorted(unknown)}" if unknown else "channels without names")
+            if unknown:
+                raise ValueError(f"the keys {sorted(unknown)}")
         except OptionError as error:
-            raise OptionError(path, error.expected, error.found, error.remedy) from error
+            raise OptionError(f"{path}, {error.where}", error.expected, error.found, error.remedy) from error
         except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
             found = " ".join(f"{type(error).__name__} ({error})".split())[:200]
             raise OptionError(path, "a YAML file with a list `channels`", found, remedy) from error
@@ -219,9 +253,15 @@ class Protocol:
 
 
 def channel_from(row: dict[str, Any]) -> Channel:
-    """One channel from its plain dict: ``name`` and optional ``b_value``, ``direction``, ``minutes``."""
+    """One channel from its plain dict: ``name`` and optional ``b_value``, ``direction``, ``minutes``, ``contrast``."""
     direction = row.get("direction")
-    return Channel(row["name"], row.get("b_value"), None if direction is None else tuple(direction), row.get("minutes"))
+    return Channel(
+        row["name"], row.get("b_value"), None if direction is None else tuple(direction), row.get("minutes"), row.get("contrast")
+    )
+
+
+def _is_line(value: object) -> bool:
+    return isinstance(value, str) and re.fullmatch(r"[^\x00-\x1f\x7f\"'\\]{1,80}", value) is not None
 
 
 def _shell(prefix: str, table: Sequence[tuple[float, float, float, float]]) -> list[Channel]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -65,13 +65,16 @@ class Scaling:
         support[inner] = mask[inner]
         return support
 
-    def coefficients(self, image: np.ndarray, mask: np.ndarray, largest: float | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def coefficients(
+        self, image: np.ndarray, mask: np.ndarray, largest: float | None = None, brain: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The gain and offset of each channel of one subject: scaled = raw * gain + offset.
 
         Args:
             image: (X, Y, Z, C), raw.
             mask: (X, Y, Z) bool; the support where there is one.
             largest: `LoadedSubject.largest`.
+            brain: (X, Y, Z) bool, `LoadedSubject.brain`, by which the robust level is taken; None for the mask.
 
         Returns:
             Gain and offset, each (C,) float32.
@@ -79,7 +82,7 @@ class Scaling:
         if self.mode == "published":
             return _published_coefficients(_largest(image, mask, largest), image.shape[-1])
         per_level = np.asarray(self.channel_weight) / np.asarray(self.channel_std)
-        gain = per_level / robust_level(image, mask, self.level_percentile)
+        gain = per_level / robust_level(image, mask if brain is None else brain, self.level_percentile)
         return gain.astype(np.float32), (-np.asarray(self.channel_mean) * per_level).astype(np.float32)
 
     def to_dict(self) -> dict[str, Any]:
@@ -95,8 +98,13 @@ class Scaling:
         """
         try:
             percentile = float(values["level_percentile"])
-            mean, std, weight = (tuple(map(float, values[f"channel_{key}"])) for key in ("mean", "std", "weight"))
-            return cls(_known(values["mode"]), mean, std, float(values["target_max"]), weight, percentile)
+            mean, std, weight = constants = [tuple(map(float, values[f"channel_{key}"])) for key in ("mean", "std", "weight")]
+            found = cls(_known(values["mode"]), mean, std, float(values["target_max"]), weight, percentile)
+            if len({len(each) for each in constants}) > 1 or not 0 <= percentile <= 100 or not all(value > 0 for value in std + weight):
+                raise ValueError("constants that cannot be")
+            if not np.isfinite([*mean, *std, *weight, found.target_max]).all() or found.target_max <= 0:
+                raise ValueError("constants that are not finite")
+            return found
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(
                 "scaling", "the constants of a trained network", f"{error!r}", "train or import the network again"
@@ -114,15 +122,13 @@ def fit_scaling(subjects: Sequence[LoadedSubject], mode: str = "robust", weights
     Raises:
         OptionError: The mode is unknown.
     """
-    _known(mode)
-    targets = [(s.target if mode == "published" and s.is_patches else s.target[s.scored]).max() for s in subjects if s.target is not None]
-    target_max = float(max(targets, default=1)) or 1.0
+    target_max = largest_target(subjects, _known(mode))
     if mode == "published":
         return Scaling(mode, (), (), target_max)
     count, total, square = 0, np.zeros(0), np.zeros(0)
     for subject in subjects:
         values = _inside(subject.image, subject.mask, step=max(1, int(subject.mask.sum()) // LEVEL_VOXELS)).astype(np.float64)
-        values /= robust_level(subject.image, subject.mask, LEVEL_PERCENTILE)
+        values /= robust_level(subject.image, subject.brain, LEVEL_PERCENTILE)
         count += len(values)
         total = total + values.sum(0) if total.size else values.sum(0)
         square = square + (values**2).sum(0) if square.size else (values**2).sum(0)
@@ -133,9 +139,10 @@ def fit_scaling(subjects: Sequence[LoadedSubject], mode: str = "robust", weights
     return Scaling(mode, tuple(mean.tolist()), tuple(std.tolist()), target_max, weight, LEVEL_PERCENTILE)
 
 
-def inherit(own: Scaling, parent: Scaling) -> Scaling:
-    """The scaling of a network that starts from another one of the same channels: its inputs', with the new stain's largest target."""
-    return replace(parent, target_max=own.target_max)
+def largest_target(subjects: Sequence[LoadedSubject], mode: str) -> float:
+    """What training targets are divided by: the largest in the training masks, or with ``published`` of a whole patch file."""
+    targets = [(s.target if mode == "published" and s.is_patches else s.target[s.scored]).max() for s in subjects if s.target is not None]
+    return float(max(targets, default=1)) or 1.0
 
 
 def training_coefficients(scaling: Scaling, subjects: Sequence[LoadedSubject]) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -146,7 +153,7 @@ def training_coefficients(scaling: Scaling, subjects: Sequence[LoadedSubject]) -
     if scaling.mode == "published":
         largest = max(_largest(s.image, s.mask, s.largest) for s in subjects)
         return [_published_coefficients(largest, s.image.shape[-1]) for s in subjects]
-    return [scaling.coefficients(s.image, s.mask) for s in subjects]
+    return [scaling.coefficients(s.image, s.mask, brain=s.brain) for s in subjects]
 
 
 def nan_rule(mode: str, asked: str | None) -> str:

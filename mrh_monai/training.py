@@ -122,6 +122,8 @@ class RunRecorder:
             self._load(path, trainer)
         elif self.resume:
             logger.info("no %s to resume from; training starts anew", path)
+        else:
+            path.unlink(missing_ok=True)  # only now that all else is sound; it is not to be resumed in this run's place
         if trainer.state.epoch < trainer.state.max_epochs and not self.record.exhausted:
             trainer.run()
         self._finish()
@@ -205,13 +207,12 @@ class RunRecorder:
         logger.info("results in %s", self.output_dir)
 
 
-def prepare(output_dir: Path | str, published_model: Path | str | None, resume: bool) -> None:
-    """Before anything is loaded: try the folders that results go to, and clear them of what an earlier run would leave in the way.
+def prepare(output_dir: Path | str, published_model: Path | str | None) -> None:
+    """Before anything is loaded: try the folders that results go to, and clear them of what a killed run left half written.
 
     Args:
         output_dir: OUT.
         published_model: `models/model.pt` of the bundle; None to leave it alone.
-        resume: Whether OUT's checkpoint is to be gone on from; a new run removes it, so that it is not resumed in its place.
 
     Raises:
         OutputError: A folder cannot be written.
@@ -219,8 +220,6 @@ def prepare(output_dir: Path | str, published_model: Path | str | None, resume: 
     folders = [Path(output_dir)] + ([Path(published_model).parent] if published_model is not None else [])
     for folder in folders:
         clear_partial(writable_folder(folder))
-    if not resume:
-        (Path(output_dir) / CHECKPOINT).unlink(missing_ok=True)
 
 
 def seed_everything(seed: int) -> None:

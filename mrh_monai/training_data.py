@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from mrh_monai.loading import load_subjects
 from mrh_monai.patches import PatchDataset
 from mrh_monai.protocol import Protocol
 from mrh_monai.sampling import hold_out, sample_centres
-from mrh_monai.scaling import Scaling, fit_scaling, inherit, nan_rule, training_coefficients
+from mrh_monai.scaling import Scaling, fit_scaling, largest_target, nan_rule, training_coefficients
 from mrh_monai.subjects import Slices, restrict
 
 
@@ -69,14 +70,15 @@ class TrainingData:
         options: dict[str, Any] = {
             "need_target": True,
             "need_fa": sampling == "published",
-            "nan": nan_rule(scaling, nan),
+            "nan": nan_rule(inherited.mode if inherited is not None else scaling, nan),
             "margin": radius,
             "axes": axes,
         }
         training = load_subjects(chosen, protocol, **options)
-        self.scaling = fit_scaling(training, scaling, protocol.weights)
         if inherited is not None:
-            self.scaling = inherit(self.scaling, inherited)
+            self.scaling = replace(inherited, target_max=largest_target(training, inherited.mode))
+        else:
+            self.scaling = fit_scaling(training, scaling, protocol.weights)
 
         def dataset(
             subjects: Sequence[LoadedSubject], centres: np.ndarray, factors: Sequence[tuple[np.ndarray, np.ndarray]]
@@ -88,7 +90,7 @@ class TrainingData:
             centres = sample_centres(training, patches, seed, sampling, axes, radius)
             validating = load_subjects(others, protocol, **options)
             held_out = sample_centres(validating, validation_patches, seed + 1, sampling, axes, radius)
-            own = [self.scaling.coefficients(s.image, s.mask, s.largest) for s in validating]
+            own = [self.scaling.coefficients(s.image, s.mask, s.largest, s.brain) for s in validating]
             self.validation = dataset(validating, held_out, own)
         else:
             wanted = None if patches is None else patches + validation_patches

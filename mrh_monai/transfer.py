@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from packaging.specifiers import SpecifierSet
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-from mrh_monai.checkpoint import Sidecar, load_checkpoint, sidecar_path
+from mrh_monai.checkpoint import Sidecar, load_checkpoint, read_sidecar, sidecar_path
 from mrh_monai.errors import CheckpointError, OptionError
 from mrh_monai.network import MRHNet
 from mrh_monai.scaling import Scaling
@@ -61,6 +61,18 @@ def load_parent(pretrained: Any, bundle_root: Path | str) -> Parent | None:
     own = Path(bundle_root).resolve()
     if where.resolve() == own or own in where.resolve().parents:
         raise CheckpointError(where, "another bundle as parent", "the bundle itself", GET_ONE)
+    parent = _read_parent(where, own)
+    weights = own / "models" / "model.pt"
+    if sidecar_path(weights).is_file() and weights.is_file() and _same_network(read_sidecar(weights), parent.sidecar):
+        raise CheckpointError(where, "another bundle's weights as parent", f"a copy of {weights}, the bundle's own", GET_ONE)
+    return parent
+
+
+def _same_network(one: Sidecar, other: Sidecar) -> bool:
+    return (one.sha256, one.stain) == (other.sha256, other.stain)
+
+
+def _read_parent(where: Path, own: Path) -> Parent:
     if zipfile.is_zipfile(where) and where.suffix != ".pt":
         return _from_zip(where, own)
     weights = where / "models" / "model.pt" if where.is_dir() else where
@@ -78,11 +90,20 @@ def load_parent(pretrained: Any, bundle_root: Path | str) -> Parent | None:
 def _check_version(where: Path, name: str, metadata: bytes, own: Path) -> None:
     """Hold a parent bundle of the declared name against the declared range of versions."""
     try:
-        declared = json.loads((own / "configs" / "metadata.json").read_text()).get("pretrained")
+        declaration = own / "configs" / "metadata.json"
+        declared = json.loads(declaration.read_text()).get("pretrained")
         version = json.loads(metadata)["version"]
-    except (OSError, ValueError, KeyError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return  # without metadata nothing is declared
-    if declared and declared.get("name") == name and not SpecifierSet(declared["version"]).contains(version, prereleases=True):
+    if not declared:
+        return
+    try:
+        fits = declared["name"] != name or SpecifierSet(declared["version"]).contains(version, prereleases=True)
+    except (InvalidSpecifier, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            declaration, "`pretrained` with a name and a range of versions such as >=0.1,<0.2", f"{declared!r}", "mend the metadata"
+        ) from error
+    if not fits:
         expected = f"{name} of version {declared['version']} as {own.name} declares"
         raise CheckpointError(where, expected, f"version {version}", "use a fitting release of the parent bundle, or train it anew")
 
@@ -94,10 +115,13 @@ def _from_zip(where: Path, own: Path) -> Parent:
             if len(names) != 1:
                 raise CheckpointError(where, "one models/model.pt", f"{len(names)}", GET_ONE)
             root = names[0].removesuffix("models/model.pt")
+            described = f"{root}models/model.json"
+            if described not in archive.namelist():
+                raise CheckpointError(where, f"{described} beside the weights", "none", "pack it again with all of models/")
             if f"{root}configs/metadata.json" in archive.namelist():
                 _check_version(where, root.strip("/"), archive.read(f"{root}configs/metadata.json"), own)
             weights = Path(folder) / "model.pt"
-            for name, path in ((names[0], weights), (str(Path(names[0]).with_suffix(".json").as_posix()), sidecar_path(weights))):
+            for name, path in ((names[0], weights), (described, sidecar_path(weights))):
                 if archive.getinfo(name).file_size > LARGEST_MEMBER:
                     raise CheckpointError(where, f"at most {LARGEST_MEMBER >> 30} GiB as {name}", "more", GET_ONE)
                 path.write_bytes(archive.read(name))
@@ -132,11 +156,6 @@ def inherited_scaling(parent: Parent | None, channels: Sequence[str], asked: str
     return parent.sidecar.scaling
 
 
-def frozen_for(frozen: int, below: int | None, patches: int) -> int:
-    """How many convolutions are frozen: with ``below`` patches or more none, with fewer, or for None in any case, ``frozen``."""
-    return frozen if below is None or patches < below else 0
-
-
 def convolutions(network: MRHNet) -> list[str]:
     """Names of a network's convolutions in the order of computing."""
     return [name.removesuffix(".weight") for name in network.state_dict() if name.endswith(".weight")]
@@ -157,17 +176,18 @@ def start_from(
         network: Freshly initialised; what is replaced keeps these weights.
         parent: None leaves the network as it is.
         channels: The network's channels by name. Where the parent's are others, the first convolution's weights are copied by name.
-        frozen: Convolutions not trained: the first so many, or if negative all but the last so many.
+        frozen: Convolutions not trained: the first so many, or if negative all but the last so many. Where channels differ the first
+            convolution is trained in any case, and no other is frozen for being among the first.
         replaced: Convolutions, counted from the last, that do not start from the parent's.
         new_channels: Whether channels that the parent lacks may start from their own first weights, and others of it be dropped.
 
     Returns:
-        The same network, and the lineage for the sidecar: the parent's weights by SHA-256, and which tensors were copied, replaced and
-        frozen; None without a parent.
+        The same network, and the lineage for the sidecar: the parent's weights by SHA-256, and which tensors were copied, copied in part
+        (the channels that both have), replaced and frozen; None without a parent.
 
     Raises:
         CheckpointError: The parent is of another shape; both sides are named.
-        OptionError: More convolutions are to be frozen or replaced than there are.
+        OptionError: More convolutions are to be frozen or replaced than there are, or one is to be both.
     """
     if parent is None:
         return network, None
@@ -176,36 +196,46 @@ def start_from(
         raise OptionError("frozen, replaced", f"at most {len(order)} convolutions", f"{frozen}, {replaced}", "mend the recipe")
     _check_shape(network, parent)
     shared = _shared_channels(parent, channels, new_channels)
+    theirs = parent.sidecar.channels
+    new, dropped = [name for name in channels if name not in theirs], [name for name in theirs if name not in channels]
+    still = set(order[:frozen])
+    if new or dropped:
+        still = still - {order[0]} if frozen < 0 else set()
     renewed = set(order[len(order) - replaced :])
+    if still & renewed:
+        raise OptionError("frozen, replaced", "new convolutions that are trained", f"{frozen}, {replaced}", "mend the recipe")
     own = network.state_dict()
     copied: list[str] = []
+    partly: list[str] = []
     with torch.no_grad():
         for key, tensor in own.items():
             if key.rpartition(".")[0] in renewed:
                 continue
             if key == "conv1.weight" and shared is not None:
-                tensor[:, [new for new, _ in shared]] = parent.state[key][:, [old for _, old in shared]]
+                tensor[:, [mine for mine, _ in shared]] = parent.state[key][:, [old for _, old in shared]]
+                if new and not shared:
+                    continue
+                (partly if new else copied).append(key)
             else:
                 tensor.copy_(parent.state[key])
-            copied.append(key)
-    still = set(order[:frozen])
+                copied.append(key)
     for key, parameter in network.named_parameters():
         parameter.requires_grad_(key.rpartition(".")[0] not in still)
-    theirs = parent.sidecar.channels
     lineage = {
         "name": parent.where.name,
         "stain": parent.sidecar.stain,
         "sha256": parent.sidecar.sha256,
         "copied": copied,
-        "replaced": [key for key in own if key not in copied],
+        "partly_copied": partly,
+        "replaced": [key for key in own if key not in copied and key not in partly],
         "frozen": [key for key in own if key.rpartition(".")[0] in still],
-        "new_channels": [name for name in channels if name not in theirs],
-        "dropped_channels": [name for name in theirs if name not in channels],
+        "new_channels": new,
+        "dropped_channels": dropped,
     }
     logger.info(
-        "from %s (%s, SHA-256 %s): %d tensors copied, %d replaced, %d frozen, %d new channels",
+        "from %s (%s, SHA-256 %s): %d tensors copied, %d in part, %d replaced, %d frozen, %d new channels",
         parent.where, parent.sidecar.stain, parent.sidecar.sha256[:12],
-        len(copied), len(lineage["replaced"]), len(lineage["frozen"]), len(lineage["new_channels"]),
+        len(copied), len(partly), len(lineage["replaced"]), len(lineage["frozen"]), len(new),
     )  # fmt: skip
     return network, lineage
 

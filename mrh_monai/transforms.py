@@ -28,7 +28,8 @@ logger = logging.getLogger(__name__)
 class LoadSubjectd(Transform):
     """A `Subject` to the dict that the engines pass on.
 
-    The result has ``subject`` (its name), ``image`` (C, X, Y, Z) as stored, ``mask`` (1, X, Y, Z) uint8, and where the target
+    The result has ``subject`` (its name), ``image`` (C, X, Y, Z) as stored, ``mask`` (1, X, Y, Z) uint8, ``brain`` likewise, which is the
+    mask over all slices, and where the target
     is needed ``label`` (1, X, Y, Z) float32 in the stain's units and ``scored`` (1, X, Y, Z) uint8, the voxels to judge by. Images are
     `MetaTensor`s with the subject's affine. A file of patches also has ``largest``, its largest intensity.
 
@@ -63,6 +64,7 @@ class LoadSubjectd(Transform):
             "subject": loaded.name,
             "image": tensor(loaded.image.transpose(3, 0, 1, 2)),
             "mask": tensor(loaded.mask[None].astype(np.uint8)),
+            "brain": tensor(loaded.brain[None].astype(np.uint8)),
         }
         if loaded.target is not None:
             data["label"] = tensor(loaded.target[None].astype(np.float32))
@@ -85,10 +87,11 @@ class SubjectCoefficientsd(Transform):
         self.scaling, self.axes, self.radius = scaling, tuple(axes), radius
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Compute them from ``image`` and ``mask``; the mask becomes the scaling's support."""
+        """Compute them from ``image``, ``mask`` and ``brain``; the mask becomes the scaling's support."""
         image, mask = data["image"].numpy().transpose(1, 2, 3, 0), data["mask"]
         support = self.scaling.support(mask[0].numpy().astype(bool), self.axes, self.radius)
-        gain, offset = self.scaling.coefficients(image, support, data.get("largest"))
+        brain = data["brain"][0].numpy().astype(bool)
+        gain, offset = self.scaling.coefficients(image, support, data.get("largest"), brain)
         mask = MetaTensor(torch.from_numpy(support[None].astype(np.uint8)), affine=mask.affine)
         return {**data, "mask": mask, "gain": torch.from_numpy(gain), "offset": torch.from_numpy(offset)}
 

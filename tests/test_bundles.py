@@ -110,16 +110,19 @@ def test_wrong_parents_have_one_cause(chain, study, tmp_path):
         archive.write(chain / "mrh_af" / "models" / "model.pt", "mrh_af/models/model.pt")
     empty = Path(shutil.copytree(ROOT / "bundles" / "mrh_af", tmp_path / "untrained", ignore=shutil.ignore_patterns("model.*")))
     for options, message in (
-        ({"pretrained": str(damaged)}, "expected a bundle zip, found a damaged one"),
+        ({"pretrained": str(damaged)}, "expected mrh_af/models/model.json beside the weights, found none"),
         ({"pretrained": str(empty)}, "expected the parent's trained weights, found a bundle without them"),
         ({"pretrained": str(chain / "mrh_nf")}, "expected another bundle as parent, found the bundle itself"),
         ({"residual_blocks": 4}, "expected 4 residual blocks as this network has, found 1"),
         ({"scaling": "published"}, "scaling: expected robust as the parent"),
         ({"batch_size": 5000}, "batch_size: expected at most the 120 patches that there are, found 5000"),
     ):
+        (tmp_path / "out").mkdir(exist_ok=True)
+        (tmp_path / "out" / "checkpoint.pt").write_bytes(b"of an earlier run, to go on from")
         with pytest.raises(Exception) as caught:  # noqa: PT011  (MONAI wraps it in whatever it likes)
             nf(chain, study, tmp_path / "out", **options)
         assert message in str(root_cause(caught.value))
+        assert (tmp_path / "out" / "checkpoint.pt").read_bytes() == b"of an earlier run, to go on from"
 
 
 def test_fewer_patches_than_the_recipes_batch_are_no_error(chain, study, tmp_path):
@@ -187,6 +190,7 @@ def test_a_new_bundle_starts_from_another_of_other_channels_if_told_to(own, chai
         ({"units": "a: b\n$x"}, OptionError, "--units: expected a few plain words"),
         ({"channels": "absent.yaml"}, OptionError, "absent.yaml: expected a YAML file with a list `channels`"),
         ({"pretrained": "absent"}, OptionError, "absent: expected a bundle folder to start from, found none"),
+        ({"pretrained": ROOT / "pyproject.toml"}, OptionError, "pyproject.toml: expected a bundle folder to start from, found a file"),
     ],
 )
 def test_wrong_words_for_a_new_bundle_leave_nothing(tmp_path, options, error, message):
@@ -205,5 +209,28 @@ NO_PROTOCOLS = ("", "[]", "channels: []", "channels: [a]", "channels: [{nam: a}]
 @pytest.mark.parametrize("text", [*NO_PROTOCOLS, "channels: [{name: a}, {name: a}]"])
 def test_wrong_protocols_are_one_sentence(tmp_path, text):
     (tmp_path / "protocol.yaml").write_text(text)
-    with pytest.raises(OptionError, match=r"protocol\.yaml: expected"):
+    with pytest.raises(OptionError, match=r"protocol\.yaml(, (protocol|channel 3, name))?: expected"):
         Protocol.from_yaml(tmp_path / "protocol.yaml")
+
+
+@pytest.mark.parametrize("stain", ["null", "yes", "123", "1e5"])
+def test_words_that_yaml_takes_for_something_else_stay_words(tmp_path, stain):
+    new_bundle(tmp_path / "new", stain, units="-")
+    config = yaml.safe_load((tmp_path / "new" / "configs" / "train.yaml").read_text())
+    assert (config["stain"], config["units"]) == (stain, "-")
+
+
+def test_a_new_bundle_declares_the_version_that_its_parent_has(tmp_path):
+    parent = Path(shutil.copytree(ROOT / "bundles" / "mrh_af", tmp_path / "mine" / "mrh_af", ignore=shutil.ignore_patterns("model.*")))
+    metadata = json.loads((parent / "configs" / "metadata.json").read_text())
+    (parent / "configs" / "metadata.json").write_text(json.dumps({**metadata, "version": "2.3"}))
+    new_bundle(tmp_path / "new", "x", pretrained=parent)
+    declared = json.loads((tmp_path / "new" / "configs" / "metadata.json").read_text())["pretrained"]
+    assert declared == {"name": "mrh_af", "version": ">=2.3,<2.4"}
+    assert "starts from `mrh_af` at `../mine/mrh_af`" in (tmp_path / "new" / "docs" / "README.md").read_text()
+    (parent / "configs" / "metadata.json").write_text(json.dumps({**metadata, "version": "newest"}))
+    with pytest.raises(OptionError, match=r"metadata\.json: expected bundle metadata with a version such as 0\.1\.0"):
+        new_bundle(tmp_path / "other", "x", pretrained=parent)
+    odd = Path(shutil.copytree(ROOT / "bundles" / "mrh_af", tmp_path / "it's" / "mrh_af", ignore=shutil.ignore_patterns("model.*")))
+    with pytest.raises(OptionError, match="--pretrained: expected a path of letters"):
+        new_bundle(tmp_path / "other", "x", pretrained=odd)

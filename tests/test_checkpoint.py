@@ -3,8 +3,19 @@ import json
 import pytest
 import torch
 
-from mrh_monai.checkpoint import Sidecar, load_checkpoint, load_network, load_strictly, save_checkpoint, sidecar_path, stated, weights_bytes
+from mrh_monai.checkpoint import (
+    Sidecar,
+    load_checkpoint,
+    load_network,
+    load_strictly,
+    read_sidecar,
+    save_checkpoint,
+    sidecar_path,
+    stated,
+    weights_bytes,
+)
 from mrh_monai.errors import CheckpointError
+from mrh_monai.files import sha256
 from mrh_monai.network import MRHNet
 from mrh_monai.scaling import Scaling
 
@@ -104,3 +115,59 @@ def test_stated_falls_back_only_without_weights(saved, tmp_path):
     assert stated(saved[0], "residual_blocks", 30, asked=5) == 2
     assert stated(tmp_path / "none.pt", "residual_blocks", 30) == 30
     assert stated(tmp_path / "none.pt", "residual_blocks", 30, asked=5) == 5
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("channels", None, "channels is None"),
+        ("channels", [1, 2, 3], "channels are not names"),
+        ("channels", ["a", "b"], "3 scaling constants for 2 channels"),
+        ("patch_axes", None, "patch_axes is None"),
+        ("patch_axes", [2, 0], "ascending order"),
+        ("sha256", None, "sha256 is None"),
+        ("residual_blocks", 2.0, "residual_blocks is 2.0"),
+        ("patch_radius", 0, "patch_radius is 0"),
+        ("parent", "mrh_af", "parent is 'mrh_af'"),
+    ],
+)
+def test_a_sidecar_that_says_nonsense_is_refused(saved, field, value, message):
+    path = sidecar_path(saved[0])
+    path.write_text(json.dumps({**json.loads(path.read_text()), field: value}))
+    with pytest.raises(CheckpointError, match=f"model.json: expected a sidecar of this project, found .*{message}"):
+        read_sidecar(saved[0])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"channel_mean": [0.0]}, "constants that cannot be"),
+        ({"channel_std": [1.0, 0.0, 1.0]}, "constants that cannot be"),
+        ({"channel_mean": [0.0, float("nan"), 0.0]}, "constants that are not finite"),
+        ({"target_max": 0}, "constants that are not finite"),
+        ({"level_percentile": 101}, "constants that cannot be"),
+    ],
+)
+def test_scaling_constants_that_cannot_be_are_refused(saved, change, message):
+    path = sidecar_path(saved[0])
+    values = json.loads(path.read_text())
+    path.write_text(json.dumps({**values, "scaling": {**values["scaling"], **change}}))
+    with pytest.raises(CheckpointError, match=f"model.json: expected the constants of a trained network, found .*{message}"):
+        read_sidecar(saved[0])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([1, 2], "model.pt: expected a plain state dict of finite numbers, found a list"),
+        ({"epoch": 3}, "model.pt, epoch: expected a plain state dict of finite numbers, found a int"),
+        ({"conv1.weight": torch.tensor([1.0, float("nan")])}, "model.pt, tensor conv1.weight: .* found NaN or Inf"),
+    ],
+)
+def test_a_file_that_holds_no_plain_weights_is_refused(saved, content, message):
+    path = saved[0]
+    torch.save(content, path)
+    values = json.loads(sidecar_path(path).read_text())
+    sidecar_path(path).write_text(json.dumps({**values, "sha256": sha256(path)}))
+    with pytest.raises(CheckpointError, match=message):
+        load_checkpoint(path)

@@ -94,6 +94,12 @@ def test_predict_writes_the_stain_on_the_subjects_grid(call, bundle, study, tmp_
     assert image.get_fdata().any()
 
 
+def test_evaluate_refuses_a_stain_that_is_the_same_everywhere(call, study):
+    mask = study / "subject01" / "Masked_outline.img"
+    status, _, err = call("evaluate", study / "subject01" / "targets" / "AF.img", mask, "--mask", mask)
+    assert (status, "Masked_outline.img: expected a stain inside the mask, found 1 everywhere" in err) == (1, True)
+
+
 def test_evaluate_prints_and_writes_scores(call, study, tmp_path):
     target = study / "subject01" / "targets" / "AF.img"
     status, out, _ = call("evaluate", target, target, "--mask", study / "subject01" / "Masked_outline.img", "-o", tmp_path / "s.json")

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from mrh_monai.errors import OptionError
-from mrh_monai.options import fingerprint, flag, integer, number, optional, output_folder, slices, training_settings
+from mrh_monai.options import fingerprint, flag, integer, number, optional, output_folder, slices, training_settings, tuned
 
 RECIPE = {"epochs": 4, "batch_size": 8, "learning_rate": 1.0, "patches": 9, "patience": None, "least_steps": 1}
 RECIPES = {"a": RECIPE, "b": RECIPE}
@@ -61,6 +61,8 @@ def test_slices_in_both_spellings(value, found):
             lambda: training_settings(RECIPES, "a", {"a": {"rate": 1}}, **{**GIVEN, "pretrained": "x.pt"}),
             "transfers::a: expected what every",
         ),
+        (lambda: training_settings({"a": {**RECIPE, "few": {"frozen": 1}}}, "a", **GIVEN), "recipes::a::few: expected `below`, a number"),
+        (lambda: training_settings({"a": {**RECIPE, "few": {"below": 1, "epochs": 1}}}, "a", **GIVEN), "found .*epochs"),
         (lambda: training_settings(RECIPES, "a", **{**GIVEN, "new_channels": "perhaps"}), "new_channels: expected True or False"),
     ],
 )
@@ -84,6 +86,15 @@ def test_a_parent_changes_what_its_recipe_says_it_changes():
     assert training_settings(RECIPES, "b", transfers, **{**GIVEN, **parent}).pretrained == "../mrh_af"
     given = [training_settings(RECIPES, "a", **{**GIVEN, "batch_size": size}).batch_size_given for size in (None, "none", 8)]
     assert given == [False, False, True]
+
+
+def test_few_patches_change_what_the_recipe_says_unless_it_was_typed():
+    recipes = {"a": {**RECIPE, "frozen": 0, "few": {"below": 100, "frozen": 2, "learning_rate": "1e-3"}}}
+    settings = training_settings(recipes, "a", **GIVEN)
+    assert [(tuned(settings, count).frozen, tuned(settings, count).learning_rate) for count in (99, 100)] == [(2, 1e-3), (0, 1.0)]
+    typed = training_settings(recipes, "a", **{**GIVEN, "learning_rate": 0.5})
+    assert (tuned(typed, 99).frozen, tuned(typed, 99).learning_rate) == (2, 0.5)
+    assert tuned(training_settings(RECIPES, "a", **GIVEN), 1).learning_rate == 1.0
 
 
 def test_fingerprint_is_of_what_changes_the_result():

@@ -71,3 +71,29 @@ def test_a_contrast_counts_as_one_image_however_many_images_it_is_made_of():
 def test_a_shell_ends_where_b_values_leap():
     rows = [("a", 1000.0, (1.0, 0.0, 0.0)), ("b", 1060.0, (0.0, 1.0, 0.0)), ("c", 2000.0, (1.0, 0.0, 0.0)), ("trace", 1000.0, None)]
     np.testing.assert_allclose(Protocol(tuple(Channel(*row) for row in rows)).weights, [2**-0.5, 2**-0.5, 1, 1])
+
+
+def test_a_contrast_that_is_named_counts_as_one():
+    rows = [("a", 1000.0, (1.0, 0.0, 0.0), None, "pgse"), ("b", None, None, None, "pgse"), ("c", 1000.0, (1.0, 0.0, 0.0), None, "ogse")]
+    np.testing.assert_allclose(Protocol(tuple(Channel(*row) for row in rows)).weights, [2**-0.5, 2**-0.5, 1])
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("{name: a, b_value: x}", "'a', b_value: expected a number of s/mm.2, found 'x'"),
+        ("{name: a, b_value: -5}", "b_value: .* found -5"),
+        ("{name: a, direction: [1, 0]}", "direction: expected three numbers, together of length 1"),
+        ("{name: a, direction: xyz}", "direction: expected three numbers"),
+        ("{name: a, direction: [2, 0, 0]}", "direction: expected three numbers"),
+        ("{name: a, minutes: 0}", "minutes: expected a number above 0, found 0"),
+        ("{name: 'a\"b'}", "name: expected a line of text without quotes"),
+        ("{name: 3}", "name: expected a line of text"),
+        ("{name: a, contrast: [b]}", "contrast: expected a line of text"),
+    ],
+)
+def test_a_channel_that_cannot_be_is_named_with_its_file(tmp_path, row, message):
+    path = tmp_path / "protocol.yaml"
+    path.write_text(f"channels: [{row}]")
+    with pytest.raises(OptionError, match=rf"protocol\.yaml, channel .*{message}"):
+        Protocol.from_yaml(path)

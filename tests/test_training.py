@@ -25,12 +25,11 @@ def test_lower_is_better_beats_monais_first_score():
     assert not lower_is_better(5.0, 4.0)
 
 
-@pytest.mark.parametrize("resume", [True, False])
-def test_prepare_clears_what_is_in_the_way(tmp_path, resume):
+def test_prepare_clears_what_a_killed_run_left(tmp_path):
     names = ("out/checkpoint.pt", "out/.partial.x.model.pt", "out/metrics.csv", "models/.partial.y.model.pt", "models/model.pt")
     for name in names:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    prepare(tmp_path / "out", tmp_path / "models" / "model.pt", resume)
+    prepare(tmp_path / "out", tmp_path / "models" / "model.pt")
     left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
-    assert left == {"out/metrics.csv", "models/model.pt"} | ({"out/checkpoint.pt"} if resume else set())
+    assert left == {"out/metrics.csv", "models/model.pt", "out/checkpoint.pt"}

@@ -3,10 +3,12 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 
 from mrh_monai.errors import DatalistError, SubjectError
 from mrh_monai.protocol import MRH_NET
 from mrh_monai.training_data import TrainingData
+from mrh_monai.volumes import read_header, read_voxels, write_analyze
 
 
 def test_validation_subjects_validate_with_the_training_sets_constants(study):
@@ -43,6 +45,30 @@ def test_held_out_patches_come_on_top(own):
 def test_slices_confine_training(study):
     data = TrainingData(study / "datalist.json", MRH_NET, patches=None, slices=((2, 3),))
     assert len(data.train) == 2 * 14 * 12
+
+
+def test_a_subjects_level_does_not_depend_on_the_slices_in_use(study):
+    whole, some = (TrainingData(study / "datalist.json", MRH_NET, patches=50, slices=slices) for slices in (None, ((2, 3),)))
+    for values in (whole.train, whole.validation), (some.train, some.validation):
+        assert values[0].gain.isfinite().all()
+    levels = [data.train.gain[:, :, 0, 0] * torch.tensor(data.scaling.channel_std) for data in (whole, some)]
+    torch.testing.assert_close(*levels)
+
+
+def test_nan_follow_the_scaling_that_is_inherited(own):
+    subject = json.loads((own / "datalist.json").read_text())["training"][0]
+    header = read_header(own / subject["image"][0])
+    voxels = read_voxels(header).astype(np.float32)
+    voxels[7, 2, 6, 0] = np.nan
+    write_analyze(own / "with_nan.img", voxels, header.spacing[0])
+    content = json.loads((own / "datalist.json").read_text())
+    content["training"][0]["image"][0] = "with_nan.img"
+    (own / "nan.json").write_text(json.dumps(content))
+    robust, published = (TrainingData(own / "datalist.json", MRH_NET, patches=20, scaling=mode).scaling for mode in ("robust", "published"))
+    for scaling, inherited in (("published", robust), ("robust", None)):
+        with pytest.raises(SubjectError, match="expected numbers inside the mask, found 1 NaN or Inf"):
+            TrainingData(own / "nan.json", MRH_NET, patches=20, scaling=scaling, inherited=inherited)
+    assert TrainingData(own / "nan.json", MRH_NET, patches=20, scaling="robust", inherited=published).scaling == published
 
 
 def test_listing_a_subject_twice_or_without_target_is_refused(own):

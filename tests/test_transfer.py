@@ -14,7 +14,7 @@ from mrh_monai.errors import CheckpointError, OptionError
 from mrh_monai.network import MRHNet
 from mrh_monai.recipes import make_optimizer
 from mrh_monai.scaling import Scaling
-from mrh_monai.transfer import convolutions, depth, frozen_for, inherited_scaling, load_parent, start_from
+from mrh_monai.transfer import convolutions, depth, inherited_scaling, load_parent, start_from
 
 NAMES = ["a", "b", "c", "d"]
 SIDECAR = Sidecar("af", "u", NAMES, 2, 5, [0, 2], 1, Scaling("robust", (0.0,) * 4, (1.0,) * 4, 255.0, (1.0,) * 4, 99.0))
@@ -124,6 +124,30 @@ def test_other_channels_need_the_users_word(parent):
     assert torch.equal(network.conv1.weight[:, [0, 2]], theirs[:, [1, 3]])
     assert torch.equal(network.conv1.weight[:, 1], before[:, 1])
     assert (lineage["new_channels"], lineage["dropped_channels"]) == (["t1"], ["a", "c"])
+    assert lineage["partly_copied"] == ["conv1.weight"]
+    assert "conv1.weight" not in lineage["copied"] + lineage["replaced"]
+
+
+@pytest.mark.parametrize(
+    ("names", "frozen", "state", "still"),
+    [
+        (["b", "t1", "d"], 2, "partly_copied", set()),
+        (["x", "y", "z"], 2, "replaced", set()),
+        (["a", "c"], 2, "copied", set()),
+        (["x", "y", "z"], -3, "replaced", {"conv2", "blocks.0.conv1", "blocks.0.conv2", "blocks.1.conv1"}),
+    ],
+)
+def test_with_other_channels_the_first_convolution_is_trained(parent, names, frozen, state, still):
+    network, lineage = start_from(fresh(len(names)), parent, names, frozen=frozen, new_channels=True)
+    assert "conv1.weight" in lineage[state]
+    assert sum("conv1.weight" in lineage[key] for key in ("copied", "partly_copied", "replaced")) == 1
+    assert network.conv1.weight.requires_grad
+    assert {key.rpartition(".")[0] for key in lineage["frozen"]} == still
+
+
+def test_what_is_new_is_not_frozen(parent):
+    with pytest.raises(OptionError, match="expected new convolutions that are trained, found 8, 2"):
+        start_from(fresh(), parent, NAMES, frozen=8, replaced=2)
 
 
 @pytest.mark.parametrize(
@@ -160,10 +184,6 @@ def test_depth_and_scaling_are_the_parents(parent):
         inherited_scaling(parent, NAMES, "published")
 
 
-def test_with_many_patches_nothing_is_frozen():
-    assert [frozen_for(2, below, 100) for below in (None, 101, 100, 50)] == [2, 2, 0, 0]
-
-
 def test_missing_weights_end_in_a_sentence_that_says_how_to_get_them(parent_bundle, child, tmp_path):
     shutil.rmtree(parent_bundle / "models")
     for place in (parent_bundle, tmp_path / "absent"):
@@ -175,6 +195,23 @@ def test_a_bundle_is_not_its_own_parent(parent_bundle):
     for place in (parent_bundle, parent_bundle / "models" / "model.pt", parent_bundle / "configs" / ".."):
         with pytest.raises(CheckpointError, match="expected another bundle as parent, found the bundle itself"):
             load_parent(place, parent_bundle)
+
+
+def test_a_copy_of_a_bundles_own_weights_is_not_its_parent(parent_bundle, child, tmp_path):
+    path = zipped(parent_bundle, tmp_path / "self.zip")
+    with pytest.raises(
+        CheckpointError, match=r"self\.zip: expected another bundle's weights as parent, found a copy of .*, the bundle's own"
+    ):
+        load_parent(path, parent_bundle)
+    assert load_parent(path, child)
+
+
+@pytest.mark.parametrize("declared", ["mrh_af", {"name": "mrh_af"}, {"name": "mrh_af", "version": "abc"}])
+def test_a_declaration_that_cannot_be_read_is_named(parent_bundle, child, declared):
+    (parent_bundle / "configs" / "metadata.json").write_text(json.dumps({"version": "0.1.0"}))
+    (child / "configs" / "metadata.json").write_text(json.dumps({"pretrained": declared}))
+    with pytest.raises(CheckpointError, match=r"mrh_nf/configs/metadata\.json: expected `pretrained` with a name and a range of versions"):
+        load_parent(parent_bundle, child)
 
 
 def test_the_declared_version_is_held_against_the_parents(parent_bundle, child, tmp_path):
@@ -190,7 +227,7 @@ def test_damaged_zips_are_one_sentence(parent_bundle, child, tmp_path):
     whole = path.read_bytes()
     for damaged in (whole[: len(whole) // 2], whole[:200] + b"XXXX" + whole[204:], b"no zip"):
         path.write_bytes(damaged)
-        with pytest.raises(CheckpointError, match=r"mrh_af\.zip"):
+        with pytest.raises(CheckpointError, match=r"mrh_af\.zip: expected a bundle zip, found a damaged one"):
             load_parent(path, child)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("readme.txt", "no bundle")
@@ -198,5 +235,5 @@ def test_damaged_zips_are_one_sentence(parent_bundle, child, tmp_path):
         load_parent(path, child)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("mrh_af/models/model.pt", b"weights without a sidecar")
-    with pytest.raises(CheckpointError, match=r"mrh_af\.zip: expected a bundle zip, found a damaged one"):
+    with pytest.raises(CheckpointError, match=r"mrh_af\.zip: expected mrh_af/models/model\.json beside the weights, found none"):
         load_parent(path, child)
