@@ -17,7 +17,6 @@ import argparse
 import copy
 import csv
 import logging
-import statistics
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -173,7 +172,7 @@ def read(path: Path) -> list[dict[str, str]]:
 
 def mean_and_spread(values: list[float]) -> tuple[float, float]:
     """Mean and standard deviation, 0 for one value."""
-    return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else 0.0
+    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
 
 
 def draw(out: Path) -> None:
