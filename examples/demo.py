@@ -8,11 +8,13 @@ The same commands work on real scans; they are printed as they run.
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -22,23 +24,42 @@ FEW_PATCHES = 250
 AF_OPTIONS = ("--residual_blocks", 5, "--patches", 60_000, "--epochs", 5)
 
 
-def run(*command: object) -> None:
-    """Show a command and run it."""
+def run(*command: object, beside: bool = False) -> None:
+    """Show a command and run it.
+
+    Args:
+        command: Its words.
+        beside: Whether another one runs at the same time: half of the cores for each, and its output in one piece when it has ended.
+    """
     words = [str(word) for word in command]
-    print(f"\n$ {shlex.join(words)}", flush=True)
     programs = {"mrh": [sys.executable, "-m", "mrh_monai.cli"], "python": [sys.executable, "-W", "ignore"]}
-    status = subprocess.run([*programs[words[0]], *words[1:]], check=False).returncode
-    if status:
-        sys.exit(status)
+    shown, program = f"\n$ {shlex.join(words)}", [*programs[words[0]], *words[1:]]
+    if beside:
+        half = {**os.environ, "OMP_NUM_THREADS": str(max((os.cpu_count() or 2) // 2, 1))}
+        ended = subprocess.run(program, check=False, env=half, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        print(f"{shown}\n{ended.stdout}", end="", flush=True)
+    else:
+        print(shown, flush=True)
+        ended = subprocess.run(program, check=False)
+    if ended.returncode:
+        sys.exit(ended.returncode)
 
 
-def train_and_predict(bundle: Path, datalist: Path, out: Path, *options: object) -> None:
+def train_and_predict(bundle: Path, datalist: Path, out: Path, *options: object, beside: bool = False) -> None:
     """Train a bundle, then predict and score the subjects that it did not see."""
     monai_run = ("python", "-m", "monai.bundle", "run", "--bundle_root", bundle)
     evaluation = f"['{bundle}/configs/inference.yaml', '{bundle}/configs/evaluate.yaml']"
     train = bundle / "configs" / "train.yaml"
-    run(*monai_run, "--config_file", train, "--datalist", datalist, "--output_dir", out / "training", *options)
-    run(*monai_run, "--config_file", evaluation, "--datalist", datalist, "--output_dir", out / "prediction")
+    run(*monai_run, "--config_file", train, "--datalist", datalist, "--output_dir", out / "training", *options, beside=beside)
+    run(*monai_run, "--config_file", evaluation, "--datalist", datalist, "--output_dir", out / "prediction", beside=beside)
+
+
+def few_patches(out: Path, stain: str) -> None:
+    """One stain from AF, and from scratch on the same patches."""
+    datalist, few = out / f"{stain}.json", ("--patches", FEW_PATCHES)
+    train_and_predict(out / "bundles" / f"mrh_{stain}", datalist, out / stain, *few, beside=True)
+    scratch = ("--pretrained", "none", "--residual_blocks", 5)
+    train_and_predict(out / "scratch" / f"mrh_{stain}", datalist, out / "scratch" / stain, *few, *scratch, beside=True)
 
 
 def main(out: Path) -> None:
@@ -59,11 +80,9 @@ def main(out: Path) -> None:
         shares = ("--train", 4, "--val", 1, "--test", 1)
         run("mrh", "datalist", brains, "--target", f"targets/{target}", *shares, "-o", out / f"{stain}.json")
     train_and_predict(out / "bundles" / "mrh_af", out / "af.json", out / "af", *AF_OPTIONS)
-    for stain in ("nf", "mbp"):
-        few = ("--patches", FEW_PATCHES)
-        train_and_predict(out / "bundles" / f"mrh_{stain}", out / f"{stain}.json", out / stain, *few)
-        scratch = ("--pretrained", "none", "--residual_blocks", 5)
-        train_and_predict(out / "scratch" / f"mrh_{stain}", out / f"{stain}.json", out / "scratch" / stain, *few, *scratch)
+    with ThreadPoolExecutor(2) as both:
+        for ended in [both.submit(few_patches, out, stain) for stain in ("nf", "mbp")]:
+            ended.result()
     compare_and_draw(out)
     print(f"\n{time.monotonic() - start:.0f} s in all")
 
