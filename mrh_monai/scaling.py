@@ -14,8 +14,8 @@ from mrh_monai.loaded import LoadedSubject
 MODES = ("robust", "published")
 # Percentiles of this many voxels are within 1% of the subject's own, and cost little time.
 LEVEL_VOXELS = 50_000
-# The brightest tissue of the brightest image holds little myelin: its level hardly moves with disease. The mean of the channels' medians
-# rose by 23% when a mouse lost its myelin, and hid half of the loss (docs/results.md).
+# The brightest tissue of the brightest image holds little myelin: its level hardly moves with disease. A mean of the channels' medians
+# would rise by 23% with a loss of myelin, and hide half of it (docs/results.md).
 LEVEL_PERCENTILE = 99.0
 
 

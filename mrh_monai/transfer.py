@@ -63,13 +63,18 @@ def load_parent(pretrained: Any, bundle_root: Path | str) -> Parent | None:
         raise CheckpointError(where, "another bundle as parent", "the bundle itself", GET_ONE)
     parent = _read_parent(where, own)
     weights = own / "models" / "model.pt"
-    if sidecar_path(weights).is_file() and weights.is_file() and _same_network(read_sidecar(weights), parent.sidecar):
+    if _is_described_by(weights, parent.sidecar):
         raise CheckpointError(where, "another bundle's weights as parent", f"a copy of {weights}, the bundle's own", GET_ONE)
     return parent
 
 
-def _same_network(one: Sidecar, other: Sidecar) -> bool:
-    return (one.sha256, one.stain) == (other.sha256, other.stain)
+def _is_described_by(weights: Path, sidecar: Sidecar) -> bool:
+    """Whether a bundle's weights are those of a sidecar, for the same stain. What cannot be read is about to be trained anew."""
+    try:
+        own = read_sidecar(weights)
+    except CheckpointError:
+        return False
+    return (own.sha256, own.stain) == (sidecar.sha256, sidecar.stain)
 
 
 def _read_parent(where: Path, own: Path) -> Parent:

@@ -204,6 +204,10 @@ def test_a_copy_of_a_bundles_own_weights_is_not_its_parent(parent_bundle, child,
     ):
         load_parent(path, parent_bundle)
     assert load_parent(path, child)
+    (child / "models").mkdir(exist_ok=True)
+    for name, content in (("model.pt", b"of another day"), ("model.json", b"{}")):
+        (child / "models" / name).write_bytes(content)
+    assert load_parent(path, child)  # whose own weights cannot be read, and are trained anew
 
 
 @pytest.mark.parametrize("declared", ["mrh_af", {"name": "mrh_af"}, {"name": "mrh_af", "version": "abc"}])
