@@ -68,8 +68,8 @@ def main() -> None:
             network, _ = load_network(bundle / "models" / "model.pt")
         support = sidecar.scaling.support(loaded.mask, sidecar.patch_axes, sidecar.patch_radius)
         started = time.perf_counter()
-        gain, offset = sidecar.scaling.coefficients(loaded.image, support)
-        predicted = predict_volume(network, loaded.padded, support, gain, offset).numpy()
+        gain, offset = sidecar.scaling.coefficients(loaded, support)
+        predicted = predict_volume(network, loaded.slabs, support, gain, offset).numpy()
         seconds = time.perf_counter() - started
         worst = largest_difference(loaded.image, support, predicted, path)
         blocks, count = sidecar.residual_blocks, int(support.sum())

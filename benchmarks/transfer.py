@@ -128,7 +128,7 @@ def measure(arguments: argparse.Namespace) -> None:
             )
             for part, (kit, ids) in parts.items()
         }
-        factors = {part: [parent.sidecar.scaling.coefficients(s.image, s.mask) for s in subjects] for part, subjects in loaded.items()}
+        factors = {part: [parent.sidecar.scaling.coefficients(s, s.mask) for s in subjects] for part, subjects in loaded.items()}
         target_max = float(max(s.target[s.mask].max() for s in loaded["train"]))
 
         def dataset(part: str, count: int, seed: int, loaded=loaded, factors=factors, target_max=target_max) -> PatchDataset:

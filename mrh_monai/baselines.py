@@ -56,7 +56,7 @@ def linear_regression(training: Sequence[LoadedSubject], test: LoadedSubject, sc
 
 
 def _scaled(subject: LoadedSubject, scaling: Scaling) -> np.ndarray:
-    gain, offset = scaling.coefficients(subject.image, subject.mask, brain=subject.brain)
+    gain, offset = scaling.coefficients(subject, subject.mask)
     return subject.image[subject.scored] * gain + offset
 
 

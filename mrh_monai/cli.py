@@ -75,7 +75,7 @@ def predict(
     bundle: Annotated[Path, typer.Argument(help="Bundle folder, with trained weights in models/.")],
     subject: Annotated[Path, typer.Argument(help="Subject folder, or a MAT file of patches.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="NIfTI file to write; a MAT file for a file of patches.")],
-    precision: Annotated[str, typer.Option(help="float32, bf16 or auto.")] = "float32",
+    precision: Annotated[str, typer.Option(help="float32, tf32, bf16 or auto.")] = "float32",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     batch_size: Annotated[int, typer.Option(min=1, help="Patches a batch.")] = 4096,
     nan: Annotated[
@@ -86,7 +86,6 @@ def predict(
     layout: LayoutFile = None,
 ) -> None:
     """Predict the stain of one subject."""
-    from mrh_monai.loading import load_subject
     from mrh_monai.patch_files import check_predictions_output, write_predictions
     from mrh_monai.patch_loading import is_patch_file
     from mrh_monai.subjects import MRH_NET_LAYOUT, Layout, Subject, find_subject
@@ -102,36 +101,35 @@ def predict(
     from tqdm import tqdm
 
     from mrh_monai.checkpoint import load_network
+    from mrh_monai.devices import choose_device
     from mrh_monai.protocol import Protocol
     from mrh_monai.scaling import nan_rule
-    from mrh_monai.voxelwise import choose_device, predict_volume
+    from mrh_monai.streaming import open_subject
+    from mrh_monai.voxelwise import predict_volume
 
     where = choose_device(device)
     protocol = Protocol.from_metadata(bundle / "configs" / "metadata.json")
     network, sidecar = load_network(bundle / "models" / "model.pt", protocol.names)
     scaling, axes, radius = sidecar.scaling, sidecar.patch_axes, sidecar.patch_radius
-    loaded = load_subject(files, protocol, nan=nan_rule(scaling.mode, nan), support=support, margin=radius, axes=axes)
-    mask = scaling.support(loaded.mask, axes, radius)
-    gain, offset = scaling.coefficients(loaded.image, mask, loaded.largest, loaded.brain)
+    opened = open_subject(files, protocol, nan=nan_rule(scaling.mode, nan), support=support, margin=radius, axes=axes)
+    mask = scaling.support(opened.mask, axes, radius)
     predicted = predict_volume(
         network.to(where),
-        loaded.padded,
+        opened.slabs,
         mask,
-        gain,
-        offset,
-        margin=loaded.margin,
+        *scaling.coefficients(opened, mask),
         axes=axes,
         radius=radius,
         batch_size=batch_size,
         device=where,
         precision=precision,
-        progress=lambda steps: tqdm(steps, desc=loaded.name, unit="batch", disable=None, leave=False),
+        progress=lambda steps: tqdm(steps, desc=opened.name, unit="batch", disable=None, leave=False),
     )
     stain = (predicted * scaling.target_max).numpy()
     if is_patch_file(files):
         write_predictions(output, stain, mask)
     else:
-        write_nifti(output, stain, loaded.affine)
+        write_nifti(output, stain, opened.affine)
     print(output)
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
+
+import numpy as np
 
 from mrh_monai.errors import OutputError
 
@@ -45,6 +49,33 @@ def replacing(path: Path | str) -> Iterator[Path]:
         raise OutputError(path, "to be written", str(error.strerror or error), "free the disk or name another place") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def reserve(file: IO[bytes], size: int) -> None:
+    """Take room on disk for a temporary file, before it is mapped: writing to mapped memory behind a full disk would end the process.
+
+    Raises:
+        OutputError: There is not as much.
+    """
+    try:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)
+        else:
+            file.truncate(size)
+    except OSError as error:
+        expected = f"room for {size / 2**30:.1f} GiB"
+        raise OutputError(tempfile.gettempdir(), expected, str(error.strerror), "name a larger folder in TMPDIR") from error
+
+
+def scratch_array(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """An array in an unnamed temporary file, which goes with it.
+
+    Raises:
+        OutputError: There is no room for it.
+    """
+    with tempfile.TemporaryFile() as file:
+        reserve(file, math.prod(shape) * dtype.itemsize)
+        return np.asarray(np.memmap(file, dtype, "r+", shape=shape))
 
 
 def write_bytes(path: Path | str, data: bytes) -> None:

@@ -10,15 +10,17 @@ import torch.nn.functional as F
 from monai.inferers import Inferer
 from tqdm import tqdm
 
+from mrh_monai.devices import in_precision
 from mrh_monai.loaded import CORONAL_PLANE
-from mrh_monai.voxelwise import BATCH_SIZE, autocast, predict_volume
+from mrh_monai.slabs import PaddedImage, Slabs
+from mrh_monai.voxelwise import BATCH_SIZE, predict_volume
 
 
 class PatchInferer(Inferer):
     """Run the network on whole patches, in a precision; the engines' own AMP knows CUDA alone.
 
     Args:
-        precision: float32, bf16 or auto.
+        precision: float32, tf32, bf16 or auto.
     """
 
     def __init__(self, precision: str = "float32"):
@@ -27,7 +29,7 @@ class PatchInferer(Inferer):
 
     def __call__(self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> torch.Tensor:
         """Patches (B, C, 3, 3) to float32 patches (B, 1, 3, 3)."""
-        with autocast(inputs.device, self.precision):
+        with in_precision(inputs.device, self.precision):
             return network(inputs, *args, **kwargs).float()
 
 
@@ -38,7 +40,7 @@ class VoxelwiseInferer(Inferer):
         axes: Array axes that a patch spans.
         radius: Half the patch's edge, rounded down.
         batch_size: Patches a batch.
-        precision: float32, bf16 or auto.
+        precision: float32, tf32, bf16 or auto.
         progress: Whether to show a bar on a terminal.
     """
 
@@ -54,34 +56,47 @@ class VoxelwiseInferer(Inferer):
         self.axes, self.radius, self.batch_size, self.precision, self.progress = tuple(axes), radius, batch_size, precision, progress
 
     def __call__(  # type: ignore[override]
-        self, inputs: torch.Tensor, network: torch.nn.Module, mask: torch.Tensor, gain: torch.Tensor, offset: torch.Tensor
+        self,
+        inputs: torch.Tensor | Slabs,
+        network: torch.nn.Module,
+        mask: torch.Tensor,
+        gain: torch.Tensor,
+        offset: torch.Tensor,
+        part: tuple[int, int] = (0, 1),
     ) -> torch.Tensor:
-        """Predict a batch of subjects.
+        """Predict one subject slab by slab, or a batch of subjects in memory.
 
         Args:
-            inputs: (B, C, X, Y, Z) raw intensities.
-            network: On the inputs' device.
-            mask: (B, 1, X, Y, Z), not 0 inside.
-            gain: (B, C) of `Scaling.coefficients`.
-            offset: (B, C).
+            inputs: Raw intensities: `Slabs` of one subject, or (B, C, X, Y, Z).
+            network: On the device that computes.
+            mask: (1, X, Y, Z), not 0 inside; of a batch (B, 1, X, Y, Z).
+            gain: (C,) of `Scaling.coefficients`; of a batch (B, C).
+            offset: (C,); of a batch (B, C).
+            part: (i, n) to compute the i-th of n shares alone.
 
         Returns:
-            (B, 1, X, Y, Z) float32, scaled as the network's targets, 0 outside the mask.
+            (1, X, Y, Z) float32, of a batch (B, 1, X, Y, Z), scaled as the network's targets, 0 outside the mask.
         """
-        inputs = inputs.as_tensor() if hasattr(inputs, "as_tensor") else inputs
+        if not isinstance(inputs, torch.Tensor):
+            return self._predict(inputs, network, mask[0], gain, offset, part)
+        images = inputs.as_tensor() if hasattr(inputs, "as_tensor") else inputs
         predicted = []
-        for image, inside, g, o in zip(inputs, mask, gain, offset, strict=True):
-            support = inside[0].bool()
-            margin = self.radius if self._leaves_volume(support) else 0
+        for image, inside, g, o in zip(images, mask, gain, offset, strict=True):
+            margin = self.radius if self._leaves_volume(inside[0].bool()) else 0
             # Channels go innermost before the margin is added, so that one copy leaves the volume as patches are gathered from it.
             voxels = image.permute(1, 2, 3, 0)
             padded = F.pad(voxels, (0, 0, *(margin,) * 6)) if margin else voxels
-            volume = predict_volume(
-                network, padded, support, g, o, margin=margin, axes=self.axes, radius=self.radius, batch_size=self.batch_size,
-                device=inputs.device, precision=self.precision, progress=show_progress("predict") if self.progress else iter,
-            )  # fmt: skip
-            predicted.append(volume[None])
-        return torch.stack(predicted).to(inputs.device)
+            predicted.append(self._predict(PaddedImage(padded, margin), network, inside[0], g, o, part))
+        return torch.stack(predicted).to(images.device)
+
+    def _predict(
+        self, image: Slabs, network: torch.nn.Module, mask: torch.Tensor, gain: torch.Tensor, offset: torch.Tensor, part: tuple[int, int]
+    ) -> torch.Tensor:
+        device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
+        return predict_volume(
+            network, image, mask, gain, offset, axes=self.axes, radius=self.radius, batch_size=self.batch_size, device=device,
+            precision=self.precision, part=part, progress=show_progress("predict") if self.progress else iter,
+        )[None]  # fmt: skip
 
     def _leaves_volume(self, support: torch.Tensor) -> bool:
         """Whether the patch of any voxel reaches beyond the volume; where none does, no margin is needed and nothing is copied."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,43 +12,25 @@ from typing import Any
 import numpy as np
 
 from mrh_monai.errors import MRHWarning, OptionError, SubjectError
+from mrh_monai.grids import check_one_grid, check_single, read_headers
 from mrh_monai.loaded import CORONAL_PLANE, LoadedSubject, check_axes
 from mrh_monai.patch_loading import is_patch_file, load_patch_files
 from mrh_monai.protocol import MT_OFF, MT_ON, Protocol
+from mrh_monai.slabs import memory_order
 from mrh_monai.subjects import CORONAL_AXIS, Subject, in_slices
-from mrh_monai.volumes import Header, read_header, read_voxels
+from mrh_monai.volumes import Header, each_volume, read_header, read_voxels
 
 
-def read_headers(subject: Subject, protocol: Protocol, need_target: bool = False) -> dict[str, list[Header]]:
-    """The headers of all of a subject's files, checked against each other and the protocol before any voxel is read.
+def check_reading(nan: str, support: str) -> None:
+    """Refuse unknown values of two options of reading.
 
     Raises:
-        SubjectError: A file is missing or broken, the files lie on different grids, or their channels are not as many as
-            the protocol's.
+        OptionError: One is unknown.
     """
-    if need_target and subject.target is None:
-        raise SubjectError(
-            subject.name, "a target", "none in the datalist", "add `target` to its entry (mrh datalist --target) or only run inference"
-        )
-    if subject.mask is None and subject.fa is None:
-        raise SubjectError(subject.name, "a mask, or an FA map in its place", "neither", "add `mask` to its entry in the datalist")
-    if not subject.image:
-        raise SubjectError(subject.name, f"{len(protocol)} channels", "no image file", "add `image` to its entry in the datalist")
-    twice = next((path for path in subject.image if subject.image.count(path) > 1), None)
-    if twice is not None:
-        raise SubjectError(subject.name, "every image file once", f"{twice.name} twice", "list the file of each scan")
-    headers = {"image": [read_header(path) for path in subject.image]}
-    if subject.target_mask is not None and subject.target is None:
-        raise SubjectError(subject.name, "a target beside its target_mask", "none", "add `target` to its entry in the datalist")
-    for key in ("mask", "fa", "target", "target_mask"):
-        path = getattr(subject, key)
-        headers[key] = [read_header(path)] if path is not None else []
-        for header in headers[key]:
-            _check_single(header, key)
-    check_one_grid([header for group in headers.values() for header in group])
-    protocol.check_count(sum(h.channels for h in headers["image"]), subject.name, [h.path.name for h in headers["image"]])
-    _check_slices(subject, headers["image"][0])
-    return headers
+    if nan not in ("refuse", "zero"):
+        raise OptionError("nan", "refuse or zero", repr(nan), "choose one of the two")
+    if support not in ("mask", "fa"):
+        raise OptionError("support", "mask or fa", repr(support), "choose one of the two")
 
 
 def load_subjects(
@@ -77,20 +59,20 @@ def load_subjects(
     Raises:
         SubjectError: As `read_headers`; a mask is empty or not 0/1; NaN or Inf inside the mask; an all-zero channel.
     """
-    if nan not in ("refuse", "zero"):
-        raise OptionError("nan", "refuse or zero", repr(nan), "choose one of the two")
-    if support not in ("mask", "fa"):
-        raise OptionError("support", "mask or fa", repr(support), "choose one of the two")
+    check_reading(nan, support)
     if any(is_patch_file(subject) for subject in subjects):
         loaded = load_patch_files(subjects, protocol, need_target=need_target, nan=nan, axes=axes)
         for patches in loaded:
-            _warn_if_swapped(patches, protocol)
+            mt = [name for name in (MT_ON, MT_OFF) if name in protocol.names]
+            _warn_if_swapped(
+                patches.name, {name: float(patches.image[..., protocol.names.index(name)][patches.mask].mean()) for name in mt}
+            )
         return loaded
     if support == "fa":
         subjects = [replace(subject, mask=None) for subject in subjects]
     headers = [read_headers(subject, protocol, need_target) for subject in subjects]
     dtype = np.result_type(*(h.dtype for group in headers for h in group["image"])) if headers else np.dtype("int16")
-    order = [axis for axis in range(3) if axis not in check_axes(axes)] + list(axes)
+    order = memory_order(check_axes(axes))
     padded_shapes = [tuple(n + 2 * margin for n in group["image"][0].shape) for group in headers]
     memory = np.zeros((sum(math.prod(shape) for shape in padded_shapes), len(protocol)), dtype)
     loaded, start = [], 0
@@ -125,10 +107,10 @@ def load_stains(paths: Sequence[Path], mask: Path) -> tuple[np.ndarray, ...]:
     """
     headers = [read_header(path) for path in (*paths, mask)]
     for header in headers:
-        _check_single(header, "stain or mask")
+        check_single(header, "stain or mask")
     check_one_grid(headers)
     inside = _mask_values(headers[-1]) > 0
-    return *(_finite(read_voxels(header), inside, header.path, "refuse")[..., 0] for header in headers[:-1]), inside
+    return *(_finite(read_voxels(header)[..., 0], inside, header.path, "refuse") for header in headers[:-1]), inside
 
 
 def check_stain(values: np.ndarray, path: Path, where: str) -> None:
@@ -147,89 +129,92 @@ def check_stain(values: np.ndarray, path: Path, where: str) -> None:
         raise SubjectError(path, f"a stain {where}", found, "check that it is the right file, on the subject's grid")
 
 
-def check_one_grid(headers: Sequence[Header]) -> None:
-    """Compare shapes and voxel sizes of files, and affines among those whose format has one.
+def each_channel(
+    volumes: Iterable[tuple[Header, np.ndarray]], subject: str, mask: np.ndarray, protocol: Protocol, nan: str
+) -> Iterator[np.ndarray]:
+    """The channels of a subject in the protocol's order, looked at as they pass: numbers inside the mask, signal, MT off above MT on.
+
+    Args:
+        volumes: Every channel: its file's header and its voxels (X, Y, Z).
+        subject: Its name.
+        mask: (X, Y, Z) bool.
+        protocol: Names of the channels.
+        nan: ``refuse`` or ``zero``, as `load_subjects`.
+
+    Yields:
+        (X, Y, Z) as stored, NaN and Inf replaced by 0.
 
     Raises:
-        SubjectError: Two differ; both files are named.
+        SubjectError: NaN or Inf inside the mask that is not to be replaced; an all-zero channel.
     """
-    first = headers[0]
-    placed = next((h for h in headers if h.has_affine), None)
-    for header in headers[1:]:
-        remedy = f"resample it to the grid of {first.path.name}"
-        if header.shape != first.shape:
-            if sorted(header.shape) == sorted(first.shape):
-                remedy = "put its axes in order with `mrh reorder`"
-            raise SubjectError(header.path, f"shape {first.shape} as in {first.path.name}", f"{header.shape}", remedy)
-        if not np.allclose(header.spacing, first.spacing, rtol=1e-3):
-            raise SubjectError(header.path, f"voxels of {first.spacing} mm as in {first.path.name}", f"{header.spacing}", remedy)
-        if placed is not None and header.has_affine:
-            difference = np.abs(header.affine - placed.affine).max()
-            if difference > 1e-2 * min(header.spacing):
-                raise SubjectError(
-                    header.path,
-                    f"the affine of {placed.path.name}",
-                    f"one that differs by {difference:.4g} mm",
-                    f"resample it to {placed.path.name}",
-                )
+    inside = np.ascontiguousarray(mask.T)  # in the order of the files, which is several times as fast
+    means = {}
+    for name, (header, stored) in zip(protocol.names, volumes, strict=True):
+        volume = _finite(stored, mask, header.path, nan, name)
+        signal = volume.T[inside]
+        if not signal.any():
+            raise SubjectError(header.path, f"signal in channel {name}", "only zeros in the mask", "check the scan and the channel order")
+        if name in (MT_ON, MT_OFF):
+            means[name] = float(signal.mean())
+        yield volume
+    _warn_if_swapped(subject, means)
+
+
+def read_masks(subject: Subject, headers: dict[str, list[Header]]) -> tuple[np.ndarray, np.ndarray]:
+    """A subject's mask inside its slices, and over all slices; where there is none, FA > 0.
+
+    Returns:
+        Two (X, Y, Z) bool.
+
+    Raises:
+        SubjectError: The mask holds other values than 0 and 1, or no voxel within the slices.
+    """
+    header = (headers["mask"] or headers["fa"])[0]
+    whole = (_mask_values(header) if headers["mask"] else read_voxels(header)[..., 0]) > 0
+    mask = whole & in_slices(whole.shape[CORONAL_AXIS], subject.slices)[None, :, None]
+    if not mask.any():
+        where = "" if subject.slices is None else f" in slices {[list(pair) for pair in subject.slices]}"
+        raise SubjectError(header.path, f"voxels inside the mask{where}", "none", "check the mask")
+    return mask, whole
+
+
+def read_target(headers: dict[str, list[Header]], mask: np.ndarray, nan: str) -> tuple[np.ndarray, np.ndarray | None]:
+    """A subject's target (X, Y, Z), and where it is sound, (X, Y, Z) bool, or None if it is throughout.
+
+    Raises:
+        SubjectError: The target is not finite inside the mask, or the same everywhere; or nowhere in the mask sound.
+    """
+    path = headers["target"][0].path
+    target = _finite(read_voxels(headers["target"][0])[..., 0], mask, path, nan)
+    sound = _read_target_mask(headers["target_mask"], mask)
+    where = "inside the mask" + ("" if sound is None else " and the target_mask")
+    check_stain(target[mask if sound is None else mask & sound], path, where)
+    return target, sound
 
 
 def _load(
     subject: Subject, headers: dict[str, list[Header]], padded: np.ndarray, margin: int, protocol: Protocol, nan: str
 ) -> LoadedSubject:
-    whole_mask = _load_mask(headers)
-    mask = _in_slices(whole_mask, subject, headers)
-    loaded = LoadedSubject(
-        subject.name,
-        padded,
-        margin,
-        mask,
-        None,
-        read_voxels(headers["fa"][0])[..., 0] if headers["fa"] else None,
-        headers["image"][0].affine,
-        whole_mask=None if subject.slices is None else whole_mask,
-    )
-    channel = 0
-    for header in headers["image"]:
-        voxels = _finite(read_voxels(header), mask, header.path, nan)
-        names = protocol.names[channel : channel + header.channels]
-        for index, name in enumerate(names):
-            if not voxels[..., index][mask].any():
-                raise SubjectError(
-                    header.path, f"signal in channel {name}", "only zeros in the mask", "check the scan and the channel order"
-                )
-        loaded.image[..., channel : channel + header.channels] = voxels
-        channel += header.channels
-    _warn_if_swapped(loaded, protocol)
+    mask, whole = read_masks(subject, headers)
+    fa = read_voxels(headers["fa"][0])[..., 0] if headers["fa"] else None
+    brain = None if subject.slices is None else whole
+    loaded = LoadedSubject(subject.name, padded, margin, mask, None, fa, headers["image"][0].affine, whole_mask=brain)
+    volumes = ((header, volume) for header in headers["image"] for volume in each_volume(header))
+    for channel, volume in enumerate(each_channel(volumes, subject.name, mask, protocol, nan)):
+        loaded.image[..., channel] = volume
     if not headers["target"]:
         return loaded
-    path = headers["target"][0].path
-    target = _finite(read_voxels(headers["target"][0]), mask, path, nan)[..., 0]
-    loaded = replace(loaded, target=target, target_mask=_load_target_mask(headers["target_mask"], mask))
-    check_stain(target[loaded.scored], path, "inside the mask" + (" and the target_mask" if headers["target_mask"] else ""))
-    return loaded
+    target, sound = read_target(headers, mask, nan)
+    return replace(loaded, target=target, target_mask=sound)
 
 
-def _load_target_mask(headers: Sequence[Header], mask: np.ndarray) -> np.ndarray | None:
+def _read_target_mask(headers: Sequence[Header], mask: np.ndarray) -> np.ndarray | None:
     if not headers:
         return None
     sound = _mask_values(headers[0]) > 0
     if not (sound & mask).any():
         raise SubjectError(headers[0].path, "voxels with a sound target inside the mask", "none", "check the target_mask and the slices")
     return sound
-
-
-def _load_mask(headers: dict[str, list[Header]]) -> np.ndarray:
-    header = (headers["mask"] or headers["fa"])[0]
-    return (_mask_values(header) if headers["mask"] else read_voxels(header)[..., 0]) > 0
-
-
-def _in_slices(mask: np.ndarray, subject: Subject, headers: dict[str, list[Header]]) -> np.ndarray:
-    mask = mask & in_slices(mask.shape[CORONAL_AXIS], subject.slices)[None, :, None]
-    if not mask.any():
-        where = "" if subject.slices is None else f" in slices {[list(pair) for pair in subject.slices]}"
-        raise SubjectError((headers["mask"] or headers["fa"])[0].path, f"voxels inside the mask{where}", "none", "check the mask")
-    return mask
 
 
 def _mask_values(header: Header) -> np.ndarray:
@@ -241,12 +226,7 @@ def _mask_values(header: Header) -> np.ndarray:
     return values
 
 
-def _check_single(header: Header, role: str) -> None:
-    if header.channels != 1:
-        raise SubjectError(header.path, f"one 3D volume as {role}", f"{header.channels} volumes", "extract the right one")
-
-
-def _finite(voxels: np.ndarray, mask: np.ndarray, path: Path, nan: str) -> np.ndarray:
+def _finite(voxels: np.ndarray, mask: np.ndarray, path: Path, nan: str, channel: str | None = None) -> np.ndarray:
     if not np.issubdtype(voxels.dtype, np.floating):
         return voxels
     bad = ~np.isfinite(voxels)
@@ -254,31 +234,17 @@ def _finite(voxels: np.ndarray, mask: np.ndarray, path: Path, nan: str) -> np.nd
         return voxels
     inside = int(bad[mask].sum())
     if inside and nan == "refuse":
-        share = inside / (int(mask.sum()) * voxels.shape[-1])
-        raise SubjectError(
-            path,
-            "numbers inside the mask",
-            f"{inside} NaN or Inf ({100 * share:.2g}%)",
-            "mend the scan, or set them to 0 as published with --nan zero",
-        )
+        where = "inside the mask" + ("" if channel is None else f" in channel {channel}")
+        found = f"{inside} NaN or Inf ({100 * inside / int(mask.sum()):.2g}%)"
+        raise SubjectError(path, f"numbers {where}", found, "mend the scan, or set them to 0 as published with --nan zero")
     return np.where(bad, voxels.dtype.type(0), voxels)
 
 
-def _warn_if_swapped(subject: LoadedSubject, protocol: Protocol) -> None:
-    if MT_ON not in protocol.names or MT_OFF not in protocol.names:
-        return
-    on, off = (float(subject.image[..., protocol.names.index(name)][subject.mask].mean()) for name in (MT_ON, MT_OFF))
-    if on > off:
+def _warn_if_swapped(subject: str, means: Mapping[str, float]) -> None:
+    if means.get(MT_ON, 0.0) > means.get(MT_OFF, math.inf):
         warnings.warn(
-            f"{subject.name}: MT on is brighter than MT off (mean {on:.4g} against {off:.4g} in the mask), so the two look swapped; "
-            "the protocol's order is T2, MT on, MT off.",
+            f"{subject}: MT on is brighter than MT off (mean {means[MT_ON]:.4g} against {means[MT_OFF]:.4g} in the mask), so the two look "
+            "swapped; the protocol's order is T2, MT on, MT off.",
             MRHWarning,
             stacklevel=2,
         )
-
-
-def _check_slices(subject: Subject, header: Header) -> None:
-    count = header.shape[CORONAL_AXIS]
-    for start, stop in subject.slices or ():
-        if not 0 <= start < stop <= count:
-            raise SubjectError(subject.name, f"slices within 0 and {count} (stop excluded)", f"{[start, stop]}", "mend `slices`")

@@ -6,14 +6,14 @@ training and prediction need not know where patches come from.
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from mrh_monai.errors import OptionError, OutputError, SubjectError
+from mrh_monai.errors import OptionError, SubjectError
+from mrh_monai.files import reserve
 from mrh_monai.loaded import LoadedSubject
 from mrh_monai.patch_files import PatchVariable, expect_variable, from_patches, open_patches
 from mrh_monai.protocol import Protocol
@@ -56,7 +56,7 @@ def load_patch_files(
     loaded, start = [], 0
     # Named while other processes fill it; gone with the last use of the memory.
     with tempfile.NamedTemporaryFile(prefix="mrh-patches-") as file:
-        memory = _mapped(Path(file.name), sum(counts) * WIDTH**2, len(protocol), reserve=True)
+        memory = _mapped(Path(file.name), sum(counts) * WIDTH**2, len(protocol), new=True)
         for subject, count in zip(subjects, counts, strict=True):
             stop = start + count * WIDTH**2
             found = from_patches(_fill, subject.image[0], protocol, nan, Path(file.name), len(memory), start, count)
@@ -79,20 +79,12 @@ def _check(path: Path, protocol: Protocol, need_target: bool) -> int:
     return count
 
 
-def _mapped(path: Path, rows: int, channels: int, reserve: bool = False) -> np.ndarray:
+def _mapped(path: Path, rows: int, channels: int, new: bool = False) -> np.ndarray:
     """(rows, channels) float32 in a file."""
-    size = rows * channels * 4
-    try:
-        with open(path, "r+b") as file:
-            if reserve and hasattr(os, "posix_fallocate"):
-                # Writing to mapped memory behind a full disk would end the process.
-                os.posix_fallocate(file.fileno(), 0, size)
-            elif reserve:
-                file.truncate(size)
-            return np.asarray(np.memmap(file, np.float32, "r+", shape=(rows, channels)))
-    except OSError as error:
-        expected = f"room for {size / 2**30:.1f} GiB"
-        raise OutputError(tempfile.gettempdir(), expected, str(error.strerror), "name a larger folder in TMPDIR") from error
+    with open(path, "r+b") as file:
+        if new:
+            reserve(file, rows * channels * 4)
+        return np.asarray(np.memmap(file, np.float32, "r+", shape=(rows, channels)))
 
 
 def _fill(

@@ -4,19 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from mrh_monai.errors import CheckpointError, OptionError
-from mrh_monai.loaded import LoadedSubject
+from mrh_monai.loaded import LoadedSubject, level_voxels
+from mrh_monai.slabs import Slabs
 
 MODES = ("robust", "published")
-# Percentiles of this many voxels are within 1% of the subject's own, and cost little time.
-LEVEL_VOXELS = 50_000
 # The brightest tissue of the brightest image holds little myelin: its level hardly moves with disease. A mean of the channels' medians
 # would rise by 23% with a loss of myelin, and hide half of it (docs/results.md).
 LEVEL_PERCENTILE = 99.0
+
+
+class Measured(Protocol):
+    """A subject as far as scaling looks at it: a `LoadedSubject`, or one that is streamed."""
+
+    @property
+    def slabs(self) -> Slabs:
+        """Its images."""
+
+    @property
+    def level_values(self) -> np.ndarray:
+        """(N, C) of voxels spread over the brain."""
+
+    @property
+    def largest(self) -> float | None:
+        """Of a file of patches its largest intensity."""
 
 
 @dataclass(frozen=True)
@@ -65,24 +80,20 @@ class Scaling:
         support[inner] = mask[inner]
         return support
 
-    def coefficients(
-        self, image: np.ndarray, mask: np.ndarray, largest: float | None = None, brain: np.ndarray | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def coefficients(self, subject: Measured, support: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The gain and offset of each channel of one subject: scaled = raw * gain + offset.
 
         Args:
-            image: (X, Y, Z, C), raw.
-            mask: (X, Y, Z) bool; the support where there is one.
-            largest: `LoadedSubject.largest`.
-            brain: (X, Y, Z) bool, `LoadedSubject.brain`, by which the robust level is taken; None for the mask.
+            subject: Its robust level is taken over the whole brain, whatever slices are in use.
+            support: (X, Y, Z) bool of `support`, in which ``published`` looks for the largest intensity.
 
         Returns:
             Gain and offset, each (C,) float32.
         """
         if self.mode == "published":
-            return _published_coefficients(_largest(image, mask, largest), image.shape[-1])
+            return _published_coefficients(_largest(subject, support), subject.slabs.channels)
         per_level = np.asarray(self.channel_weight) / np.asarray(self.channel_std)
-        gain = per_level / robust_level(image, mask if brain is None else brain, self.level_percentile)
+        gain = per_level / robust_level(subject.level_values, self.level_percentile)
         return gain.astype(np.float32), (-np.asarray(self.channel_mean) * per_level).astype(np.float32)
 
     def to_dict(self) -> dict[str, Any]:
@@ -127,8 +138,8 @@ def fit_scaling(subjects: Sequence[LoadedSubject], mode: str = "robust", weights
         return Scaling(mode, (), (), target_max)
     count, total, square = 0, np.zeros(0), np.zeros(0)
     for subject in subjects:
-        values = _inside(subject.image, subject.mask, step=max(1, int(subject.mask.sum()) // LEVEL_VOXELS)).astype(np.float64)
-        values /= robust_level(subject.image, subject.brain, LEVEL_PERCENTILE)
+        values = subject.image[level_voxels(subject.mask)].astype(np.float64)
+        values /= robust_level(subject.level_values, LEVEL_PERCENTILE)
         count += len(values)
         total = total + values.sum(0) if total.size else values.sum(0)
         square = square + (values**2).sum(0) if square.size else (values**2).sum(0)
@@ -151,9 +162,9 @@ def training_coefficients(scaling: Scaling, subjects: Sequence[LoadedSubject]) -
     ``published`` takes one maximum over all of them, as the released code does over a patch file.
     """
     if scaling.mode == "published":
-        largest = max(_largest(s.image, s.mask, s.largest) for s in subjects)
-        return [_published_coefficients(largest, s.image.shape[-1]) for s in subjects]
-    return [scaling.coefficients(s.image, s.mask, brain=s.brain) for s in subjects]
+        largest = max(_largest(s, s.mask) for s in subjects)
+        return [_published_coefficients(largest, s.slabs.channels) for s in subjects]
+    return [scaling.coefficients(s, s.mask) for s in subjects]
 
 
 def nan_rule(mode: str, asked: str | None) -> str:
@@ -161,28 +172,30 @@ def nan_rule(mode: str, asked: str | None) -> str:
     return asked if asked is not None else "zero" if mode == "published" else "refuse"
 
 
-def robust_level(image: np.ndarray, mask: np.ndarray, percentile: float) -> float:
-    """A subject's signal level: each channel's percentile in the mask, of the channel where it is largest.
+def robust_level(values: np.ndarray, percentile: float) -> float:
+    """A subject's signal level: each channel's percentile, of the channel where it is largest.
 
     Args:
-        image: (X, Y, Z, C), raw.
-        mask: (X, Y, Z) bool.
+        values: (N, C), raw, of voxels in the brain.
         percentile: 0 to 100.
 
     Returns:
         The level, in the scan's units; at least the smallest positive number.
     """
-    values = _inside(image, mask, step=max(1, int(mask.sum()) // LEVEL_VOXELS))
     return max(float(np.percentile(values, percentile, axis=0).max()), float(np.finfo(np.float32).tiny))
 
 
-def _inside(image: np.ndarray, mask: np.ndarray, step: int = 1) -> np.ndarray:
-    where = np.nonzero(mask)
-    return image[tuple(axis[::step] for axis in where)]
-
-
-def _largest(image: np.ndarray, mask: np.ndarray, largest: float | None) -> float:
-    return float(_inside(image, mask).max()) if largest is None else largest
+def _largest(subject: Measured, support: np.ndarray) -> float:
+    if subject.largest is not None:
+        return subject.largest
+    slabs, largest = subject.slabs, -np.inf
+    inner = slice(slabs.margin, -slabs.margin or None)
+    for start in range(0, support.shape[1], slabs.thickness):
+        inside = support[:, start : start + slabs.thickness]
+        if inside.any():
+            values = slabs.slab(start, start + inside.shape[1])[inner, :, inner]
+            largest = max(largest, float(values[inside].max()))
+    return largest
 
 
 def _published_coefficients(largest: float, channels: int) -> tuple[np.ndarray, np.ndarray]:

@@ -36,12 +36,12 @@ class ScoreSubjects:
         engine.add_event_handler(Events.COMPLETED, self._completed)
 
     def _iteration_completed(self, engine: Any) -> None:
-        for batch, output in zip(engine.state.batch, engine.state.output, strict=True):
-            values = (output["pred"], output["label"], batch["mask"], batch["scored"])
-            prediction, target, mask, scored = (np.asarray(value[0].cpu()) for value in values)
-            scores = score(prediction, target, (mask > 0) & (scored > 0))
-            self.scores[batch["subject"]] = scores
-            logger.info("%s  RMSE %.4g  R2 %.4f  SSIM %.4f", batch["subject"], scores["rmse"], scores["r2"], scores["ssim"])
+        batch, output = engine.state.batch, engine.state.output
+        values = (output["pred"], output["label"], batch["mask"], batch["scored"])
+        prediction, target, mask, scored = (np.asarray(value[0].cpu()) for value in values)
+        scores = score(prediction, target, (mask > 0) & (scored > 0))
+        self.scores[batch["subject"]] = scores
+        logger.info("%s  RMSE %.4g  R2 %.4f  SSIM %.4f", batch["subject"], scores["rmse"], scores["r2"], scores["ssim"])
 
     def _completed(self, engine: Any) -> None:
         for name in ("rmse", "r2", "ssim"):

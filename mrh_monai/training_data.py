@@ -90,7 +90,7 @@ class TrainingData:
             centres = sample_centres(training, patches, seed, sampling, axes, radius)
             validating = load_subjects(others, protocol, **options)
             held_out = sample_centres(validating, validation_patches, seed + 1, sampling, axes, radius)
-            own = [self.scaling.coefficients(s.image, s.mask, s.largest, s.brain) for s in validating]
+            own = [self.scaling.coefficients(s, s.mask) for s in validating]
             self.validation = dataset(validating, held_out, own)
         else:
             wanted = None if patches is None else patches + validation_patches

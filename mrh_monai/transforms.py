@@ -11,89 +11,72 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
-from monai.utils import TraceKeys
-from torch.utils.data import default_collate
 
 from mrh_monai.loaded import CORONAL_PLANE
-from mrh_monai.loading import load_subject
 from mrh_monai.patch_files import write_predictions
 from mrh_monai.protocol import Protocol
 from mrh_monai.scaling import Scaling
+from mrh_monai.streaming import open_subject
 from mrh_monai.subjects import Subject
 from mrh_monai.volumes import write_nifti
 
 logger = logging.getLogger(__name__)
 
 
-class LoadSubjectd(Transform):
-    """A `Subject` to the dict that the engines pass on.
+class OpenSubjectd(Transform):
+    """A `Subject` to the dict that the engines pass on, its images left on disk.
 
-    The result has ``subject`` (its name), ``image`` (C, X, Y, Z) as stored, ``mask`` (1, X, Y, Z) uint8, ``brain`` likewise, which is the
-    mask over all slices, and where the target
-    is needed ``label`` (1, X, Y, Z) float32 in the stain's units and ``scored`` (1, X, Y, Z) uint8, the voxels to judge by. Images are
-    `MetaTensor`s with the subject's affine. A file of patches also has ``largest``, its largest intensity.
+    The result has ``subject`` (its name), ``image`` (its `Slabs`), ``mask`` (1, X, Y, Z) uint8, ``gain`` and ``offset``, each (C,), which
+    turn raw intensities into the network's numbers, and where the target is needed ``label`` (1, X, Y, Z) float32 in the stain's units and
+    ``scored`` (1, X, Y, Z) uint8, the voxels to judge by. Volumes are `MetaTensor`s with the subject's affine. A file of patches also has
+    ``largest``, its largest intensity.
 
     Args:
         protocol: The channels that a subject must have.
+        scaling: Of the trained network.
         need_target: Whether targets are loaded, and a subject without one is refused.
         nan: ``refuse`` or ``zero``, as `mrh_monai.loading.load_subjects`.
         support: ``mask`` or ``fa``, likewise.
         axes: Array axes of the patches to come.
+        radius: Half a patch's edge, rounded down.
     """
 
     def __init__(
         self,
         protocol: Protocol,
+        scaling: Scaling,
         need_target: bool = False,
         nan: str = "refuse",
         support: str = "mask",
         axes: Sequence[int] = CORONAL_PLANE,
+        radius: int = 1,
     ):
-        self.protocol, self.axes = protocol, tuple(axes)
+        self.protocol, self.scaling, self.axes, self.radius = protocol, scaling, tuple(axes), radius
         self.options: dict[str, Any] = {"need_target": need_target, "nan": nan, "support": support}
 
     def __call__(self, subject: Subject) -> dict[str, Any]:
-        """Load one subject."""
-        loaded = load_subject(subject, self.protocol, margin=0, axes=self.axes, **self.options)
-        affine = torch.from_numpy(loaded.affine)
+        """Look through one subject."""
+        opened = open_subject(subject, self.protocol, margin=self.radius, axes=self.axes, **self.options)
+        support = self.scaling.support(opened.mask, self.axes, self.radius)
+        gain, offset = self.scaling.coefficients(opened, support)
+        affine = torch.from_numpy(opened.affine)
 
-        def tensor(array: np.ndarray) -> MetaTensor:
-            return MetaTensor(torch.from_numpy(array), affine=affine)
+        def tensor(array: np.ndarray, dtype: type) -> MetaTensor:
+            return MetaTensor(torch.from_numpy(array[None].astype(dtype)), affine=affine)
 
         data: dict[str, Any] = {
-            "subject": loaded.name,
-            "image": tensor(loaded.image.transpose(3, 0, 1, 2)),
-            "mask": tensor(loaded.mask[None].astype(np.uint8)),
-            "brain": tensor(loaded.brain[None].astype(np.uint8)),
+            "subject": opened.name,
+            "image": opened.slabs,
+            "mask": tensor(support, np.uint8),
+            "gain": torch.from_numpy(gain),
+            "offset": torch.from_numpy(offset),
         }
-        if loaded.target is not None:
-            data["label"] = tensor(loaded.target[None].astype(np.float32))
-            data["scored"] = tensor(loaded.scored[None].astype(np.uint8))
-        if loaded.largest is not None:
-            data["largest"] = loaded.largest
+        if opened.target is not None:
+            data["label"] = tensor(opened.target, np.float32)
+            data["scored"] = tensor(opened.scored, np.uint8)
+        if opened.largest is not None:
+            data["largest"] = opened.largest
         return data
-
-
-class SubjectCoefficientsd(Transform):
-    """Add a subject's ``gain`` and ``offset``, each (C,), which turn raw intensities into the network's numbers.
-
-    Args:
-        scaling: Of the trained network.
-        axes: Array axes that a patch spans.
-        radius: Half the patch's edge, rounded down.
-    """
-
-    def __init__(self, scaling: Scaling, axes: Sequence[int] = CORONAL_PLANE, radius: int = 1):
-        self.scaling, self.axes, self.radius = scaling, tuple(axes), radius
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Compute them from ``image``, ``mask`` and ``brain``; the mask becomes the scaling's support."""
-        image, mask = data["image"].numpy().transpose(1, 2, 3, 0), data["mask"]
-        support = self.scaling.support(mask[0].numpy().astype(bool), self.axes, self.radius)
-        brain = data["brain"][0].numpy().astype(bool)
-        gain, offset = self.scaling.coefficients(image, support, data.get("largest"), brain)
-        mask = MetaTensor(torch.from_numpy(support[None].astype(np.uint8)), affine=mask.affine)
-        return {**data, "mask": mask, "gain": torch.from_numpy(gain), "offset": torch.from_numpy(offset)}
 
 
 class InverseTargetScaled(MapTransform):
@@ -133,32 +116,30 @@ class SaveStaind(MapTransform):
         for key in self.key_iterator(dict(data)):
             path = self.output_dir / data["subject"] / f"{data['subject']}_{self.stain}.nii.gz"
             voxels = np.asarray(data[key][0].cpu(), np.float32)
+            affine = np.asarray(data["mask"].affine)
             if "largest" in data:
                 path = path.with_name(f"{data['subject']}_{self.stain}.mat")
                 write_predictions(path, voxels, np.asarray(data["mask"][0].cpu()))
             else:
-                write_nifti(path, voxels, np.asarray(data["image"].affine))
+                write_nifti(path, voxels, affine)
             logger.info("%s", path)
         return data
 
 
-def one_subject(items: Sequence[Mapping[Hashable, Any]]) -> dict[Hashable, Any]:
-    """Collate a batch of one subject: a leading axis, and no copy of its voxels.
+def only_item(items: Sequence[Mapping[Hashable, Any]]) -> Mapping[Hashable, Any]:
+    """Collate a batch of one subject, which is that subject."""
+    (item,) = items
+    return item
+
+
+def prepare_subject(
+    data: Mapping[str, Any], device: torch.device | None = None, non_blocking: bool = False, **_: Any
+) -> tuple[Any, torch.Tensor | None, tuple, dict[str, Any]]:
+    """What MONAI's evaluator passes to the inferer: images, label, and what `VoxelwiseInferer` wants besides.
 
     Args:
-        items: One dict of `LoadSubjectd`.
-
-    Returns:
-        Tensors (1, ...), and lists of one of all else.
+        data: Of `OpenSubjectd`.
+        device: Ignored: slabs and results go to and fro by themselves.
+        non_blocking: Likewise.
     """
-    (item,) = items
-    return {key: _batched(value) if isinstance(value, MetaTensor) else default_collate([value]) for key, value in item.items()}
-
-
-def _batched(value: MetaTensor) -> MetaTensor:
-    """As MONAI collates, but a view instead of a stacked copy."""
-    batch = MetaTensor(value.as_tensor()[None])
-    batch.meta = default_collate([value.meta])
-    batch.applied_operations = [value.applied_operations or TraceKeys.NONE]
-    batch.is_batch = True
-    return batch
+    return data["image"], data.get("label"), (), {key: data[key] for key in ("mask", "gain", "offset")}

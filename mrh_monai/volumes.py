@@ -5,21 +5,46 @@ nibabel reads Analyze 7.5 and NIfTI, ITK reads the rest (NRRD, MHA, MetaImage). 
 
 from __future__ import annotations
 
+import gzip
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import nibabel
 import numpy as np
+from nibabel.volumeutils import apply_read_scaling
 
 from mrh_monai.errors import OutputError, SubjectError
 from mrh_monai.files import replacing, writable_folder
+from mrh_monai.itk_files import read_itk_header, read_itk_voxels
 
 NIBABEL_ENDINGS = (".img", ".hdr", ".nii", ".nii.gz")
 ITK_ENDINGS = (".nrrd", ".nhdr", ".mha", ".mhd")
 READABLE = ", ".join(NIBABEL_ENDINGS + ITK_ENDINGS)
 BAD_FILE = "copy the file again from its source"
+
+
+@dataclass(frozen=True)
+class Storage:
+    """Where and how a file of nibabel's formats holds its voxels.
+
+    Attributes:
+        path: The file with the voxels, which is the ``.img`` of a pair.
+        offset: Its first voxel's place, bytes; X runs fastest from there on.
+        dtype: Of a voxel, with its byte order.
+        slope: What stored values are multiplied by, 1 for integers that are values themselves.
+        inter: What is added then.
+        packed: Whether all this is meant of the unpacked file.
+    """
+
+    path: Path
+    offset: int
+    dtype: np.dtype
+    slope: float
+    inter: float
+    packed: bool
 
 
 @dataclass(frozen=True)
@@ -34,6 +59,7 @@ class Header:
         affine: (4, 4) voxel index to RAS+ mm as the reader gives it.
         has_affine: False for Analyze, whose affine the reader makes up.
         dtype: What `read_voxels` gives: as stored, or float32 where the file scales its values.
+        storage: How voxels are stored; None for ITK's formats.
     """
 
     path: Path
@@ -43,6 +69,12 @@ class Header:
     affine: np.ndarray
     has_affine: bool
     dtype: np.dtype
+    storage: Storage | None = None
+
+    @property
+    def can_map(self) -> bool:
+        """Whether any part of the voxels can be read without the rest: they lie on disk as they are."""
+        return self.storage is not None and not self.storage.packed
 
 
 def ending(path: Path | str) -> str:
@@ -67,7 +99,9 @@ def read_header(path: Path | str) -> Header:
     if path.stat().st_size == 0:
         raise SubjectError(path, "a volume", "an empty file", BAD_FILE)
     try:
-        return _itk_header(path) if ending(path) in ITK_ENDINGS else _nibabel_header(path)
+        if ending(path) in ITK_ENDINGS:
+            return _header(path, *read_itk_header(path), has_affine=True)
+        return _nibabel_header(path)
     except (SubjectError, MemoryError):
         raise
     except Exception as error:  # readers raise whatever they like on a broken file
@@ -83,18 +117,58 @@ def read_voxels(header: Header) -> np.ndarray:
     Raises:
         SubjectError: The file ends too early or cannot be decoded.
     """
-    path = header.path
+    voxels = np.empty((*header.shape, header.channels), header.dtype, order="F")
+    for channel, volume in enumerate(each_volume(header)):
+        voxels[..., channel] = volume
+    return voxels
+
+
+def each_volume(header: Header) -> Iterator[np.ndarray]:
+    """The volumes of a file one after another; but for ITK's formats no more than one of them is held in memory.
+
+    Yields:
+        (X, Y, Z) in ``header.dtype``, X running fastest in memory.
+
+    Raises:
+        SubjectError: The file ends too early or cannot be decoded.
+    """
     try:
-        if ending(path) in ITK_ENDINGS:
-            voxels = _itk_voxels(path)
+        if header.storage is None:
+            voxels = read_itk_voxels(header.path).reshape(*header.shape, header.channels, order="F")
+            yield from (voxels[..., channel].astype(header.dtype, copy=False) for channel in range(header.channels))
+        elif header.storage.packed:
+            yield from (from_stored(header, volume) for volume in _unpacked(header, header.storage))
         else:
-            proxy = _nibabel_load(path).dataobj
-            voxels = np.asanyarray(proxy) if _is_unscaled(proxy) else np.asarray(proxy, np.float32)
-            if isinstance(voxels, np.memmap):
-                voxels = np.array(voxels, order="F")
-    except Exception as error:
-        raise SubjectError(path, f"{header.channels} volumes of {header.shape} voxels", _brief(error), BAD_FILE) from error
-    return voxels.reshape(*header.shape, header.channels, order="A" if voxels.flags.f_contiguous else "C").astype(header.dtype, copy=False)
+            mapped = map_voxels(header)
+            yield from (from_stored(header, mapped[..., channel]) for channel in range(header.channels))
+    except (SubjectError, MemoryError):
+        raise
+    except Exception as error:  # readers raise whatever they like on a broken file
+        expected = f"{header.channels} volumes of {header.shape} voxels"
+        raise SubjectError(header.path, expected, _brief(error), BAD_FILE) from error
+
+
+def map_voxels(header: Header) -> np.ndarray:
+    """Voxels as stored, for `from_stored`, which are read from disk where they are touched.
+
+    Args:
+        header: Of a file that `can_map`.
+
+    Returns:
+        (X, Y, Z, C) of the type on disk, X running fastest.
+    """
+    storage = header.storage
+    assert storage is not None
+    shape = (*header.shape, header.channels)
+    return np.asarray(np.memmap(storage.path, storage.dtype, "r", storage.offset, shape, order="F"))
+
+
+def from_stored(header: Header, stored: np.ndarray) -> np.ndarray:
+    """Values of voxels in ``header.dtype``, from voxels as stored on disk."""
+    assert header.storage is not None
+    values = apply_read_scaling(stored, header.storage.slope, header.storage.inter)
+    with np.errstate(over="ignore"):  # what is too large for float32 becomes Inf, and is found
+        return values.astype(header.dtype, copy=False)
 
 
 def write_analyze(path: Path | str, voxels: np.ndarray, voxel_mm: float) -> None:
@@ -152,87 +226,48 @@ def drop_trailing_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
     return shape
 
 
-def _header(path: Path, shape: tuple[int, ...], spacing: Any, affine: np.ndarray, has_affine: bool, dtype: Any) -> Header:
+def _header(
+    path: Path, shape: tuple[int, ...], spacing: Any, affine: np.ndarray, dtype: Any, has_affine: bool, storage: Storage | None = None
+) -> Header:
     shape = drop_trailing_ones(tuple(int(n) for n in shape))
     if len(shape) not in (3, 4) or min(shape) < 1:
         raise SubjectError(path, "a 3D volume or 4D list of volumes", f"shape {shape}", "split or stack the volumes")
     if np.dtype(dtype).kind not in "uif":
         raise SubjectError(path, "magnitude values (integers or real numbers)", f"voxels of type {np.dtype(dtype)}", "save the magnitude")
     zooms = tuple(round(float(s), 6) for s in spacing[:3])
-    return Header(path, shape[:3], math.prod(shape[3:]), zooms, np.asarray(affine, float), has_affine, np.dtype(dtype))  # type: ignore[arg-type]
-
-
-def _nibabel_load(path: Path) -> Any:
-    # A `.hdr` is read through its `.img`, so that one pair named twice compares equal.
-    if path.suffix == ".hdr":
-        path = path.with_suffix(".img")
-    return nibabel.load(path)
-
-
-def _is_unscaled(proxy: Any) -> bool:
-    return proxy.slope in (1, None) and proxy.inter in (0, None)
+    affine = np.asarray(affine, float)
+    return Header(path, shape[:3], math.prod(shape[3:]), zooms, affine, has_affine, np.dtype(dtype), storage)  # type: ignore[arg-type]
 
 
 def _nibabel_header(path: Path) -> Header:
-    image = _nibabel_load(path)
+    # A `.hdr` is read through its `.img`, so that one pair named twice compares equal.
+    image: Any = nibabel.load(path.with_suffix(".img") if path.suffix == ".hdr" else path)
     proxy, stored = image.dataobj, Path(image.file_map["image"].filename)
     if not stored.is_file():
         raise SubjectError(stored, "the voxels of the pair", "no such file", "put the .img beside its .hdr")
-    if ending(stored) != ".nii.gz":
+    packed = ending(stored) == ".nii.gz"
+    if not packed:
         expected = int(proxy.offset) + math.prod(image.shape) * proxy.dtype.itemsize
         if stored.stat().st_size < expected:
             raise SubjectError(stored, f"{expected} bytes ({image.shape} {proxy.dtype})", f"{stored.stat().st_size}", BAD_FILE)
-    dtype = proxy.dtype.newbyteorder("=") if _is_unscaled(proxy) else np.float32
+    storage = Storage(stored, int(proxy.offset), proxy.dtype, float(proxy.slope), float(proxy.inter), packed)
+    dtype = proxy.dtype.newbyteorder("=") if (storage.slope, storage.inter) == (1, 0) else np.float32
     is_nifti = isinstance(image, nibabel.Nifti1Pair | nibabel.Nifti2Pair)
-    return _header(path, image.shape, image.header.get_zooms(), image.affine, is_nifti, dtype)
+    return _header(path, image.shape, image.header.get_zooms(), image.affine, dtype, is_nifti, storage)
 
 
-def _itk() -> Any:
-    import itk  # costs a second, and only these formats need it
-
-    return itk
-
-
-def _itk_io(path: Path) -> Any:
-    itk = _itk()
-    reader = itk.ImageIOFactory.CreateImageIO(str(path), itk.CommonEnums.IOFileMode_ReadMode)
-    if reader is None:
-        raise SubjectError(path, f"a readable {ending(path)} file", "one that ITK does not recognise", BAD_FILE)
-    reader.SetFileName(str(path))
-    reader.ReadImageInformation()
-    return reader
-
-
-def _itk_header(path: Path) -> Header:
-    reader = _itk_io(path)
-    axes, components = reader.GetNumberOfDimensions(), reader.GetNumberOfComponents()
-    shape = (*(reader.GetDimensions(i) for i in range(axes)), components)
-    if axes not in (3, 4) or (axes == 4 and components > 1):
-        raise SubjectError(path, "a 3D volume or 4D list of volumes", f"shape {shape}", "split or stack the volumes")
-    spacing = np.array([reader.GetSpacing(i) for i in range(3)])
-    affine = np.eye(4)
-    affine[:3, :3] = np.stack([np.array(reader.GetDirection(i))[:3] for i in range(3)], axis=1) * spacing
-    affine[:3, 3] = [reader.GetOrigin(i) for i in range(3)]
-    lps_to_ras = np.diag([-1.0, -1.0, 1.0, 1.0])
-    return _header(path, shape, spacing, lps_to_ras @ affine, True, _itk_dtype(reader))
-
-
-def _itk_dtype(reader: Any) -> np.dtype:
-    component = _itk().ImageIOBase.GetComponentTypeAsString(reader.GetComponentType())
-    names = {"float": "float32", "double": "float64", "char": "int8", "short": "int16", "int": "int32", "long": "int64"}
-    name = names[component.removeprefix("unsigned_").replace("long_long", "long")]
-    return np.dtype(f"u{name}" if component.startswith("unsigned_") else name)
-
-
-def _itk_voxels(path: Path) -> np.ndarray:
-    itk, information = _itk(), _itk_io(path)
-    if information.GetNumberOfComponents() == 1:
-        return itk.array_from_image(itk.imread(str(path))).T
-    # `imread` chooses fixed-length vectors for some lengths, most of which ITK's Python does not wrap.
-    component = {np.dtype("uint8"): itk.UC, np.dtype("int16"): itk.SS, np.dtype("uint16"): itk.US, np.dtype("float64"): itk.D}
-    reader = itk.ImageFileReader[itk.VectorImage[component.get(_itk_dtype(information), itk.F), 3]].New(FileName=str(path))
-    reader.Update()
-    return np.moveaxis(itk.array_from_image(reader.GetOutput()), -1, 0).T
+def _unpacked(header: Header, storage: Storage) -> Iterator[np.ndarray]:
+    """Every volume as stored; at the end of the file its checksum is compared as well."""
+    size = math.prod(header.shape) * storage.dtype.itemsize
+    with gzip.open(storage.path) as stream:
+        stream.seek(storage.offset)
+        for channel in range(header.channels):
+            data = stream.read(size)
+            if len(data) < size:
+                raise EOFError(f"the file ends in volume {channel + 1} of {header.channels}")
+            yield np.frombuffer(data, storage.dtype).reshape(header.shape, order="F")
+        while stream.read(1 << 20):
+            pass
 
 
 def _brief(error: Exception) -> str:

@@ -79,7 +79,7 @@ def test_inference_predicts_every_voxel_of_the_mask_on_the_subjects_grid(trained
     image = nibabel.load(tmp_path / "subject04" / "subject04_af.nii.gz")
     loaded = load_subject(find_subject(study / "subject04"), MRH_NET)
     network, sidecar = load_network(bundle / "models" / "model.pt")
-    expected = predict_volume(network, loaded.padded, loaded.mask, *sidecar.scaling.coefficients(loaded.image, loaded.mask))
+    expected = predict_volume(network, loaded.slabs, loaded.mask, *sidecar.scaling.coefficients(loaded, loaded.mask))
     np.testing.assert_allclose(image.get_fdata(), expected * sidecar.scaling.target_max, rtol=1e-5, atol=1e-4)
     np.testing.assert_array_equal(image.get_fdata() != 0, loaded.mask)
     np.testing.assert_allclose(image.affine, loaded.affine, atol=1e-6)
@@ -181,13 +181,13 @@ def test_without_validation_subjects_patches_are_held_out(study, tmp_path):
         ("train.yaml", {"resume": "maybe"}, "resume: expected True or False"),
         ("train.yaml", {"epochs": "ten"}, "epochs: expected a whole number"),
         ("train.yaml", {"sampling": "grid"}, "sampling: expected random or published"),
-        ("train.yaml", {"precision": "half"}, "precision: expected float32, bf16, auto"),
+        ("train.yaml", {"precision": "half"}, "precision: expected float32, tf32, bf16, auto"),
         ("train.yaml", {"device": "gpu"}, "device: expected auto, cpu"),
         ("train.yaml", {"datalist": 5}, "5: expected a datalist"),
         ("train.yaml", {"output_dir": str(BUNDLE / "LICENSE" / "out")}, "expected a folder that can be written, found NotADirectoryError"),
         ("train.yaml", {"pretrained": "x.pt"}, "x.pt: expected the parent's trained weights, found no such file"),
         ("train.yaml", {"bundle_root": "nowhere"}, "--bundle_root: expected the bundle's folder, found no nowhere/configs/train.yaml"),
-        ("inference.yaml", {"precision": "half"}, "precision: expected float32, bf16, auto"),
+        ("inference.yaml", {"precision": "half"}, "precision: expected float32, tf32, bf16, auto"),
         ("inference.yaml", {"residual_blocks": 5}, "expected residual_blocks = 5 as asked for, found residual_blocks = 1"),
         ("inference.yaml", {"ckpt_path": "nothing.pt"}, "nothing.pt: expected trained weights, found no such file; train the bundle first"),
         ("inference.yaml", {"datalist_key": "tests"}, "one of the sections"),

@@ -101,7 +101,9 @@ def test_nan_inside_the_mask_is_refused_with_its_share_or_zeroed(parts, few, val
     spoiled = image[..., 1:].copy()
     spoiled[2, 2, 2, 0] = spoiled[0, 0, 0, 1] = value
     write_nifti(subject.image[1], spoiled)
-    with pytest.raises(SubjectError, match=r"mt.nii: expected numbers inside the mask, found 1 NaN or Inf \(0.62%\).*--nan zero"):
+    with pytest.raises(
+        SubjectError, match=r"mt.nii: expected numbers inside the mask in channel mt_on, found 1 NaN or Inf \(1.2%\).*--nan zero"
+    ):
         load_subject(subject, few)
     zeroed = load_subject(subject, few, nan="zero").image
     assert zeroed[2, 2, 2, 1] == zeroed[0, 0, 0, 2] == 0

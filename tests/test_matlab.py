@@ -162,8 +162,8 @@ def test_published_networks_on_a_subject_equal_the_oracle(published, kit_subject
     network, sidecar = load_network(bundle_copy / "models" / "model.pt", MRH_NET.names)
     loaded = load_subject(find_subject(kit_subject), MRH_NET)
     support = sidecar.scaling.support(loaded.mask, sidecar.patch_axes, sidecar.patch_radius)
-    gain, offset = sidecar.scaling.coefficients(loaded.image, support)
-    predicted = predict_volume(network, loaded.padded, support, gain, offset).numpy()
+    gain, offset = sidecar.scaling.coefficients(loaded, support)
+    predicted = predict_volume(network, loaded.slabs, support, gain, offset).numpy()
     image = loaded.image.astype(np.float64)
     inside = loaded.mask.copy()
     inside[[0, -1]], inside[:, :, [0, -1]] = False, False

@@ -2,6 +2,7 @@
 
 import gc
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -154,7 +155,7 @@ def test_volumes_and_patches_train_to_the_same_loss(tmp_path, volumes, arrays):
     from_volumes = np.column_stack([np.zeros(len(x), np.int64), x[order], y[order], z[order]])
     from_file = np.column_stack([np.zeros(len(x), np.int64), np.ones(len(x), np.int64), np.arange(len(x)), np.ones(len(x), np.int64)])
     scaling = Scaling("published", (), (), 255.0)
-    factors = [scaling.coefficients(volumes.image, volumes.mask, largest=1000.0)]
+    factors = [scaling.coefficients(replace(volumes, largest=1000.0), volumes.mask)]
     one = PatchDataset([volumes], from_volumes, factors, 255.0).batch(torch.arange(len(x)))
     other = PatchDataset([loaded], from_file, factors, 255.0).batch(torch.arange(len(x)))
     assert torch.equal(one["image"], other["image"])

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -35,7 +37,7 @@ def test_robust_scaling_removes_a_subjects_gain_and_keeps_its_contrast(two):
     np.testing.assert_allclose(a, b, atol=1e-4)
     ill = two[0].image.copy()
     ill[..., 3] *= 0.5
-    gain, offset = scaling.coefficients(ill, two[0].mask)
+    gain, offset = scaling.coefficients(subject(ill, two[0].mask), two[0].mask)
     assert (ill * gain + offset)[two[0].mask][:, 3].mean() < a[two[0].mask][:, 3].mean() - 0.5
 
 
@@ -44,7 +46,7 @@ def test_one_spike_moves_the_published_scaling_and_not_the_robust_one(two):
     spiked[tuple(np.argwhere(two[0].mask)[0])] = 1e6
     for mode, moved in (("robust", False), ("published", True)):
         scaling = fit_scaling(two, mode)
-        before, after = (scaling.coefficients(image, two[0].mask)[0] for image in (two[0].image, spiked))
+        before, after = (scaling.coefficients(subject(image, two[0].mask), two[0].mask)[0] for image in (two[0].image, spiked))
         assert (not np.allclose(before, after, rtol=5e-2)) is moved
 
 
@@ -52,7 +54,7 @@ def test_level_is_the_brightest_channels_percentile(two):
     s = two[0]
     channels = [[v for v, inside in zip(s.image[..., c].ravel(), s.mask.ravel(), strict=True) if inside] for c in range(4)]
     for percentile in (50, 99):
-        assert robust_level(s.image, s.mask, percentile) == pytest.approx(max(np.percentile(values, percentile) for values in channels))
+        assert robust_level(s.level_values, percentile) == pytest.approx(max(np.percentile(values, percentile) for values in channels))
     assert fit_scaling(two).level_percentile == 99
 
 
@@ -60,7 +62,7 @@ def test_a_loss_of_signal_in_most_images_does_not_pass_for_a_gain(two):
     """What a level taken from all channels would hide: three of four channels fall by a third, the brightest stays."""
     scaling, s = fit_scaling(two), two[0]
     ill = s.image * [0.67, 0.67, 1, 0.67]
-    gains = [scaling.coefficients(image, s.mask)[0] for image in (s.image, ill)]
+    gains = [scaling.coefficients(subject(image, s.mask), s.mask)[0] for image in (s.image, ill)]
     np.testing.assert_array_equal(*gains)
 
 
@@ -68,7 +70,7 @@ def test_weights_are_the_deviations_of_the_scaled_channels(two):
     weights = [1.0, 0.5, 0.25, 2.0]
     plain, weighted = fit_scaling(two), fit_scaling(two, weights=weights)
     assert weighted.channel_weight == tuple(weights)
-    for a, b in zip(plain.coefficients(two[0].image, two[0].mask), weighted.coefficients(two[0].image, two[0].mask), strict=True):
+    for a, b in zip(*(scaling.coefficients(two[0], two[0].mask) for scaling in (plain, weighted)), strict=True):
         np.testing.assert_allclose(a * weights, b, rtol=1e-6)
 
 
@@ -76,7 +78,7 @@ def test_published_scaling_divides_by_the_maximum_of_all_subjects_in_training(tw
     scaling = fit_scaling(two, "published")
     gains = [gain for gain, _ in training_coefficients(scaling, two)]
     np.testing.assert_allclose(gains, 1 / two[1].image[two[1].mask].max(), rtol=1e-6)
-    np.testing.assert_allclose(scaling.coefficients(two[0].image, two[0].mask)[0], 1 / two[0].image[two[0].mask].max(), rtol=1e-6)
+    np.testing.assert_allclose(scaling.coefficients(two[0], two[0].mask)[0], 1 / two[0].image[two[0].mask].max(), rtol=1e-6)
 
 
 def test_constants_travel_as_plain_values(two):
@@ -92,7 +94,7 @@ def test_constants_travel_as_plain_values(two):
 
 def test_constant_channels_do_not_divide_by_zero():
     image = np.ones((3, 3, 3, 2))
-    gain, offset = fit_scaling([subject(image)]).coefficients(image, np.ones((3, 3, 3), bool))
+    gain, offset = fit_scaling([subject(image)]).coefficients(subject(image), np.ones((3, 3, 3), bool))
     assert np.isfinite([gain, offset]).all()
 
 
@@ -116,6 +118,14 @@ def test_nan_follow_the_scaling_unless_asked_otherwise():
 
 def test_a_patch_files_maximum_is_the_whole_files(two):
     scaling = Scaling("published", (), (), 1.0)
-    gain, offset = scaling.coefficients(two[0].image, two[0].mask, largest=4000.0)
+    gain, offset = scaling.coefficients(replace(two[0], largest=4000.0), two[0].mask)
     np.testing.assert_array_equal(gain, np.full(4, 1 / 4000, np.float32))
     assert not offset.any()
+
+
+def test_the_largest_is_found_slab_by_slab(two, monkeypatch):
+    monkeypatch.setattr("mrh_monai.slabs.SLAB_BYTES", 1)  # one slice at a time
+    support = two[0].mask.copy()
+    support[:, 5:8] = False
+    gain, _ = Scaling("published", (), (), 1.0).coefficients(two[0], support)
+    np.testing.assert_allclose(gain, 1 / two[0].image[support].max(), rtol=1e-6)

@@ -5,7 +5,8 @@ import torch
 from mrh_monai.errors import OptionError
 from mrh_monai.inferer import PatchInferer, VoxelwiseInferer
 from mrh_monai.network import MRHNet
-from mrh_monai.voxelwise import autocast, choose_device, predict_volume
+from mrh_monai.slabs import PaddedImage
+from mrh_monai.voxelwise import predict_volume
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def oracle(image, mask, gain, offset, network, axes=(0, 2), radius=1):
 
 
 def pad(image, margin=1):
-    return np.pad(image, [(margin, margin)] * 3 + [(0, 0)])
+    return PaddedImage(np.pad(image, [(margin, margin)] * 3 + [(0, 0)]), margin)
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 50, 100000])
@@ -47,7 +48,7 @@ def test_equals_the_loop_over_voxels(case, batch_size):
 def test_other_planes_radii_and_3d(case, axes, radius):
     image, mask, gain, offset, _ = case
     network = MRHNet(3, 8, 1, spatial_dims=len(axes)).eval()
-    found = predict_volume(network, pad(image, 2), mask, gain, offset, margin=2, axes=axes, radius=radius, batch_size=32)
+    found = predict_volume(network, pad(image, 2), mask, gain, offset, axes=axes, radius=radius, batch_size=32)
     np.testing.assert_allclose(found, oracle(image, mask, gain, offset, network, axes, radius), atol=1e-5)
 
 
@@ -63,11 +64,42 @@ def test_it_is_not_the_network_run_over_the_slice(case):
     assert np.abs(slices - found)[mask & inner].max() > 0.05
 
 
+@pytest.mark.parametrize("axes", [(0, 2), (0, 1), (0, 1, 2)])
+def test_slabs_of_any_thickness_give_the_same_bits(case, axes, monkeypatch):
+    image, mask, gain, offset, _ = case
+    network = MRHNet(3, 8, 1, spatial_dims=len(axes), initialisation="he")
+    whole = predict_volume(network, pad(image), mask, gain, offset, axes=axes, batch_size=16)
+    monkeypatch.setattr("mrh_monai.slabs.SLAB_BYTES", 1)
+    assert pad(image).thickness == 1
+    assert torch.equal(predict_volume(network, pad(image), mask, gain, offset, axes=axes, batch_size=16), whole)
+
+
+@pytest.mark.parametrize("ranks", [2, 3, 40])
+def test_parts_put_together_are_the_whole_to_the_bit(case, ranks):
+    image, mask, gain, offset, network = case
+    whole = predict_volume(network, pad(image), mask, gain, offset, batch_size=9)
+    parts = [predict_volume(network, pad(image), mask, gain, offset, batch_size=9, part=(rank, ranks)) for rank in range(ranks)]
+    assert sum((part != 0).sum() for part in parts) == (whole != 0).sum()
+    assert torch.equal(sum(parts), whole)
+
+
+def test_an_error_while_reading_ahead_is_raised(case):
+    _, mask, gain, offset, network = case
+
+    class Broken(PaddedImage):
+        def slab(self, start, stop, reach=0):
+            raise OSError("stale file handle")
+
+    with pytest.raises(OSError, match="stale file handle"):
+        predict_volume(network, Broken(np.zeros((9, 6, 8, 3)), 1), mask, gain, offset)
+
+
 def test_a_voxels_bits_do_not_depend_on_the_size_of_the_mask(case):
     image, mask, gain, offset, network = case
     whole = predict_volume(network, pad(image), mask, gain, offset, batch_size=16)
     fewer = np.zeros_like(mask)
-    fewer[tuple(np.argwhere(mask)[:25].T)] = True
+    slice_by_slice = np.argwhere(mask.swapaxes(0, 1))[:25, [1, 0, 2]]
+    fewer[tuple(slice_by_slice.T)] = True
     part = predict_volume(network, pad(image), fewer, gain, offset, batch_size=16)
     assert torch.equal(part[torch.from_numpy(fewer)], whole[torch.from_numpy(fewer)])
 
@@ -88,17 +120,8 @@ def test_bf16_is_near_and_used_only_when_asked_for(case):
     x = torch.randn(4, 3, 3, 3)
     assert PatchInferer("bf16")(x, network).dtype == torch.float32
     assert not torch.equal(PatchInferer("bf16")(x, network), network(x))
-    with pytest.raises(OptionError, match="precision: expected float32, bf16, auto, found 'fp16'"):
-        autocast("cpu", "fp16")
-
-
-def test_devices_must_exist(monkeypatch):
-    assert choose_device("cpu") == torch.device("cpu")
-    with pytest.raises(OptionError, match="device: expected auto, cpu, cuda or cuda:N, found 'gpu'"):
-        choose_device("gpu")
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    with pytest.raises(OptionError, match="device: expected cuda, found 0 CUDA devices on this machine; use --device cpu"):
-        choose_device("cuda")
+    with pytest.raises(OptionError, match="precision: expected float32, tf32, bf16, auto, found 'fp16'"):
+        predict_volume(network, pad(image), mask, gain, offset, precision="fp16")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
@@ -119,9 +142,9 @@ def test_without_a_margin_where_no_patch_leaves_the_volume(case, monkeypatch):
     inner = np.zeros_like(mask)
     inner[1:-1, :, 1:-1] = mask[1:-1, :, 1:-1]
     expected = oracle(image, inner, gain, offset, network)
-    np.testing.assert_allclose(predict_volume(network, image, inner, gain, offset, margin=0), expected, atol=1e-5)
+    np.testing.assert_allclose(predict_volume(network, pad(image, 0), inner, gain, offset), expected, atol=1e-5)
     with pytest.raises(OptionError, match="patches that reach beyond it"):
-        predict_volume(network, image, mask, gain, offset, margin=0)
+        predict_volume(network, pad(image, 0), mask, gain, offset)
     inputs = [torch.from_numpy(values)[None] for values in (image.transpose(3, 0, 1, 2), inner[None], gain, offset)]
     monkeypatch.setattr("torch.nn.functional.pad", None)  # nothing is copied
     found = VoxelwiseInferer(progress=False)(inputs[0], network, *inputs[1:])

@@ -1,0 +1,34 @@
+import pytest
+import torch
+
+from mrh_monai.devices import check_precision, choose_device, in_precision
+from mrh_monai.errors import OptionError
+
+
+def test_devices_must_exist(monkeypatch):
+    assert choose_device("cpu") == torch.device("cpu")
+    with pytest.raises(OptionError, match="device: expected auto, cpu, cuda or cuda:N, found 'gpu'"):
+        choose_device("gpu")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(OptionError, match="device: expected cuda, found 0 CUDA devices on this machine; use --device cpu"):
+        choose_device("cuda")
+
+
+def test_a_precision_is_what_the_device_can_do():
+    assert [check_precision("cpu", name) for name in ("float32", "tf32", "bf16", "auto")] == ["float32", "float32", "bf16", "float32"]
+    assert check_precision("cuda", "tf32") == "tf32"
+    with pytest.raises(OptionError, match="precision: expected float32, tf32, bf16, auto, found 'fp16'"):
+        check_precision("cpu", "fp16")
+
+
+def test_products_are_in_that_precision_inside_and_as_before_outside():
+    a, b = torch.randn(2, 8, 8)
+    with in_precision("cpu", "bf16"):
+        assert (a @ b).dtype == torch.bfloat16
+    assert (a @ b).dtype == torch.float32
+    settings = torch.backends.cuda.matmul.fp32_precision
+    with in_precision("cuda", "tf32"):
+        assert torch.backends.cuda.matmul.fp32_precision == "tf32"
+    with in_precision("cuda", "float32"):
+        assert torch.backends.cuda.matmul.fp32_precision == "ieee"
+    assert torch.backends.cuda.matmul.fp32_precision == settings

@@ -1,0 +1,182 @@
+import copy
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from mrh_monai.folding import INPUTS, OUTPUTS, TAPS, FoldedMRHNet, centre_predictor, fold, matrix_weights, product_weights
+from mrh_monai.network import MRHNet
+
+CENTRE = (slice(None), 0, 1, 1)
+
+
+def make(initialisation="he", blocks=2, channels=5, features=8, dims=2, seed=0):
+    torch.manual_seed(seed)
+    network = MRHNet(channels, features, blocks, spatial_dims=dims, initialisation=initialisation)
+    for name, parameter in network.named_parameters():
+        if name.endswith("bias"):
+            torch.nn.init.normal_(parameter, std=0.1)
+    return network
+
+
+def patches(count, channels=5, dims=2, dtype=torch.float32, seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(count, channels, *(3,) * dims, generator=generator, dtype=torch.float64).to(dtype)
+
+
+def test_four_products_are_the_convolution_of_three_numbers():
+    """Of every tap and every input, what each output gets: 1 where the tap leads from the one to the other, 0 elsewhere."""
+    found = torch.einsum("po,pi,pt->oit", OUTPUTS, INPUTS, TAPS)
+    expected = torch.tensor([[[float(tap == i - o + 1) for tap in range(3)] for i in range(3)] for o in range(3)], dtype=torch.float64)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_folded_weights_are_the_convolution_with_zero_padding(dims):
+    weight, x = torch.randn(4, 6, *(3,) * dims, dtype=torch.float64), patches(7, 6, dims, torch.float64)
+    expected = (F.conv2d if dims == 2 else F.conv3d)(x, weight, padding=1)
+    rows = x.movedim(1, -1).reshape(7, -1)
+    found = (rows @ matrix_weights(weight)).view(7, *(3,) * dims, 4).movedim(-1, 1)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+    assert product_weights(weight).shape == (4**dims, 6, 4)
+
+
+def test_a_matrix_is_zero_where_no_tap_leads():
+    """32 of the 81 blocks: between opposite edges and corners of a patch."""
+    blocks = matrix_weights(torch.ones(1, 1, 3, 3))
+    assert (blocks == 0).sum() == 32
+
+
+@pytest.mark.parametrize("initialisation", ["glorot", "orthogonal", "he"])
+@pytest.mark.parametrize("blocks", [5, 30])
+def test_float32_is_as_near_to_float64_as_convolutions_are(initialisation, blocks):
+    network, x = make(initialisation, blocks, 67, 64), patches(64, 67)
+    with torch.inference_mode():
+        exact = copy.deepcopy(network).double()(x.double())
+        bound = 1e-5 * exact.abs().max()
+        assert (FoldedMRHNet(network)(x) - exact).abs().max() < bound
+        for reordered in (x, x.contiguous(memory_format=torch.channels_last)):
+            assert (centre_predictor(network, (3, 3))(reordered) - exact[CENTRE]).abs().max() < bound
+
+
+def test_bf16_is_as_near_as_bf16_convolutions_are():
+    network, x = make("he", 5, 67, 64), patches(256, 67)
+    with torch.inference_mode():
+        exact = network(x)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            convolved, folded = network(x).float(), FoldedMRHNet(network)(x).float()
+        centres = centre_predictor(network, (3, 3), torch.bfloat16)(x)
+    errors = [float((found - exact).abs().max() / exact.abs().max()) for found in (convolved, folded)]
+    errors.append(float((centres - exact[CENTRE]).abs().max() / exact.abs().max()))
+    print(f"largest bf16 error, of the largest output: convolutions {errors[0]:.2g}, folded {errors[1]:.2g}, centres {errors[2]:.2g}")
+    assert 0 < max(errors[1:]) < 1.5 * errors[0]
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("low", [False, True])
+def test_gradients_are_the_networks_own(dims, low):
+    """Products and, under autocast, matrices: outputs and the gradients of every parameter and of the input."""
+    network, x = make(dims=dims).double(), patches(9, dims=dims, dtype=torch.float64)
+    folded = FoldedMRHNet(network)
+    found = []
+    for module in (network, folded):
+        network.zero_grad()
+        given = x.clone().requires_grad_()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=low and module is folded):
+            output = module(given)
+        output.double().pow(2).sum().backward()
+        found.append([output, given.grad, *(parameter.grad.clone() for parameter in network.parameters())])
+    tolerance = {"rtol": 0.2, "atol": 0.1} if low else {"rtol": 1e-9, "atol": 1e-9}
+    for plain, other in zip(*found, strict=True):
+        scale = plain.detach().abs().max()
+        torch.testing.assert_close(other.double() / scale, plain / scale, **tolerance)
+
+
+def test_gradcheck_of_one_layer():
+    from mrh_monai.folding import _Products
+
+    generator = torch.Generator().manual_seed(0)
+    h, weights, bias = (torch.randn(*shape, generator=generator, dtype=torch.float64) for shape in ((9, 3, 2), (16, 2, 4), (4,)))
+    for rectify in (False, True):
+        inputs = [value.clone().requires_grad_() for value in (h, weights, bias)]
+        assert torch.autograd.gradcheck(lambda h, w, b, rectify=rectify: _Products.apply(h, w, b, 2, rectify), inputs)
+
+
+def test_it_is_the_network_but_for_its_arithmetic():
+    network = make()
+    folded = fold(network, 3)
+    assert isinstance(folded, FoldedMRHNet)
+    assert list(folded.state_dict()) == list(network.state_dict())
+    assert all(a is b for a, b in zip(folded.parameters(), network.parameters(), strict=True))
+    assert fold(network, 5) is network
+    wider = torch.randn(2, 5, 5, 5)
+    assert torch.equal(folded(wider), network(wider))
+    folded.to(torch.float64)
+    assert network.conv5.weight.dtype == torch.float64
+
+
+def test_frozen_layers_get_no_gradient():
+    network = make()
+    for parameter in network.conv2.parameters():
+        parameter.requires_grad = False
+    FoldedMRHNet(network)(patches(3)).sum().backward()
+    assert network.conv2.weight.grad is None
+    assert network.conv1.weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize(("shape", "options"), [((5, 5), {}), ((3, 3, 3), {"dims": 3})])
+def test_centres_of_other_patches(shape, options):
+    network = make(**options)
+    x = torch.randn(4, 5, *shape)
+    with torch.inference_mode():
+        expected = network(x)[(slice(None), 0, *(size // 2 for size in shape))]
+        torch.testing.assert_close(centre_predictor(network, shape)(x), expected, rtol=0, atol=1e-5)
+
+
+def test_centres_of_any_network():
+    layer = torch.nn.Conv2d(5, 1, 3, padding=1)
+    x = patches(4)
+    with torch.inference_mode():
+        assert torch.equal(centre_predictor(layer, (3, 3))(x), layer(x)[CENTRE])
+
+
+def test_a_block_more_or_less_changes_nothing(monkeypatch):
+    network, x = make(), patches(50)
+    with torch.inference_mode():
+        whole = centre_predictor(network, (3, 3))(x)
+        monkeypatch.setattr("mrh_monai.folding.BLOCK", 8)
+        monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+        np.testing.assert_allclose(centre_predictor(network, (3, 3))(x), whole, atol=1e-6)
+
+
+def test_training_after_inference(monkeypatch):
+    """What is kept between calls is never of inference mode, which autograd refuses."""
+    from mrh_monai import folding
+
+    folding._forms.cache_clear()
+    folding._taps_between.cache_clear()
+    network = make()
+    with torch.inference_mode():
+        FoldedMRHNet(network)(patches(2))
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            FoldedMRHNet(network)(patches(2))
+    FoldedMRHNet(network)(patches(2)).sum().backward()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        FoldedMRHNet(network)(patches(2)).sum().backward()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize(("precision", "bound"), [("float32", 1e-5), ("tf32", 5e-3), ("bf16", 5e-2)])
+def test_cuda_equals_the_cpu(precision, bound):
+    from mrh_monai.devices import in_precision
+
+    network, x = make("he", 5, 67, 64), patches(500, 67)
+    with torch.inference_mode():
+        exact = copy.deepcopy(network).double()(x.double())
+        low = torch.bfloat16 if precision == "bf16" else torch.float32
+        with in_precision("cuda", precision):
+            found = FoldedMRHNet(network.cuda())(x.cuda()).float().cpu()
+            centres = centre_predictor(network, (3, 3), low)(x.cuda()).float().cpu()
+    assert (found - exact).abs().max() < bound * exact.abs().max()
+    assert (centres - exact[CENTRE]).abs().max() < bound * exact.abs().max()
