@@ -14,6 +14,7 @@ convolution is one matrix of (3 x 3 x F) x (3 x 3 x F) instead.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -56,14 +57,13 @@ class FoldedMRHNet(MRHNet):
             return super().forward(x)
         layer = _product_layer if _prefers_products(x.device) else _matrix_layer
         first, second, *between, fourth, fifth = _convolutions(self)
-        batch, positions = len(x), x[0, 0].numel()
-        h = x.movedim(1, -1).flatten(1, -2).transpose(0, 1)  # (9, B, C)
+        h = _by_position(x, _groups(len(x)))  # (K, 9, B / K, C)
         h = layer(layer(h, first, True), second, True)
         for one, two in zip(between[::2], between[1::2], strict=True):
             h = torch.relu(h)
             h = h + layer(layer(h, one, True), two, False)
         h = layer(layer(torch.relu(h), fourth, True), fifth, False)
-        return h.view(positions, batch, -1).permute(1, 2, 0).reshape(batch, -1, *x.shape[2:])
+        return h.permute(0, 2, 3, 1).reshape(len(x), -1, *x.shape[2:])
 
 
 def fold(network: MRHNet, width: int) -> MRHNet:
@@ -98,8 +98,8 @@ def centre_predictor(network: nn.Module, patch_shape: tuple[int, ...], precision
 
 
 def product_weights(weight: torch.Tensor) -> torch.Tensor:
-    """A convolution's weights (O, I, 3, 3) as the 16 matrices (16, I, O) of the folded form; (64, I, O) for (O, I, 3, 3, 3)."""
-    taps = weight.movedim((0, 1), (-1, -2))  # (3, 3, I, O)
+    """A convolution's weights (O, I, 3, 3) as the 16 matrices (16, O, I) of the folded form; (64, O, I) for (O, I, 3, 3, 3)."""
+    taps = weight.movedim((0, 1), (-2, -1))  # (3, 3, O, I): of channels-last weights whole rows are moved
     forms = _forms("taps", weight.ndim - 2, weight.device, weight.dtype)
     return (forms @ taps.reshape(forms.shape[1], -1)).view(-1, *taps.shape[-2:])
 
@@ -159,19 +159,33 @@ def _forms(kind: str, dims: int, device: torch.device, dtype: torch.dtype) -> to
     return whole.to(device, dtype)
 
 
+def _groups(batch: int) -> int:
+    """K, the groups that a batch is cut into: one a thread, so that the sums of every group are made by a thread of its own."""
+    return math.gcd(batch, torch.get_num_threads()) if batch else 1
+
+
+def _by_position(x: torch.Tensor, groups: int) -> torch.Tensor:
+    """Patches (B, C, 3, 3) as (K, 9, B / K, C), contiguous."""
+    return x.movedim(1, -1).reshape(groups, len(x) // groups, -1, x.shape[1]).transpose(1, 2).contiguous()
+
+
+def _sums(forms: torch.Tensor, h: torch.Tensor) -> torch.Tensor:
+    """Linear forms (P, Q) of (K, Q, B, C): (K, P, B, C)."""
+    return torch.bmm(forms.expand(len(h), -1, -1), h.reshape(*h.shape[:2], -1)).view(len(h), len(forms), *h.shape[2:])
+
+
 class _Products(torch.autograd.Function):
-    """One folded convolution with bias, and ReLU if wanted, of (9, B, I)."""
+    """One folded convolution with bias, and ReLU if wanted, of (K, 9, B, I)."""
 
     @staticmethod
     def forward(ctx: Any, h: torch.Tensor, weights: torch.Tensor, bias: torch.Tensor, dims: int, rectify: bool) -> torch.Tensor:
-        positions, batch, _ = h.shape
-        products, inputs, outputs = weights.shape
         forms_in, forms_out = (_forms(kind, dims, h.device, h.dtype) for kind in ("inputs", "outputs"))
-        taken = (forms_in @ h.reshape(positions, -1)).view(products, batch, inputs)
-        made = h.new_empty(products + 1, batch, outputs)
-        torch.bmm(taken, weights, out=made[:products])
-        made[products] = bias
-        y = (forms_out @ made.view(products + 1, -1)).view(positions, batch, outputs)
+        taken = _sums(forms_in, h)
+        made = h.new_empty(len(h), len(weights) + 1, h.shape[2], weights.shape[1])
+        for one, products in zip(taken.unbind(), made[:, :-1].unbind(), strict=True):
+            torch.bmm(one, weights.transpose(1, 2), out=products)
+        made[:, -1] = bias
+        y = _sums(forms_out, made)
         if rectify:
             y.relu_()
         ctx.save_for_backward(taken, weights, y if rectify else None)
@@ -185,15 +199,20 @@ class _Products(torch.autograd.Function):
         (gradient,) = gradients
         if y is not None:
             gradient = torch.ops.aten.threshold_backward(gradient, y, 0)
-        positions, batch, outputs = gradient.shape
-        of_products = (forms_out.T @ gradient.reshape(positions, -1)).view(-1, batch, outputs)
-        of_bias = of_products[-1].sum(0) if ctx.needs_input_grad[2] else None
-        of_products = of_products[:-1]
-        of_weights = torch.bmm(taken.transpose(1, 2), of_products) if ctx.needs_input_grad[1] else None
-        of_input = None
+        of_made = _sums(forms_out.T, gradient)
+        of_bias = of_made[:, -1].sum((0, 1)) if ctx.needs_input_grad[2] else None
+        of_products = of_made[:, :-1].unbind()
+        of_weights = of_input = None
+        if ctx.needs_input_grad[1]:
+            first, *others = zip(of_products, taken.unbind(), strict=True)
+            of_weights = torch.bmm(first[0].transpose(1, 2), first[1])
+            for of_product, one in others:
+                of_weights.baddbmm_(of_product.transpose(1, 2), one)
         if ctx.needs_input_grad[0]:
-            of_taken = torch.bmm(of_products, weights.transpose(1, 2))
-            of_input = (forms_in.T @ of_taken.view(len(forms_in), -1)).view(positions, batch, -1)
+            of_taken = torch.empty_like(taken)
+            for of_product, of_one in zip(of_products, of_taken.unbind(), strict=True):
+                torch.bmm(of_product, weights, out=of_one)
+            of_input = _sums(forms_in.T, of_taken)
         return of_input, of_weights, of_bias, None, None
 
 
@@ -203,11 +222,11 @@ def _product_layer(h: torch.Tensor, convolution: Any, rectify: bool) -> torch.Te
 
 
 def _matrix_layer(h: torch.Tensor, convolution: Any, rectify: bool) -> torch.Tensor:
-    positions, batch, _ = h.shape
-    bias = convolution.bias.repeat(positions)
-    y = F.linear(h.transpose(0, 1).reshape(batch, -1), matrix_weights(convolution.weight).T, bias)
+    groups, positions, batch, _ = h.shape
+    rows = h.transpose(1, 2).reshape(groups * batch, -1)
+    y = F.linear(rows, matrix_weights(convolution.weight).T, convolution.bias.repeat(positions))
     y = y.relu() if rectify else y
-    return y.view(batch, positions, -1).transpose(0, 1)
+    return y.view(groups, batch, positions, -1).transpose(1, 2)
 
 
 class _ProductCentres:
@@ -217,7 +236,7 @@ class _ProductCentres:
         *layers, last = _convolutions(network)
         weight = last.weight.detach()
         self.forms_in, self.forms_out = (_forms(kind, weight.ndim - 2, weight.device, weight.dtype) for kind in ("inputs", "outputs"))
-        self.layers = [(product_weights(layer.weight.detach()).contiguous(), layer.bias.detach()) for layer in layers]
+        self.layers = [(product_weights(layer.weight.detach()).transpose(1, 2), layer.bias.detach()) for layer in layers]
         # Taps of the last convolution as the centre sees them: its own order, position by position.
         self.last = weight[0].flatten(1).T.contiguous()[:, :, None]  # (9, F, 1)
         self.last_bias = last.bias.detach()
@@ -230,29 +249,34 @@ class _ProductCentres:
         return centres
 
     def _block(self, patches: torch.Tensor) -> torch.Tensor:
-        batch, features = len(patches), self.last.shape[1]
-        positions, products = len(self.last), len(self.forms_in)
-        given = patches.movedim(1, -1).flatten(1, -2).transpose(0, 1).reshape(positions, -1)  # (9, B * C)
-        taken = given.new_empty(products, batch * features)
-        made = given.new_empty(products + 1, batch, features)
-        x, y = given.new_empty(2, positions, batch * features)
+        groups = _groups(len(patches))
+        given = _by_position(patches, groups)
+        _, positions, batch, _ = given.shape
+        products, features = len(self.forms_in), self.last.shape[1]
+        forms_in, forms_out = (forms.expand(groups, -1, -1) for forms in (self.forms_in, self.forms_out))
+        taken = given.new_empty(groups, products, batch, features)
+        made = given.new_empty(groups, products + 1, batch, features)
+        x, y = given.new_empty(2, groups, positions, batch * features)
+        made_in_one, products_made = made.view(groups, products + 1, -1), made[:, :-1].unbind()
 
         def convolve(h: torch.Tensor, layer: int, out: torch.Tensor, add: bool = False) -> torch.Tensor:
             weights, bias = self.layers[layer]
-            sums = torch.mm(self.forms_in, h, out=taken) if h.shape[1] == taken.shape[1] else self.forms_in @ h
-            torch.bmm(sums.view(products, batch, -1), weights, out=made[:products])
-            made[products] = bias
-            if add:
-                return out.addmm_(self.forms_out, made.view(products + 1, -1))
-            return torch.mm(self.forms_out, made.view(products + 1, -1), out=out)
+            sums = taken if layer else given.new_empty(groups, products, batch, given.shape[-1])
+            torch.bmm(forms_in, h, out=sums.view(groups, products, -1))
+            for one, product in zip(sums.unbind(), products_made, strict=True):
+                torch.bmm(one, weights, out=product)
+            made[:, -1] = bias
+            return out.baddbmm_(forms_out, made_in_one) if add else torch.bmm(forms_out, made_in_one, out=out)
 
-        convolve(given, 0, y).relu_()
+        convolve(given.view(groups, positions, -1), 0, y).relu_()
         convolve(y, 1, x).relu_()
         for layer in range(2, len(self.layers) - 1, 2):
             convolve(x.relu_(), layer, y).relu_()
             convolve(y, layer + 1, x, add=True)
         convolve(x.relu_(), len(self.layers) - 1, y).relu_()
-        return torch.bmm(y.view(positions, batch, features), self.last).sum(0)[:, 0] + self.last_bias
+        by_position = y.view(groups, positions, batch, features)
+        centres = sum(by_position[:, position] @ self.last[position] for position in range(positions))
+        return centres.reshape(-1) + self.last_bias
 
 
 class _MatrixCentres:

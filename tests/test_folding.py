@@ -39,7 +39,7 @@ def test_folded_weights_are_the_convolution_with_zero_padding(dims):
     rows = x.movedim(1, -1).reshape(7, -1)
     found = (rows @ matrix_weights(weight)).view(7, *(3,) * dims, 4).movedim(-1, 1)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
-    assert product_weights(weight).shape == (4**dims, 6, 4)
+    assert product_weights(weight).shape == (4**dims, 4, 6)
 
 
 def test_a_matrix_is_zero_where_no_tap_leads():
@@ -97,7 +97,7 @@ def test_gradcheck_of_one_layer():
     from mrh_monai.folding import _Products
 
     generator = torch.Generator().manual_seed(0)
-    h, weights, bias = (torch.randn(*shape, generator=generator, dtype=torch.float64) for shape in ((9, 3, 2), (16, 2, 4), (4,)))
+    h, weights, bias = (torch.randn(*shape, generator=generator, dtype=torch.float64) for shape in ((2, 9, 3, 2), (16, 4, 2), (4,)))
     for rectify in (False, True):
         inputs = [value.clone().requires_grad_() for value in (h, weights, bias)]
         assert torch.autograd.gradcheck(lambda h, w, b, rectify=rectify: _Products.apply(h, w, b, 2, rectify), inputs)
@@ -146,8 +146,11 @@ def test_a_block_more_or_less_changes_nothing(monkeypatch):
     with torch.inference_mode():
         whole = centre_predictor(network, (3, 3))(x)
         monkeypatch.setattr("mrh_monai.folding.BLOCK", 8)
-        monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
-        np.testing.assert_allclose(centre_predictor(network, (3, 3))(x), whole, atol=1e-6)
+        for threads in (1, 3, 5):
+            monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+            np.testing.assert_allclose(centre_predictor(network, (3, 3))(x), whole, atol=1e-5)
+            np.testing.assert_allclose(FoldedMRHNet(network)(x)[CENTRE], whole, atol=1e-5)
+            assert centre_predictor(network, (3, 3))(x[:0]).shape == (0,)
 
 
 def test_training_after_inference(monkeypatch):

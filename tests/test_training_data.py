@@ -65,7 +65,7 @@ def test_nan_follow_the_scaling_that_is_inherited(own):
     (own / "nan.json").write_text(json.dumps(content))
     robust, published = (TrainingData(own / "datalist.json", MRH_NET, patches=20, scaling=mode).scaling for mode in ("robust", "published"))
     for scaling, inherited in (("published", robust), ("robust", None)):
-        with pytest.raises(SubjectError, match="expected numbers inside the mask, found 1 NaN or Inf"):
+        with pytest.raises(SubjectError, match="expected numbers inside the mask in channel dwi2000_b0_01, found 1 NaN or Inf"):
             TrainingData(own / "nan.json", MRH_NET, patches=20, scaling=scaling, inherited=inherited)
     assert TrainingData(own / "nan.json", MRH_NET, patches=20, scaling="robust", inherited=published).scaling == published
 

@@ -1,0 +1,145 @@
+"""Peak memory of predicting a whole brain, 200 x 280 x 128 voxels of 67 images, by `mrh predict` and by the inference bundle.
+
+    python benchmarks/streaming.py [--shape 200 280 128] [--blocks 1] [--kinds int16.img float32.nii int16.nii.gz] [-o FILE.json]
+
+Peak is the largest anonymous memory (RssAnon) of a process, looked at every 20 ms: what it holds besides mapped files, libraries counted. The
+network's weights are random, since memory does not depend on them; voxels are noise in an ellipsoid of 2.09 million voxels. Also printed:
+how long it took, and how much of that went by before the first batch, which is libraries, checks, and unpacking where that is needed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import IO
+
+import nibabel
+import numpy as np
+
+from mrh_monai.checkpoint import Sidecar, save_checkpoint
+from mrh_monai.network import MRHNet
+from mrh_monai.protocol import MRH_NET
+from mrh_monai.scaling import Scaling
+from mrh_monai.volumes import write_analyze
+
+BUNDLE = Path(__file__).resolve().parents[1] / "bundles" / "mrh_af"
+VOXELS = 2_090_000
+LIMIT = 1.5e9
+
+
+def ellipsoid(shape: tuple[int, ...], voxels: float) -> np.ndarray:
+    """(X, Y, Z) uint8 mask of about as many voxels, in the middle."""
+    axes = np.meshgrid(*(np.linspace(-1, 1, size) for size in shape), indexing="ij", sparse=True)
+    distance = sum(axis**2 for axis in axes)
+    return (distance <= np.partition(distance.ravel(), int(voxels) - 1)[int(voxels) - 1]).astype(np.uint8)
+
+
+def write_brain(folder: Path, shape: tuple[int, int, int], dtype: str, ending: str) -> None:
+    """A subject in MRH-Net's layout, written volume by volume."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    mask = ellipsoid(shape, VOXELS * np.prod(shape) / (200 * 280 * 128))
+    write_analyze(folder / "Masked_outline.img", mask, 0.0625)
+    noise = rng.integers(0, 64, shape, dtype=np.int16)
+    for name, channels in (("Lddm_dwi2000", 32), ("Lddm_dwi5000", 32), ("lddm_t2MTONOFF", 3)):
+        path = folder / f"rigidaffine_{name}.{ending}"
+        header = nibabel.AnalyzeHeader() if ending == "img" else nibabel.Nifti1Header()
+        header.set_data_dtype(dtype)
+        header.set_data_shape((*shape, channels))
+        header.set_zooms((0.0625,) * 3 + (1.0,))
+        pack = gzip.GzipFile(path, "wb", compresslevel=1) if ending == "nii.gz" else open(path, "wb")
+        with pack as stream:
+            if ending == "img":
+                with open(path.with_suffix(".hdr"), "wb") as beside:
+                    header.write_to(beside)
+            else:
+                header["vox_offset"], header["sform_code"] = 352, 1
+                header.write_to(stream)
+                stream.write(bytes(4))
+            for channel in range(channels):
+                write_volume(stream, (noise + 100 + 2 * channel) * (mask + 1), dtype)
+
+
+def write_volume(stream: IO[bytes] | gzip.GzipFile, volume: np.ndarray, dtype: str) -> None:
+    stream.write(volume.astype(dtype).tobytes(order="F"))
+
+
+def make_bundle(folder: Path, blocks: int) -> Path:
+    """The AF bundle with random weights."""
+    shutil.copytree(BUNDLE, folder, ignore=shutil.ignore_patterns("model.*"))
+    scaling = Scaling("robust", (0.5,) * 67, (0.2,) * 67, 255.0, (1.0,) * 67)
+    network = MRHNet(67, residual_blocks=blocks)
+    sidecar = Sidecar("af", "8-bit", MRH_NET.names, blocks, 64, [0, 2], 1, scaling)
+    save_checkpoint(folder / "models" / "model.pt", network.state_dict(), sidecar)
+    return folder
+
+
+def watch(command: list[str]) -> tuple[float, float]:
+    """Run a command; its largest RssAnon in bytes, and its time in seconds."""
+    start = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    peak = 0
+    while process.poll() is None:
+        try:
+            lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+            peak = max(peak, *(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon")), 0)
+        except (OSError, ValueError):
+            pass
+        time.sleep(0.02)
+    if process.returncode:
+        sys.exit(f"{' '.join(command)} failed:\n{process.stderr.read() if process.stderr else ''}")
+    return peak, time.perf_counter() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shape", type=int, nargs=3, default=(200, 280, 128))
+    parser.add_argument("--blocks", type=int, default=1)
+    parser.add_argument("--kinds", nargs="+", default=["int16.img", "float32.nii", "int16.nii.gz"])
+    parser.add_argument("-o", "--output", type=Path)
+    arguments = parser.parse_args()
+    shape = tuple(arguments.shape)
+    beyond = int(np.prod(shape)) * 4
+    print(f"{shape}, {arguments.blocks} residual blocks; peak RssAnon beyond the output of {beyond / 1e6:.0f} MB; limit {LIMIT / 1e9} GB")
+    rows = []
+    for kind in arguments.kinds:
+        with tempfile.TemporaryDirectory() as root:
+            folder = Path(root)
+            bundle = make_bundle(folder / "mrh_af", arguments.blocks)
+            write_brain(folder / "brain", shape, *kind.split(".", 1))
+            images = [
+                str(path)
+                for name in ("dwi2000", "dwi5000", "t2MTONOFF")
+                for path in (folder / "brain").glob(f"*{name}.*")
+                if path.suffix != ".hdr"
+            ]
+            entry = {"subject": "brain", "image": images, "mask": str(folder / "brain" / "Masked_outline.img")}
+            (folder / "datalist.json").write_text(json.dumps({"test": [entry]}))
+            config = str(bundle / "configs" / "inference.yaml")
+            routes = {
+                "mrh predict": ["-m", "mrh_monai.cli", "predict", str(bundle), str(folder / "brain"), "-o", str(folder / "af.nii.gz")],
+                "bundle": ["-m", "monai.bundle", "run", "--bundle_root", str(bundle), "--config_file", config]
+                + ["--datalist", str(folder / "datalist.json"), "--output_dir", str(folder / "out")],
+            }
+            for route, words in routes.items():
+                peak, seconds = watch([sys.executable, "-W", "ignore", *words])
+                rows.append({"files": kind, "route": route, "beyond_output": peak - beyond, "seconds": seconds})
+                print(f"{kind:14}{route:14}{(peak - beyond) / 1e9:8.2f} GB{seconds:8.0f} s", flush=True)
+            one, other = (nibabel.load(path).get_fdata() for path in (folder / "af.nii.gz", folder / "out" / "brain" / "brain_af.nii.gz"))
+            assert np.array_equal(one, other), "the two routes differ"
+            assert (one != 0).any()
+    worst = max(row["beyond_output"] for row in rows)
+    print(f"largest: {worst / 1e9:.2f} GB, {'within' if worst <= LIMIT else 'BEYOND'} the limit")
+    if arguments.output:
+        arguments.output.write_text(json.dumps(rows, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
