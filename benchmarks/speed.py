@@ -2,19 +2,19 @@
 
     python benchmarks/speed.py [SUBJECT_DIR] [--blocks 30] [--rounds 7] [--threads N] [-o FILE.json]
 
-Every route has a process of its own, all with the same number of threads. They take turns, one at a time, round after round, and the medians
-count: what slows the machine for a while slows all of them. Without a subject, one of the digital mouse brain is made.
+Every route has a process of its own, all with the same number of threads. They take turns, one at a time, round after round, and the
+medians count: what slows the machine for a while slows all of them. Without a subject, one of the digital mouse brain is made.
 
     inference   voxels of the brain mask a second. Ours is the whole way, from the subject in memory to the predicted volume; the
                 convolutions are given patches that are gathered and scaled already, in the batch size that suits them best.
-                MONAI's SlidingWindowInferer runs 3x3 windows at stride 1; it knows no mask, so that only the share of its windows
-                counts that the mask has of the volume
+                MONAI's SlidingWindowInferer runs 3x3 windows at stride 1; it knows no mask, so that of its windows only the share counts
+                that the mask has of the volume
     training    patches a second through forward, backward and AdamW at a batch of 512
     gathering   ours with the network replaced by nothing
     peak        a product of two 2048 x 2048 matrices
 
-"Share of limit" is useful multiply-adds a second over the peak's at the same precision. Useful are those that the definition needs: 49 of the
-81 products of positions in a 3x3 patch, and one position of the last layer.
+"Share of limit" is useful multiply-adds a second over the peak's at the same precision. Useful are those that the definition needs: 49 of
+the 81 products of positions in a 3x3 patch, and one position of the last layer.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ WINDOWS = (48, 48)
 CANDIDATES = (256, 512, 1024, 2048)
 PEAK_EDGE = 2048
 CONVOLUTIONS = ("convolution", "convolution, channels last")
-INFERENCE = ("ours", *CONVOLUTIONS, "SlidingWindowInferer")
+SLIDING = ("SlidingWindowInferer", "SlidingWindowInferer, channels last")
+INFERENCE = ("ours", *CONVOLUTIONS, *SLIDING)
 TRAINING = ("ours", *CONVOLUTIONS)
 
 
@@ -44,9 +45,7 @@ def routes(blocks: int) -> list[dict[str, Any]]:
     """Every route, by its task, name and precision; bf16 only where the processor multiplies in it."""
     precisions = ("float32", "bf16") if has_bf16() else ("float32",)
     found = [{"task": "peak", "name": "matrix product", "precision": p} for p in precisions]
-    found += [
-        {"task": "inference", "name": n, "precision": p} for p in precisions for n in INFERENCE if p == "float32" or n != INFERENCE[-1]
-    ]
+    found += [{"task": "inference", "name": n, "precision": p} for p in precisions for n in INFERENCE if p == "float32" or n not in SLIDING]
     found += [{"task": "training", "name": n, "precision": p} for p in precisions for n in TRAINING]
     found += [{"task": "gathering", "name": n, "precision": "float32"} for n in ("for inference", "for training")]
     return [{**route, "blocks": blocks} for route in found]
@@ -110,10 +109,10 @@ def prepare(route: dict[str, Any], subject_dir: str | None) -> tuple[Callable[[]
         return training(route, plain, fold(plain, 3), dataset)
     if route["name"] == "ours":
         return whole(plain), mask.sum()
-    if route["name"] == "SlidingWindowInferer":
-        return sliding(plain, PaddedImage(subject.image, 0), subject.mask)
-    if route["name"] == CONVOLUTIONS[0]:
+    if route["name"] in (CONVOLUTIONS[0], SLIDING[0]):
         plain = plain.to(memory_format=torch.contiguous_format)
+    if route["name"] in SLIDING:
+        return sliding(plain, PaddedImage(subject.image, 0), subject.mask)
     patches = dataset.batch(torch.arange(VOXELS))["image"]
     patches = patches.contiguous(memory_format=torch.channels_last if route["name"] == CONVOLUTIONS[1] else torch.contiguous_format)
 
@@ -241,10 +240,8 @@ def report(found: list[dict[str, Any]], arguments: argparse.Namespace) -> dict[s
         return max(r["median"] for r in found if r["task"] == task and r["name"] in CONVOLUTIONS and r["precision"] in precisions)
 
     needed = useful_products(arguments.blocks)
-    print(
-        f"B = {arguments.blocks}, {arguments.threads} threads, {arguments.rounds} rounds, {needed / 1e6:.1f} million useful multiply-adds a voxel\n"
-    )
-    print(f"{'':11}{'route':32}{'precision':10}{'a second':>12}{'ours is':>10}{'share of limit':>16}")
+    print(f"B = {arguments.blocks}, {arguments.threads} threads, {arguments.rounds} rounds; {needed / 1e6:.1f} million products a voxel\n")
+    print(f"{'':11}{'route':38}{'precision':10}{'a second':>12}{'ours is':>10}{'share of limit':>16}")
     for route in found:
         ours = next(
             (r["median"] for r in found if r["task"] == route["task"] and r["name"] == "ours" and r["precision"] == "float32"), None
@@ -254,12 +251,12 @@ def report(found: list[dict[str, Any]], arguments: argparse.Namespace) -> dict[s
         limit = (
             f"{route['median'] * needed / median('peak', 'matrix product', route['precision']):.2f}" if route["task"] == "inference" else ""
         )
-        print(f"{route['task']:11}{route['name']:32}{route['precision']:10}{rate:>12}{ratio:>10}{limit:>16}")
+        print(f"{route['task']:11}{route['name']:38}{route['precision']:10}{rate:>12}{ratio:>10}{limit:>16}")
     peak = median("peak", "matrix product")
     low = ("float32", "bf16") if has_bf16() else ("float32",)
     ratios = {
         "inference, float32, over the best float32 convolution": median("inference", "ours") / best("inference"),
-        "inference, float32, over SlidingWindowInferer": median("inference", "ours") / median("inference", "SlidingWindowInferer"),
+        **{f"inference, float32, over {name}": median("inference", "ours") / median("inference", name) for name in SLIDING},
         "inference, float32, share of limit": median("inference", "ours") * needed / peak,
         "training, float32, over the best convolution": median("training", "ours") / best("training", low),
         "gathering over the network, inference": median("gathering", "for inference") / median("inference", "ours"),
@@ -271,7 +268,7 @@ def report(found: list[dict[str, Any]], arguments: argparse.Namespace) -> dict[s
         print("\nbf16: skipped, this processor has neither AMX nor AVX512-BF16")
     print()
     for name, ratio in ratios.items():
-        print(f"{name:56}{ratio:8.2f}")
+        print(f"{name:62}{ratio:8.2f}")
     return ratios
 
 

@@ -2,9 +2,8 @@
 
     python benchmarks/streaming.py [--shape 200 280 128] [--blocks 1] [--kinds int16.img float32.nii int16.nii.gz] [-o FILE.json]
 
-Peak is the largest anonymous memory (RssAnon) of a process, looked at every 20 ms: what it holds besides mapped files, libraries counted. The
-network's weights are random, since memory does not depend on them; voxels are noise in an ellipsoid of 2.09 million voxels. Also printed:
-how long it took, and how much of that went by before the first batch, which is libraries, checks, and unpacking where that is needed.
+Peak is the largest anonymous memory (RssAnon) of a process, looked at every 20 ms: what it holds besides mapped files, libraries counted.
+The network's weights are random, since memory does not depend on them; voxels are noise in an ellipsoid of 2.09 million voxels.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import IO
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -54,21 +53,15 @@ def write_brain(folder: Path, shape: tuple[int, int, int], dtype: str, ending: s
         header.set_data_dtype(dtype)
         header.set_data_shape((*shape, channels))
         header.set_zooms((0.0625,) * 3 + (1.0,))
-        pack = gzip.GzipFile(path, "wb", compresslevel=1) if ending == "nii.gz" else open(path, "wb")
+        pack: Any = gzip.GzipFile(path, "wb", compresslevel=1) if ending == "nii.gz" else path.open("wb")
         with pack as stream:
             if ending == "img":
-                with open(path.with_suffix(".hdr"), "wb") as beside:
-                    header.write_to(beside)
+                path.with_suffix(".hdr").write_bytes(header.binaryblock)
             else:
                 header["vox_offset"], header["sform_code"] = 352, 1
-                header.write_to(stream)
-                stream.write(bytes(4))
+                stream.write(header.binaryblock + bytes(4))
             for channel in range(channels):
-                write_volume(stream, (noise + 100 + 2 * channel) * (mask + 1), dtype)
-
-
-def write_volume(stream: IO[bytes] | gzip.GzipFile, volume: np.ndarray, dtype: str) -> None:
-    stream.write(volume.astype(dtype).tobytes(order="F"))
+                stream.write(((noise + 100 + 2 * channel) * (mask + 1)).astype(dtype).tobytes(order="F"))
 
 
 def make_bundle(folder: Path, blocks: int) -> Path:
@@ -89,9 +82,9 @@ def watch(command: list[str]) -> tuple[float, float]:
     while process.poll() is None:
         try:
             lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
-            peak = max(peak, *(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon")), 0)
-        except (OSError, ValueError):
-            pass
+            peak = max(peak, *(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon")))
+        except (OSError, TypeError):
+            break
         time.sleep(0.02)
     if process.returncode:
         sys.exit(f"{' '.join(command)} failed:\n{process.stderr.read() if process.stderr else ''}")
@@ -125,8 +118,10 @@ def main() -> None:
             config = str(bundle / "configs" / "inference.yaml")
             routes = {
                 "mrh predict": ["-m", "mrh_monai.cli", "predict", str(bundle), str(folder / "brain"), "-o", str(folder / "af.nii.gz")],
-                "bundle": ["-m", "monai.bundle", "run", "--bundle_root", str(bundle), "--config_file", config]
-                + ["--datalist", str(folder / "datalist.json"), "--output_dir", str(folder / "out")],
+                "bundle": [
+                    *("-m", "monai.bundle", "run", "--bundle_root", str(bundle), "--config_file", config),
+                    *("--datalist", str(folder / "datalist.json"), "--output_dir", str(folder / "out")),
+                ],
             }
             for route, words in routes.items():
                 peak, seconds = watch([sys.executable, "-W", "ignore", *words])

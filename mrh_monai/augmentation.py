@@ -23,6 +23,10 @@ class Augmentation:
     mirror: bool = False
     mixup: float = 0.0
 
+    def __bool__(self) -> bool:
+        """Whether anything is changed."""
+        return self.mirror or bool(self.mixup)
+
     def __call__(self, batch: dict[str, torch.Tensor], generator: torch.Generator) -> dict[str, torch.Tensor]:
         """Change a batch.
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -45,6 +46,8 @@ def join(device: str | torch.device = "auto") -> torch.device:
         torch.cuda.set_device(chosen)
     if not dist.is_initialized():
         dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=PATIENCE)
+    # Of the last convolution, whose one output has no stride that matters.
+    warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
     if rank() > 0:
         logging.getLogger("mrh_monai").setLevel(logging.WARNING)
     return chosen

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mrh_monai import distributed
+from mrh_monai.errors import OptionError
 from mrh_monai.files import sha256, write_text
+from mrh_monai.patch_loading import is_patch_file
 from mrh_monai.subjects import Subject
+
+logger = logging.getLogger(__name__)
 
 
 def fingerprint(ckpt_path: Path | str, **options: Any) -> dict[str, Any]:
@@ -46,17 +52,47 @@ def unfinished(subjects: Sequence[Subject], output_dir: Path | str, stain: str, 
         stain: Short name.
         made_by: `fingerprint`.
     """
-    return [s for s in subjects if not _is_finished(prediction_path(output_dir, s.name, stain, s), s, made_by)]
+    return [s for s in subjects if not _is_finished(prediction_path(output_dir, s, stain), s, made_by)]
 
 
-def prediction_path(output_dir: Path | str, name: str, stain: str, subject: Subject | None = None) -> Path:
+def share_of_cohort(
+    subjects: Sequence[Subject],
+    output_dir: Path | str,
+    stain: str,
+    made_by: Mapping[str, Any],
+    shared: str = "subjects",
+    redo: bool = False,
+) -> list[Subject]:
+    """The subjects that this process has a part in, of those that are not finished.
+
+    Args:
+        subjects: The cohort.
+        output_dir: Where predictions lie.
+        stain: Short name.
+        made_by: `fingerprint`.
+        shared: ``subjects``: every process has some of them to itself; ``slabs``: all have a part in each.
+        redo: Whether finished ones are predicted anew.
+
+    Raises:
+        OptionError: ``shared`` is neither.
+    """
+    if shared not in ("subjects", "slabs"):
+        raise OptionError("shared", "subjects or slabs", repr(shared), "choose one of the two")
+    left = distributed.agree(lambda: list(subjects) if redo else unfinished(subjects, output_dir, stain, made_by))
+    if distributed.is_first():
+        logger.info("%d of %d subjects are finished", len(subjects) - len(left), len(subjects))
+    number, count = distributed.share()
+    return left if shared == "slabs" else left[number::count]
+
+
+def prediction_path(output_dir: Path | str, subject: Subject, stain: str) -> Path:
     """``OUTPUT/<subject>/<subject>_<stain>.nii.gz``; ``.mat`` for a file of patches, which lie on no grid."""
-    patches = subject is not None and subject.image[0].suffix.lower() == ".mat"
-    return Path(output_dir) / name / f"{name}_{stain}{'.mat' if patches else '.nii.gz'}"
+    ending = "mat" if is_patch_file(subject) else "nii.gz"
+    return Path(output_dir) / subject.name / f"{subject.name}_{stain}.{ending}"
 
 
 def _record(prediction: Path) -> Path:
-    return prediction.with_name(prediction.name.split(".")[0] + ".json")
+    return prediction.with_name(prediction.name.removesuffix(".mat").removesuffix(".nii.gz") + ".json")
 
 
 def _is_finished(prediction: Path, subject: Subject, made_by: Mapping[str, Any]) -> bool:

@@ -30,8 +30,8 @@ WIDTH = 3
 INPUTS = torch.tensor([[1, 3 / 2, 1], [1, -3 / 2, 1], [-1, 1 / 2, 1], [-1, -1 / 2, 1]], dtype=torch.float64)
 TAPS = torch.tensor([[1 / 6, 1 / 4, 1 / 6], [-1 / 6, 1 / 4, -1 / 6], [-1 / 2, -1 / 4, 1 / 2], [1 / 2, -1 / 4, -1 / 2]], dtype=torch.float64)
 OUTPUTS = torch.tensor([[1, 3 / 2, 1], [1, -3 / 2, 1], [1, 1 / 2, -1], [1, -1 / 2, -1]], dtype=torch.float64)
-# Patches that go through the network together, for each thread: their products stay in the cores' caches.
-BLOCK = 256
+# Patches of a group: their products stay in a core's cache.
+GROUP = 256
 
 Centres = Callable[[torch.Tensor], torch.Tensor]
 
@@ -63,7 +63,7 @@ class FoldedMRHNet(MRHNet):
             h = torch.relu(h)
             h = h + layer(layer(h, one, True), two, False)
         h = layer(layer(torch.relu(h), fourth, True), fifth, False)
-        return h.permute(0, 2, 3, 1).reshape(len(x), -1, *x.shape[2:])
+        return h.permute(0, 2, 3, 1).reshape(len(x), fifth.out_channels, *x.shape[2:])
 
 
 def fold(network: MRHNet, width: int) -> MRHNet:
@@ -166,12 +166,13 @@ def _groups(batch: int) -> int:
 
 def _by_position(x: torch.Tensor, groups: int) -> torch.Tensor:
     """Patches (B, C, 3, 3) as (K, 9, B / K, C), contiguous."""
-    return x.movedim(1, -1).reshape(groups, len(x) // groups, -1, x.shape[1]).transpose(1, 2).contiguous()
+    positions = math.prod(x.shape[2:])
+    return x.movedim(1, -1).reshape(groups, len(x) // groups, positions, x.shape[1]).transpose(1, 2).contiguous()
 
 
 def _sums(forms: torch.Tensor, h: torch.Tensor) -> torch.Tensor:
     """Linear forms (P, Q) of (K, Q, B, C): (K, P, B, C)."""
-    return torch.bmm(forms.expand(len(h), -1, -1), h.reshape(*h.shape[:2], -1)).view(len(h), len(forms), *h.shape[2:])
+    return torch.bmm(forms.expand(len(h), -1, -1), h.flatten(2)).view(len(h), len(forms), *h.shape[2:])
 
 
 class _Products(torch.autograd.Function):
@@ -242,14 +243,17 @@ class _ProductCentres:
         self.last_bias = last.bias.detach()
 
     def __call__(self, patches: torch.Tensor) -> torch.Tensor:
-        block = BLOCK * torch.get_num_threads()
+        whole, threads = len(patches) // GROUP, torch.get_num_threads()
         centres = patches.new_empty(len(patches))
-        for start in range(0, len(patches), block):
-            centres[start : start + block] = self._block(patches[start : start + block])
+        for start in range(0, whole, threads):
+            groups = min(threads, whole - start)
+            part = slice(start * GROUP, (start + groups) * GROUP)
+            centres[part] = self._block(patches[part], groups)
+        if len(patches) > whole * GROUP:
+            centres[whole * GROUP :] = self._block(patches[whole * GROUP :], 1)
         return centres
 
-    def _block(self, patches: torch.Tensor) -> torch.Tensor:
-        groups = _groups(len(patches))
+    def _block(self, patches: torch.Tensor, groups: int) -> torch.Tensor:
         given = _by_position(patches, groups)
         _, positions, batch, _ = given.shape
         products, features = len(self.forms_in), self.last.shape[1]

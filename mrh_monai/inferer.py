@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from monai.inferers import Inferer
 from tqdm import tqdm
 
+from mrh_monai import distributed
 from mrh_monai.devices import in_precision
 from mrh_monai.loaded import CORONAL_PLANE
 from mrh_monai.slabs import PaddedImage, Slabs
@@ -42,6 +43,7 @@ class VoxelwiseInferer(Inferer):
         batch_size: Patches a batch.
         precision: float32, tf32, bf16 or auto.
         progress: Whether to show a bar on a terminal.
+        shared: Whether all processes of a job compute a share of every subject, and put them together.
     """
 
     def __init__(
@@ -51,8 +53,10 @@ class VoxelwiseInferer(Inferer):
         batch_size: int = BATCH_SIZE,
         precision: str = "float32",
         progress: bool = True,
+        shared: bool = False,
     ):
         super().__init__()
+        self.shared = shared
         self.axes, self.radius, self.batch_size, self.precision, self.progress = tuple(axes), radius, batch_size, precision, progress
 
     def __call__(  # type: ignore[override]
@@ -62,7 +66,6 @@ class VoxelwiseInferer(Inferer):
         mask: torch.Tensor,
         gain: torch.Tensor,
         offset: torch.Tensor,
-        part: tuple[int, int] = (0, 1),
     ) -> torch.Tensor:
         """Predict one subject slab by slab, or a batch of subjects in memory.
 
@@ -72,13 +75,12 @@ class VoxelwiseInferer(Inferer):
             mask: (1, X, Y, Z), not 0 inside; of a batch (B, 1, X, Y, Z).
             gain: (C,) of `Scaling.coefficients`; of a batch (B, C).
             offset: (C,); of a batch (B, C).
-            part: (i, n) to compute the i-th of n shares alone.
 
         Returns:
             (1, X, Y, Z) float32, of a batch (B, 1, X, Y, Z), scaled as the network's targets, 0 outside the mask.
         """
         if not isinstance(inputs, torch.Tensor):
-            return self._predict(inputs, network, mask[0], gain, offset, part)
+            return self._predict(inputs, network, mask[0], gain, offset)
         images = inputs.as_tensor() if hasattr(inputs, "as_tensor") else inputs
         predicted = []
         for image, inside, g, o in zip(images, mask, gain, offset, strict=True):
@@ -86,17 +88,19 @@ class VoxelwiseInferer(Inferer):
             # Channels go innermost before the margin is added, so that one copy leaves the volume as patches are gathered from it.
             voxels = image.permute(1, 2, 3, 0)
             padded = F.pad(voxels, (0, 0, *(margin,) * 6)) if margin else voxels
-            predicted.append(self._predict(PaddedImage(padded, margin), network, inside[0], g, o, part))
+            predicted.append(self._predict(PaddedImage(padded, margin), network, inside[0], g, o))
         return torch.stack(predicted).to(images.device)
 
     def _predict(
-        self, image: Slabs, network: torch.nn.Module, mask: torch.Tensor, gain: torch.Tensor, offset: torch.Tensor, part: tuple[int, int]
+        self, image: Slabs, network: torch.nn.Module, mask: torch.Tensor, gain: torch.Tensor, offset: torch.Tensor
     ) -> torch.Tensor:
         device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
-        return predict_volume(
+        part = distributed.share() if self.shared else (0, 1)
+        volume = predict_volume(
             network, image, mask, gain, offset, axes=self.axes, radius=self.radius, batch_size=self.batch_size, device=device,
             precision=self.precision, part=part, progress=show_progress("predict") if self.progress else iter,
-        )[None]  # fmt: skip
+        )  # fmt: skip
+        return (distributed.put_together(volume) if self.shared else volume)[None]
 
     def _leaves_volume(self, support: torch.Tensor) -> bool:
         """Whether the patch of any voxel reaches beyond the volume; where none does, no margin is needed and nothing is copied."""

@@ -38,7 +38,7 @@ def start(config_files: Sequence[Path | str]) -> None:
     known = set(MONAIS_OWN)
     for path in config_files:
         try:
-            known |= set(yaml.safe_load(Path(path).read_text()))
+            known |= {name.split("::")[0] for name in yaml.safe_load(Path(path).read_text())}
         except FileNotFoundError as error:
             raise OptionError(
                 "--bundle_root", "the bundle's folder", f"no {path}", "give --bundle_root bundles/mrh_af or the like"
@@ -164,6 +164,18 @@ def flag(name: str, value: Any) -> bool:
     if word in ("false", "0", "no", *NONE_WORDS):
         return False
     raise OptionError(name, "True or False", repr(value), f"give --{name} True")
+
+
+def without_scores(need_target: Any) -> None:
+    """Refuse scores where processes share a cohort: none of them sees all subjects.
+
+    Raises:
+        OptionError: evaluate.yaml is among the config files.
+    """
+    if need_target:
+        one_sentence_errors(False)
+        remedy = "predict first, then score with inference.yaml and evaluate.yaml, or `mrh evaluate`"
+        raise OptionError("--config_file", "multi_gpu_inference.yaml without evaluate.yaml", "both", remedy)
 
 
 def integer(name: str, value: Any, least: int = 1) -> int:

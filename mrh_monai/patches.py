@@ -161,9 +161,11 @@ class PatchBatches:
         least: Batches that an epoch has at least: with few patches it passes over them several times, each time in another order.
         augmentation: Changes each batch, by chance from the epoch's own generator; None for nothing.
         strict: Whether fewer patches than a batch holds are refused; the batch shrinks otherwise.
+        share: (i, n): of each shuffled batch the i-th of n equal parts, and of patches in order the i-th of n parts of all. Together the n
+            parts are what one process would have, each patch once.
 
     Raises:
-        OptionError: The batch size is below 1, or larger than there are patches where that is refused.
+        OptionError: The batch size is below 1, or larger than there are patches where that is refused; or batches cannot be shared out.
     """
 
     def __init__(
@@ -175,26 +177,42 @@ class PatchBatches:
         least: int = 1,
         augmentation: Callable[[dict[str, torch.Tensor], torch.Generator], dict[str, torch.Tensor]] | None = None,
         strict: bool = False,
+        share: tuple[int, int] = (0, 1),
     ):
         if batch_size < 1 or (strict and batch_size > len(dataset)):
             expected = "at least 1" if batch_size < 1 else f"at most the {len(dataset)} patches that there are"
             raise OptionError("batch_size", expected, f"{batch_size}", f"give a {'larger' if batch_size < 1 else 'smaller'} one")
         self.dataset, self.batch_size, self.shuffle, self.seed, self.epoch = dataset, batch_size, shuffle, seed, 1
-        self.least, self.augmentation = least, augmentation
+        self.least, self.augmentation, self.share = least, augmentation, share
+        size = min(batch_size, len(dataset))
+        if shuffle and size % share[1]:
+            remedy = f"give --batch_size {max(size // share[1], 1) * share[1]}"
+            raise OptionError("batch_size", f"a multiple of the {share[1]} processes that share it", f"{size}", remedy)
 
     def __len__(self) -> int:
-        whole, rest = divmod(len(self.dataset), self.batch_size)
+        whole, rest = divmod(len(self.dataset) if self.shuffle else len(self._in_order()), self.batch_size)
         return max(whole if whole and self.shuffle else whole + bool(rest), self.least if self.shuffle else 1)
 
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
         count, size = len(self.dataset), min(self.batch_size, len(self.dataset))
-        order = torch.randperm(count, generator=generator) if self.shuffle else torch.arange(count)
+        order = torch.randperm(count, generator=generator) if self.shuffle else self._in_order()
         while self.shuffle and len(order) < len(self) * size:
             order = torch.cat([order, torch.randperm(count, generator=generator)])
         for index in range(len(self)):
-            batch = self.dataset.batch(order[index * size : (index + 1) * size])
-            yield batch if self.augmentation is None else self.augmentation(batch, generator)
+            indices = order[index * size : (index + 1) * size]
+            if self.augmentation:
+                # It mixes patches of the whole batch.
+                batch = self.augmentation(self.dataset.batch(indices), generator)
+                yield {key: self._own(value) for key, value in batch.items()}
+            else:
+                yield self.dataset.batch(self._own(indices))
+
+    def _own(self, values: torch.Tensor) -> torch.Tensor:
+        return values.tensor_split(self.share[1])[self.share[0]] if self.shuffle else values
+
+    def _in_order(self) -> torch.Tensor:
+        return torch.arange(len(self.dataset)).tensor_split(self.share[1])[self.share[0]]
 
 
 def _as_rows(volumes: Sequence[np.ndarray | torch.Tensor], strip_axis: int) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:

@@ -16,6 +16,7 @@ from ignite.engine import Events
 from ignite.metrics import Metric
 from monai.engines import Evaluator, Trainer
 
+from mrh_monai import distributed
 from mrh_monai.checkpoint import Sidecar, load_strictly, save_checkpoint
 from mrh_monai.errors import CheckpointError, OptionError
 from mrh_monai.files import clear_partial, replacing, writable_folder, write_text
@@ -33,7 +34,7 @@ def lower_is_better(current: float, best: float) -> bool:
 
 
 class CentreScore(Metric):
-    """A score over the centre voxels of all patches of an epoch, in the stain's own units.
+    """A score over the centre voxels of all patches of an epoch, those of other processes too, in the stain's own units.
 
     Args:
         score: From predictions (N,) and targets (N,) to a number, such as `mrh_monai.metrics.rmse`.
@@ -55,7 +56,8 @@ class CentreScore(Metric):
 
     def compute(self) -> float:
         """The score of all voxels together."""
-        prediction, target = (torch.cat(self._pairs, dim=1) * self.target_max).numpy()
+        pairs = torch.cat(distributed.gather(torch.cat(self._pairs, dim=1)), dim=1)
+        prediction, target = (pairs * self.target_max).numpy()
         return self.score(prediction, target)
 
 
@@ -122,7 +124,7 @@ class RunRecorder:
             self._load(path, trainer)
         elif self.resume:
             logger.info("no %s to resume from; training starts anew", path)
-        else:
+        elif distributed.is_first():
             path.unlink(missing_ok=True)  # only now that all else is sound; it is not to be resumed in this run's place
         if trainer.state.epoch < trainer.state.max_epochs and not self.record.exhausted:
             trainer.run()
@@ -137,7 +139,8 @@ class RunRecorder:
         self._steps += 1
 
     def _epoch_completed(self, trainer: Any) -> None:
-        loss = float(self._loss) / self._steps
+        losses = distributed.gather(float(self._loss) / self._steps)
+        loss = sum(losses) / len(losses)
         scores = self.evaluator.state.metrics
         if not math.isfinite(loss) or not math.isfinite(scores["val_rmse"]):
             raise OptionError("learning_rate", "a training loss that stays finite", f"{loss} in epoch {trainer.state.epoch}", "lower it")
@@ -148,10 +151,11 @@ class RunRecorder:
             "epoch %d/%d  loss %.5g  validation RMSE %.4g  R2 %.4f%s",
             row["epoch"], trainer.state.max_epochs, loss, row["val_rmse"], row["val_r2"], "  best" if improved else "",
         )  # fmt: skip
-        if improved:
-            self._save_model(self.output_dir / "model.pt")
-        write_text(self.output_dir / "metrics.csv", self.record.csv())
-        self._save(trainer.state.epoch)
+        if distributed.is_first():
+            if improved:
+                self._save_model(self.output_dir / "model.pt")
+            write_text(self.output_dir / "metrics.csv", self.record.csv())
+            self._save(trainer.state.epoch)
         if self.record.exhausted:
             logger.info("no gain in %d epochs; training stops", self.record.patience)
             trainer.terminate()
@@ -197,6 +201,8 @@ class RunRecorder:
         logger.info("resumed behind epoch %d", state["epoch"])
 
     def _finish(self) -> None:
+        if not distributed.is_first():
+            return
         self._save_model(self.output_dir / "model.pt")
         if self.draw is not None:
             self.draw(self.record.rows, self.output_dir / "training_curve.png", self.sidecar.units)
@@ -210,6 +216,8 @@ class RunRecorder:
 def prepare(output_dir: Path | str, published_model: Path | str | None) -> None:
     """Before anything is loaded: try the folders that results go to, and clear them of what a killed run left half written.
 
+    Of several processes the first does it.
+
     Args:
         output_dir: OUT.
         published_model: `models/model.pt` of the bundle; None to leave it alone.
@@ -217,6 +225,8 @@ def prepare(output_dir: Path | str, published_model: Path | str | None) -> None:
     Raises:
         OutputError: A folder cannot be written.
     """
+    if not distributed.is_first():
+        return
     folders = [Path(output_dir)] + ([Path(published_model).parent] if published_model is not None else [])
     for folder in folders:
         clear_partial(writable_folder(folder))

@@ -12,6 +12,7 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 
+from mrh_monai.finished import forget, prediction_path, write_record
 from mrh_monai.loaded import CORONAL_PLANE
 from mrh_monai.patch_files import write_predictions
 from mrh_monai.protocol import Protocol
@@ -26,10 +27,10 @@ logger = logging.getLogger(__name__)
 class OpenSubjectd(Transform):
     """A `Subject` to the dict that the engines pass on, its images left on disk.
 
-    The result has ``subject`` (its name), ``image`` (its `Slabs`), ``mask`` (1, X, Y, Z) uint8, ``gain`` and ``offset``, each (C,), which
-    turn raw intensities into the network's numbers, and where the target is needed ``label`` (1, X, Y, Z) float32 in the stain's units and
-    ``scored`` (1, X, Y, Z) uint8, the voxels to judge by. Volumes are `MetaTensor`s with the subject's affine. A file of patches also has
-    ``largest``, its largest intensity.
+    The result has ``subject`` (its name), ``files`` (the `Subject`), ``image`` (its `Slabs`), ``mask`` (1, X, Y, Z) uint8, ``gain`` and
+    ``offset``, each (C,), which turn raw intensities into the network's numbers, and where the target is needed ``label`` (1, X, Y, Z)
+    float32 in the stain's units and ``scored`` (1, X, Y, Z) uint8, the voxels to judge by. Volumes are `MetaTensor`s with the subject's
+    affine. A file of patches also has ``largest``, its largest intensity.
 
     Args:
         protocol: The channels that a subject must have.
@@ -66,6 +67,7 @@ class OpenSubjectd(Transform):
 
         data: dict[str, Any] = {
             "subject": opened.name,
+            "files": subject,
             "image": opened.slabs,
             "mask": tensor(support, np.uint8),
             "gain": torch.from_numpy(gain),
@@ -99,29 +101,31 @@ class InverseTargetScaled(MapTransform):
 class SaveStaind(MapTransform):
     """Write ``OUTPUT/<subject>/<subject>_<stain>.nii.gz``, float32, on the subject's grid, each file whole or not at all.
 
-    Predictions of a file of patches, which lie on no grid, go into ``<subject>_<stain>.mat`` instead, as the release has them.
+    Predictions of a file of patches, which lie on no grid, go into ``<subject>_<stain>.mat`` instead, as the release has them. A JSON file
+    beside each says what it was made of, see `mrh_monai.finished`.
 
     Args:
         keys: Prediction (1, X, Y, Z).
         output_dir: Where to.
         stain: Short name.
+        made_by: `mrh_monai.finished.fingerprint`.
     """
 
-    def __init__(self, keys: str | Sequence[str], output_dir: Path | str, stain: str):
+    def __init__(self, keys: str | Sequence[str], output_dir: Path | str, stain: str, made_by: Mapping[str, Any]):
         super().__init__(keys)
-        self.output_dir, self.stain = Path(output_dir), stain
+        self.output_dir, self.stain, self.made_by = Path(output_dir), stain, made_by
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Mapping[Hashable, Any]:
         """Write and pass on."""
         for key in self.key_iterator(dict(data)):
-            path = self.output_dir / data["subject"] / f"{data['subject']}_{self.stain}.nii.gz"
+            path = prediction_path(self.output_dir, data["files"], self.stain)
             voxels = np.asarray(data[key][0].cpu(), np.float32)
-            affine = np.asarray(data["mask"].affine)
+            forget(path)
             if "largest" in data:
-                path = path.with_name(f"{data['subject']}_{self.stain}.mat")
                 write_predictions(path, voxels, np.asarray(data["mask"][0].cpu()))
             else:
-                write_nifti(path, voxels, affine)
+                write_nifti(path, voxels, np.asarray(data["mask"].affine))
+            write_record(path, data["files"], self.made_by)
             logger.info("%s", path)
         return data
 

@@ -141,16 +141,18 @@ def test_centres_of_any_network():
         assert torch.equal(centre_predictor(layer, (3, 3))(x), layer(x)[CENTRE])
 
 
-def test_a_block_more_or_less_changes_nothing(monkeypatch):
+@pytest.mark.parametrize("threads", [1, 3, 5])
+def test_groups_more_or_less_change_nothing(threads, monkeypatch):
     network, x = make(), patches(50)
     with torch.inference_mode():
-        whole = centre_predictor(network, (3, 3))(x)
-        monkeypatch.setattr("mrh_monai.folding.BLOCK", 8)
-        for threads in (1, 3, 5):
-            monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
-            np.testing.assert_allclose(centre_predictor(network, (3, 3))(x), whole, atol=1e-5)
-            np.testing.assert_allclose(FoldedMRHNet(network)(x)[CENTRE], whole, atol=1e-5)
-            assert centre_predictor(network, (3, 3))(x[:0]).shape == (0,)
+        exact = network(x)
+        monkeypatch.setattr("mrh_monai.folding.GROUP", 8)
+        monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+        centres = centre_predictor(network, (3, 3))
+        np.testing.assert_allclose(centres(x), exact[CENTRE], atol=1e-5)
+        np.testing.assert_allclose(FoldedMRHNet(network)(x), exact, atol=1e-5)
+        assert centres(x[:0]).shape == (0,)
+        assert FoldedMRHNet(network)(x[:0]).shape == (0, 1, 3, 3)
 
 
 def test_training_after_inference(monkeypatch):

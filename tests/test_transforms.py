@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from mrh_monai.errors import SubjectError
+from mrh_monai.finished import unfinished
 from mrh_monai.loading import load_subject
 from mrh_monai.protocol import MRH_NET
 from mrh_monai.scaling import Scaling
@@ -37,11 +38,12 @@ def test_target_is_loaded_only_where_needed(study):
 def test_prediction_is_written_in_the_stains_units(study, tmp_path):
     data = OpenSubjectd(MRH_NET, SCALING)(find_subject(study / "subject01"))
     data["pred"] = torch.full(data["mask"].shape, 0.5)
-    SaveStaind("pred", tmp_path, "af")(InverseTargetScaled("pred", SCALING)(data))
+    SaveStaind("pred", tmp_path, "af", {"weights": "0"})(InverseTargetScaled("pred", SCALING)(data))
     header = read_header(tmp_path / "subject01" / "subject01_af.nii.gz")
     assert header.dtype == np.float32
     assert (read_voxels(header) == 125).all()
     np.testing.assert_allclose(header.affine, data["mask"].affine, atol=1e-6)
+    assert not unfinished([data["files"]], tmp_path, "af", {"weights": "0"})
 
 
 def test_a_batch_is_one_subject_as_the_inferer_wants_it(study):
