@@ -3,7 +3,7 @@
 # make check  ruff and mypy
 # make fuzz   two thousand damaged network files, imported one by one
 # make bundles  the shipped bundles anew from their template
-# make bench  speed and memory against the plain routes, as ratios
+# make bench  speed, memory and start-up as ratios, figures in bench/; about half an hour on two cores
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -36,8 +36,13 @@ bundles: $(READY)
 	$(BIN)/python -c "from mrh_monai.bundles import write_shipped; write_shipped('bundles')"
 
 bench: $(READY)
-	$(BIN)/python benchmarks/patches.py
-	$(BIN)/python benchmarks/memory.py
+	mkdir -p bench
+	$(BIN)/python benchmarks/speed.py -o bench/speed.json
+	$(BIN)/python benchmarks/startup.py -o bench/startup.json
+	$(BIN)/python benchmarks/streaming.py -o bench/streaming.json
+	$(BIN)/python benchmarks/patches.py -o bench/patches.json
+	$(BIN)/python benchmarks/memory.py -o bench/memory.json
+	$(BIN)/python benchmarks/on_cuda.py -o bench/on_cuda.json
 
 clean:
-	rm -rf .venv demo
+	rm -rf .venv demo bench

@@ -42,8 +42,9 @@ class Augmentation:
             batch = {key: value.flip(axes) for key, value in batch.items()}
         if self.mixup:
             count = len(batch["image"])
-            order = torch.randperm(count, generator=generator)
-            weight = _beta(self.mixup, count, generator).view(-1, *(1,) * (batch["image"].ndim - 1))
+            device = batch["image"].device
+            order = torch.randperm(count, generator=generator).to(device)
+            weight = _beta(self.mixup, count, generator).view(-1, *(1,) * (batch["image"].ndim - 1)).to(device)
             batch = {key: torch.lerp(value[order], value, weight) for key, value in batch.items()}
         return batch
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -43,6 +44,13 @@ class PatchSource:
     def patch_shape(self) -> tuple[int, ...]:
         """(3, 3) for a radius of 1 in a plane."""
         return (self.width,) * len(self.axes)
+
+    def to(self, device: torch.device | str) -> PatchSource:
+        """The same volumes in a device's memory."""
+        moved = copy.copy(self)
+        moved.memory = self.memory.to(device)
+        moved._strips = moved.memory.as_strided(self._strips.shape, self._strips.stride())
+        return moved
 
     def locate(self, centres: np.ndarray) -> torch.Tensor:
         """Where in memory the strips of patches begin.
@@ -121,6 +129,20 @@ class PatchDataset(Dataset):
         self.offset = torch.from_numpy(np.stack([offset for _, offset in coefficients])).view(len(subjects), -1, *spatial)
         self.target_max = target_max
 
+    def to(self, device: torch.device | str) -> PatchDataset:
+        """The same patches, gathered and scaled on a device, where volumes and indices take no more than half of its free memory."""
+        if torch.device(device).type == self.subject.device.type:
+            return self
+        moved = copy.copy(self)
+        tensors = ("subject", "image_strips", "label_strips", "gain", "offset")
+        held = [self.images.memory, self.labels.memory, *(getattr(self, name) for name in tensors)]
+        if sum(tensor.nbytes for tensor in held) > _free_memory(torch.device(device)) / 2:
+            return self
+        moved.images, moved.labels = self.images.to(device), self.labels.to(device)
+        for name in tensors:
+            setattr(moved, name, getattr(self, name).to(device))
+        return moved
+
     def __len__(self) -> int:
         return len(self.subject)
 
@@ -142,6 +164,7 @@ class PatchDataset(Dataset):
         Returns:
             ``image`` (B, C, 3, 3) and ``label`` (B, 1, 3, 3), float32; for 3D patches one axis more.
         """
+        indices = indices.to(self.subject.device)
         subject = self.subject[indices]
         image = self.images.gather(self.image_strips[indices]).to(torch.float32)
         label = self.labels.gather(self.label_strips[indices]).to(torch.float32)
@@ -213,6 +236,10 @@ class PatchBatches:
 
     def _in_order(self) -> torch.Tensor:
         return torch.arange(len(self.dataset)).tensor_split(self.share[1])[self.share[0]]
+
+
+def _free_memory(device: torch.device) -> float:
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else float("inf")
 
 
 def _as_rows(volumes: Sequence[np.ndarray | torch.Tensor], strip_axis: int) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:

@@ -164,3 +164,30 @@ def test_batches_are_augmented_by_seed_and_epoch_alone(loaded, rng):
     assert torch.equal(images(2, **mixing), images(2, **mixing))
     assert not torch.equal(images(2, **mixing), images(2))
     assert not torch.equal(images(2, **mixing), images(3, **mixing))
+
+
+def test_patches_on_another_device_are_the_same(loaded, rng, monkeypatch):
+    """The meta device stands in for one with memory of its own: shapes and places, no numbers."""
+    dataset, _ = make(loaded, rng, 2)
+    assert dataset.to("cpu") is dataset
+    moved = dataset.to("meta")
+    batch = moved.batch(torch.tensor([1, 0]))
+    assert {key: (value.device.type, value.shape) for key, value in batch.items()} == {
+        "image": ("meta", (2, 67, 3, 3)), "label": ("meta", (2, 1, 3, 3)),
+    }  # fmt: skip
+    monkeypatch.setattr("mrh_monai.patches._free_memory", lambda device: 100.0)
+    assert dataset.to("meta") is dataset
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_shares_together_are_what_one_process_has(loaded, rng, shuffle):
+    dataset, _ = make(loaded, rng, 26)
+    whole, *shares = (
+        [batch["image"] for batch in PatchBatches(dataset, 6, shuffle, share=share)] for share in ((0, 1), (0, 3), (1, 3), (2, 3))
+    )
+    if shuffle:
+        assert all(torch.equal(torch.cat(parts), one) for one, *parts in zip(whole, *shares, strict=True))
+    else:
+        assert torch.equal(torch.cat([batch for share in shares for batch in share]), torch.cat(whole))
+    with pytest.raises(OptionError, match="batch_size: expected a multiple of the 3 processes that share it, found 7; give --batch_size 6"):
+        PatchBatches(dataset, 7, True, share=(0, 3))
