@@ -82,10 +82,11 @@ def watch(command: list[str]) -> tuple[float, float]:
     while process.poll() is None:
         try:
             lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
-            peak = max(peak, *(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon")))
-        except (OSError, TypeError):
-            break
+            peak = max([peak, *(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon"))])
+        except OSError:
+            break  # it has just ended
         time.sleep(0.02)
+    process.wait()
     if process.returncode:
         sys.exit(f"{' '.join(command)} failed:\n{process.stderr.read() if process.stderr else ''}")
     return peak, time.perf_counter() - start

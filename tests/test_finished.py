@@ -1,9 +1,11 @@
 import os
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from conftest import write_nifti
 
-from mrh_monai.errors import OptionError
+from mrh_monai.errors import OptionError, SubjectError
 from mrh_monai.finished import fingerprint, forget, prediction_path, share_of_cohort, unfinished, write_record
 from mrh_monai.subjects import Subject
 
@@ -12,9 +14,7 @@ from mrh_monai.subjects import Subject
 def cohort(tmp_path):
     subjects = []
     for name in "abc":
-        paths = [tmp_path / f"{name}_{kind}.nii" for kind in ("image", "mask")]
-        for path in paths:
-            path.write_bytes(name.encode())
+        paths = [write_nifti(tmp_path / f"{name}_{kind}.nii", np.ones((3, 3, 3, count))) for kind, count in (("image", 3), ("mask", 1))]
         subjects.append(Subject(name, (paths[0],), paths[1]))
     (tmp_path / "model.pt").write_bytes(b"weights")
     return subjects, tmp_path / "out", fingerprint(tmp_path / "model.pt", precision="float32", nan=None)
@@ -69,10 +69,22 @@ def test_a_file_of_patches_becomes_a_mat_file(cohort, tmp_path):
     assert prediction_path(tmp_path, cohort[0][0], "af") == tmp_path / "a" / "a_af.nii.gz"
 
 
-def test_one_process_has_the_whole_cohort(cohort):
-    subjects, out, made_by = cohort
-    finish(subjects[2], out, made_by)
-    assert share_of_cohort(subjects, out, "af", made_by) == share_of_cohort(subjects, out, "af", made_by, "slabs") == subjects[:2]
-    assert share_of_cohort(subjects, out, "af", made_by, redo=True) == subjects
+def test_one_process_has_the_whole_cohort(cohort, few):
+    subjects, *rest = cohort
+    finish(subjects[2], *rest)
+    rest = (rest[0], "af", rest[1], few)
+    assert share_of_cohort(subjects, *rest) == share_of_cohort(subjects, *rest, "slabs") == subjects[:2]
+    assert share_of_cohort(subjects, *rest, redo=True) == subjects
     with pytest.raises(OptionError, match="shared: expected subjects or slabs, found 'voxels'"):
-        share_of_cohort(subjects, out, "af", made_by, "voxels")
+        share_of_cohort(subjects, *rest, "voxels")
+
+
+def test_a_broken_file_is_named_before_anything_is_predicted(cohort, few):
+    subjects, out, made_by = cohort
+    finish(subjects[0], out, made_by)
+    for subject in subjects[::2]:
+        subject.image[0].write_bytes(subject.image[0].read_bytes()[:-8])
+    with pytest.raises(SubjectError, match="a_image.nii: expected"):  # changed, and so not finished any more
+        share_of_cohort(subjects, out, "af", made_by, few)
+    with pytest.raises(SubjectError, match="c_image.nii: expected"):
+        share_of_cohort(subjects[1:], out, "af", made_by, few)
