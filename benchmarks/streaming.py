@@ -58,7 +58,8 @@ def write_brain(folder: Path, shape: tuple[int, int, int], dtype: str, ending: s
             if ending == "img":
                 path.with_suffix(".hdr").write_bytes(header.binaryblock)
             else:
-                header["vox_offset"], header["sform_code"] = 352, 1
+                header["vox_offset"] = 352
+                header.set_sform(np.diag([0.0625, 0.0625, 0.0625, 1]), 1)
                 stream.write(header.binaryblock + bytes(4))
             for channel in range(channels):
                 stream.write(((noise + 100 + 2 * channel) * (mask + 1)).astype(dtype).tobytes(order="F"))

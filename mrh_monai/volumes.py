@@ -236,6 +236,8 @@ def _header(
         raise SubjectError(path, "magnitude values (integers or real numbers)", f"voxels of type {np.dtype(dtype)}", "save the magnitude")
     zooms = tuple(round(float(s), 6) for s in spacing[:3])
     affine = np.asarray(affine, float)
+    if not np.isfinite(affine).all() or np.linalg.matrix_rank(affine[:3, :3]) < 3:
+        raise SubjectError(path, "an affine that gives every voxel a place of its own", "one that does not", "mend its sform or qform")
     return Header(path, shape[:3], math.prod(shape[3:]), zooms, affine, has_affine, np.dtype(dtype), storage)  # type: ignore[arg-type]
 
 

@@ -137,3 +137,12 @@ def test_pair_without_voxels_is_named(tmp_path):
 def test_output_must_be_nifti(tmp_path):
     with pytest.raises(OutputError, match="ending in .nii or .nii.gz"):
         write_nifti(tmp_path / "a.png", np.zeros((2, 2, 2), np.float32), np.eye(4))
+
+
+@pytest.mark.parametrize("broken", [np.zeros((3, 4)), np.full((3, 4), np.nan)])
+def test_an_affine_without_volume_is_refused(tmp_path, broken):
+    image = nibabel.Nifti1Image(np.ones((3, 3, 3), np.int16), np.eye(4))
+    image.header["srow_x"], image.header["srow_y"], image.header["srow_z"] = broken
+    (tmp_path / "a.nii").write_bytes(image.header.binaryblock + bytes(4) + image.get_fdata().astype(np.int16).tobytes())
+    with pytest.raises(SubjectError, match="a.nii: expected an affine that gives every voxel a place of its own"):
+        read_header(tmp_path / "a.nii")
