@@ -19,8 +19,8 @@ from mrh_monai.devices import choose_device
 from mrh_monai.errors import OptionError
 
 Anything = TypeVar("Anything")
-# The first rank may look through a whole brain while the others wait.
-PATIENCE = timedelta(hours=2)
+# At the end of a cohort, all wait for the process with the largest brains.
+PATIENCE = timedelta(days=1)
 
 
 def join(device: str | torch.device = "auto") -> torch.device:

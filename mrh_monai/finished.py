@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from monai.engines import Evaluator
+
 from mrh_monai import distributed
-from mrh_monai.errors import OptionError
+from mrh_monai.checkpoint import sidecar_path
+from mrh_monai.errors import MRHError, OptionError, SubjectError, root_cause, sentence
 from mrh_monai.files import sha256, write_text
 from mrh_monai.grids import read_headers
 from mrh_monai.patch_loading import is_patch_file
@@ -26,18 +30,34 @@ def fingerprint(ckpt_path: Path | str, **options: Any) -> dict[str, Any]:
         ckpt_path: The weights.
         options: Whatever else; kept as text.
     """
-    return {"weights": sha256(ckpt_path), **{name: str(value) for name, value in options.items()}}
+    return {
+        "weights": sha256(ckpt_path),
+        "sidecar": sha256(sidecar_path(ckpt_path)),
+        **{name: str(value) for name, value in options.items()},
+    }
 
 
-def write_record(prediction: Path, subject: Subject, made_by: Mapping[str, Any]) -> None:
+def made_of(subject: Subject) -> dict[str, Any]:
+    """A subject's files, by size and time of change, to be asked for before they are read; and its slices.
+
+    Of every file all that share its name count, but for their endings: pairs of header and voxels lie in two.
+    """
+    listed = [path for path in (*subject.image, subject.mask, subject.fa) if path is not None]
+    files = {file.resolve() for path in listed for file in path.parent.glob(f"{glob.escape(path.name.split('.')[0])}.*")}
+    inputs = {str(file): [file.stat().st_size, file.stat().st_mtime_ns] for file in sorted(files)}
+    return {"inputs": inputs, "slices": None if subject.slices is None else [list(pair) for pair in subject.slices]}
+
+
+def write_record(prediction: Path, inputs: Mapping[str, Any], made_by: Mapping[str, Any]) -> None:
     """Say beside a finished prediction what it was made of.
 
     Args:
         prediction: Its file, whole.
-        subject: Of which subject.
+        inputs: `made_of` its subject.
         made_by: `fingerprint`.
     """
-    write_text(_record(prediction), json.dumps(_content(prediction, subject, made_by), indent=2) + "\n")
+    content = {"made_by": dict(made_by), **inputs, "bytes": prediction.stat().st_size}
+    write_text(_record(prediction), json.dumps(content, indent=2) + "\n")
 
 
 def forget(prediction: Path) -> None:
@@ -100,6 +120,38 @@ def share_of_cohort(
     return left if shared == "slabs" else left[number::count]
 
 
+def predict_each(
+    evaluator: Evaluator, subjects: Sequence[Subject], open_subject: Callable[[Subject], Mapping[str, Any]], keep_going: bool
+) -> None:
+    """Run an evaluator on one subject after another; one that cannot be read does not keep the others waiting.
+
+    Args:
+        evaluator: Its own data loader is not used.
+        subjects: This process's.
+        open_subject: From a subject to what the evaluator takes.
+        keep_going: Whether to go on behind a subject that cannot be read, and to say at the end which those were.
+
+    Raises:
+        SubjectError: Some subjects could not be read, of this process or of others; by the first process, when all have ended.
+    """
+    failed = []
+    for subject in subjects:
+        try:
+            opened = open_subject(subject)
+        except Exception as error:  # MONAI wraps those of its transforms
+            if not keep_going or not isinstance(root_cause(error), MRHError):
+                raise
+            logger.error("%s is left out: %s", subject.name, sentence(error))
+            failed.append(subject.name)
+            continue
+        evaluator.data_loader, evaluator.state.epoch_length = [opened], 1
+        evaluator.run()
+    everywhere = sorted(name for names in distributed.gather(failed) for name in names)
+    if everywhere and distributed.is_first():
+        remedy = "mend them or take them off the list, and type the same command; all others are finished"
+        raise SubjectError(", ".join(everywhere), "subjects that can be read", "what is said above", remedy)
+
+
 def prediction_path(output_dir: Path | str, subject: Subject, stain: str) -> Path:
     """``OUTPUT/<subject>/<subject>_<stain>.nii.gz``; ``.mat`` for a file of patches, which lie on no grid."""
     ending = "mat" if is_patch_file(subject) else "nii.gz"
@@ -112,14 +164,7 @@ def _record(prediction: Path) -> Path:
 
 def _is_finished(prediction: Path, subject: Subject, made_by: Mapping[str, Any]) -> bool:
     try:
-        return json.loads(_record(prediction).read_text()) == _content(prediction, subject, made_by)
+        content = {"made_by": dict(made_by), **made_of(subject), "bytes": prediction.stat().st_size}
+        return json.loads(_record(prediction).read_text()) == content
     except (OSError, ValueError):
         return False
-
-
-def _content(prediction: Path, subject: Subject, made_by: Mapping[str, Any]) -> dict[str, Any]:
-    files = [path for path in (*subject.image, subject.mask, subject.fa) if path is not None]
-    voxels = [path.with_suffix(".img") if path.suffix == ".hdr" else path for path in files]
-    inputs = {str(path): [path.stat().st_size, path.stat().st_mtime_ns] for path in voxels}
-    slices = None if subject.slices is None else [list(pair) for pair in subject.slices]
-    return {"made_by": dict(made_by), "inputs": inputs, "slices": slices, "bytes": prediction.stat().st_size}

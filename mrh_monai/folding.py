@@ -17,11 +17,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.autograd.function import once_differentiable
 
 from mrh_monai.network import MRHNet
 
@@ -69,11 +70,13 @@ class FoldedMRHNet(MRHNet):
 def fold(network: MRHNet, width: int) -> MRHNet:
     """The same network, the same parameters, in the fastest arithmetic for patches of a width.
 
+    A network that computes in another way than `MRHNet` does, by a class of its own or by hooks, is left as it is.
+
     Args:
         network: Any.
         width: Voxels along an edge of the patches to come.
     """
-    return FoldedMRHNet(network) if width == WIDTH else network
+    return FoldedMRHNet(network) if width == WIDTH and _is_plain(network) else network
 
 
 def centre_predictor(network: nn.Module, patch_shape: tuple[int, ...], precision: torch.dtype = torch.float32) -> Centres:
@@ -89,7 +92,7 @@ def centre_predictor(network: nn.Module, patch_shape: tuple[int, ...], precision
     Returns:
         From patches (B, C, 3, 3) in the network's dtype, channels-last for speed, to centres (B,) in the same.
     """
-    if not isinstance(network, MRHNet) or not _folds(network, patch_shape) or _convolutions(network)[-1].out_channels != 1:
+    if not _is_plain(network) or not _folds(network, patch_shape) or _convolutions(network)[-1].out_channels != 1:
         centre = (slice(None), 0, *(size // 2 for size in patch_shape))
         return lambda patches: network(patches)[centre].to(patches.dtype)
     if precision != torch.bfloat16 and _prefers_products(_weight(network).device):
@@ -118,6 +121,12 @@ def _convolutions(network: MRHNet) -> list[Any]:
     blocks: Any = network.blocks
     between = [convolution for block in blocks for convolution in (block.conv1, block.conv2)]
     return [network.conv1, network.conv2, *between, network.conv4, network.conv5]
+
+
+def _is_plain(network: nn.Module) -> TypeGuard[MRHNet]:
+    """Whether a network is what its class says: no subclass, and nothing hooked in between."""
+    hooks = any(module._forward_hooks or module._forward_pre_hooks for module in network.modules())
+    return type(network) in (MRHNet, FoldedMRHNet) and not hooks
 
 
 def _folds(network: MRHNet, patch_shape: tuple[int, ...]) -> bool:
@@ -194,6 +203,7 @@ class _Products(torch.autograd.Function):
         return y
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         taken, weights, y = ctx.saved_tensors
         forms_in, forms_out = ctx.forms
@@ -224,10 +234,10 @@ def _product_layer(h: torch.Tensor, convolution: Any, rectify: bool) -> torch.Te
 
 def _matrix_layer(h: torch.Tensor, convolution: Any, rectify: bool) -> torch.Tensor:
     groups, positions, batch, _ = h.shape
-    rows = h.transpose(1, 2).reshape(groups * batch, -1)
+    rows = h.transpose(1, 2).flatten(2).flatten(0, 1)
     y = F.linear(rows, matrix_weights(convolution.weight).T, convolution.bias.repeat(positions))
     y = y.relu() if rectify else y
-    return y.view(groups, batch, positions, -1).transpose(1, 2)
+    return y.view(groups, batch, positions, convolution.out_channels).transpose(1, 2)
 
 
 class _ProductCentres:
@@ -299,7 +309,7 @@ class _MatrixCentres:
         self.last_bias = last.bias.detach().to(self.precision)
 
     def __call__(self, patches: torch.Tensor) -> torch.Tensor:
-        x = patches.movedim(1, -1).reshape(len(patches), -1).to(self.precision)  # (B, 9 * C)
+        x = patches.movedim(1, -1).flatten(1).to(self.precision)  # (B, 9 * C)
         first, second, *between, last = self.layers
         x = F.linear(F.linear(x, *first).relu_(), *second).relu_()
         for one, two in zip(between[::2], between[1::2], strict=True):

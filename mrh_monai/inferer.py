@@ -14,6 +14,7 @@ from mrh_monai import distributed
 from mrh_monai.devices import in_precision
 from mrh_monai.loaded import CORONAL_PLANE
 from mrh_monai.slabs import PaddedImage, Slabs
+from mrh_monai.subjects import CORONAL_AXIS
 from mrh_monai.voxelwise import BATCH_SIZE, predict_volume
 
 
@@ -70,7 +71,7 @@ class VoxelwiseInferer(Inferer):
         """Predict one subject slab by slab, or a batch of subjects in memory.
 
         Args:
-            inputs: Raw intensities: `Slabs` of one subject, or (B, C, X, Y, Z).
+            inputs: Raw intensities: `Slabs` of one subject, which are closed behind it, or (B, C, X, Y, Z).
             network: On the device that computes.
             mask: (1, X, Y, Z), not 0 inside; of a batch (B, 1, X, Y, Z).
             gain: (C,) of `Scaling.coefficients`; of a batch (B, C).
@@ -80,16 +81,18 @@ class VoxelwiseInferer(Inferer):
             (1, X, Y, Z) float32, of a batch (B, 1, X, Y, Z), scaled as the network's targets, 0 outside the mask.
         """
         if not isinstance(inputs, torch.Tensor):
-            return self._predict(inputs, network, mask[0], gain, offset)
+            predicted = self._predict(inputs, network, mask[0], gain, offset)
+            inputs.close()
+            return predicted
         images = inputs.as_tensor() if hasattr(inputs, "as_tensor") else inputs
-        predicted = []
+        volumes = []
         for image, inside, g, o in zip(images, mask, gain, offset, strict=True):
-            margin = self.radius if self._leaves_volume(inside[0].bool()) else 0
+            margin = self.radius if CORONAL_AXIS in self.axes or self._leaves_volume(inside[0].bool()) else 0
             # Channels go innermost before the margin is added, so that one copy leaves the volume as patches are gathered from it.
             voxels = image.permute(1, 2, 3, 0)
             padded = F.pad(voxels, (0, 0, *(margin,) * 6)) if margin else voxels
-            predicted.append(self._predict(PaddedImage(padded, margin), network, inside[0], g, o))
-        return torch.stack(predicted).to(images.device)
+            volumes.append(self._predict(PaddedImage(padded, margin), network, inside[0], g, o))
+        return torch.stack(volumes).to(images.device)
 
     def _predict(
         self, image: Slabs, network: torch.nn.Module, mask: torch.Tensor, gain: torch.Tensor, offset: torch.Tensor
@@ -104,6 +107,8 @@ class VoxelwiseInferer(Inferer):
 
     def _leaves_volume(self, support: torch.Tensor) -> bool:
         """Whether the patch of any voxel reaches beyond the volume; where none does, no margin is needed and nothing is copied."""
+        if any(support.shape[axis] < self.radius for axis in self.axes):
+            return True
         ends = [support.narrow(axis, start, self.radius) for axis in self.axes for start in (0, support.shape[axis] - self.radius)]
         return any(bool(end.any()) for end in ends)
 

@@ -38,7 +38,7 @@ def start(config_files: Sequence[Path | str]) -> None:
     known = set(MONAIS_OWN)
     for path in config_files:
         try:
-            known |= {name.split("::")[0] for name in yaml.safe_load(Path(path).read_text())}
+            known |= set(yaml.safe_load(Path(path).read_text()))
         except FileNotFoundError as error:
             raise OptionError(
                 "--bundle_root", "the bundle's folder", f"no {path}", "give --bundle_root bundles/mrh_af or the like"
@@ -173,7 +173,6 @@ def without_scores(need_target: Any) -> None:
         OptionError: evaluate.yaml is among the config files.
     """
     if need_target:
-        one_sentence_errors(False)
         remedy = "predict first, then score with inference.yaml and evaluate.yaml, or `mrh evaluate`"
         raise OptionError("--config_file", "multi_gpu_inference.yaml without evaluate.yaml", "both", remedy)
 

@@ -195,6 +195,9 @@ def _largest(subject: Measured, support: np.ndarray) -> float:
         if inside.any():
             values = slabs.slab(start, start + inside.shape[1])[inner, :, inner]
             largest = max(largest, float(values[inside].max()))
+    if not np.isfinite(largest):
+        remedy = "published scaling leaves out the rim of the volume; pad the scans, or train with --scaling robust"
+        raise OptionError("mask", "voxels whose patch lies within the volume", "none", remedy)
     return largest
 
 

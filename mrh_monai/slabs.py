@@ -47,6 +47,10 @@ class Slabs(Protocol):
         """
         ...
 
+    def close(self) -> None:
+        """Let go of temporary files; there are no slabs any more."""
+        ...
+
 
 @dataclass(frozen=True)
 class PaddedImage:
@@ -77,8 +81,11 @@ class PaddedImage:
         return _thickness(self.padded.shape, self.padded.dtype.itemsize)
 
     def slab(self, start: int, stop: int, reach: int = 0) -> Any:
-        """Some slices, see `Slabs`; without a copy."""
+        """Some slices, see `Slabs`; without a copy, and so with no larger reach than the margin."""
         return self.padded[:, start + self.margin - reach : stop + self.margin + reach]
+
+    def close(self) -> None:
+        """Nothing to let go of."""
 
 
 class FileSlabs:
@@ -125,6 +132,10 @@ class FileSlabs:
                 unpacked[..., channel] = volume
                 yield header, volume
             self._stored.append(unpacked)
+
+    def close(self) -> None:
+        """Let go of temporary files; there are no slabs any more."""
+        self._stored.clear()
 
     def slab(self, start: int, stop: int, reach: int = 0) -> np.ndarray:
         """Some slices, see `Slabs`; read from disk, NaN and Inf as 0."""

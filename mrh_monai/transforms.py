@@ -12,7 +12,7 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 
-from mrh_monai.finished import forget, prediction_path, write_record
+from mrh_monai.finished import forget, made_of, prediction_path, write_record
 from mrh_monai.loaded import CORONAL_PLANE
 from mrh_monai.patch_files import write_predictions
 from mrh_monai.protocol import Protocol
@@ -27,10 +27,10 @@ logger = logging.getLogger(__name__)
 class OpenSubjectd(Transform):
     """A `Subject` to the dict that the engines pass on, its images left on disk.
 
-    The result has ``subject`` (its name), ``files`` (the `Subject`), ``image`` (its `Slabs`), ``mask`` (1, X, Y, Z) uint8, ``gain`` and
-    ``offset``, each (C,), which turn raw intensities into the network's numbers, and where the target is needed ``label`` (1, X, Y, Z)
-    float32 in the stain's units and ``scored`` (1, X, Y, Z) uint8, the voxels to judge by. Volumes are `MetaTensor`s with the subject's
-    affine. A file of patches also has ``largest``, its largest intensity.
+    The result has ``subject`` (its name), ``files`` (the `Subject`), ``made_of`` (what they were before they were read), ``image`` (its
+    `Slabs`), ``mask`` (1, X, Y, Z) uint8, ``gain`` and ``offset``, each (C,), which turn raw intensities into the network's numbers, and
+    where the target is needed ``label`` (1, X, Y, Z) float32 in the stain's units and ``scored`` (1, X, Y, Z) uint8, the voxels to judge
+    by. Volumes are `MetaTensor`s with the subject's affine. A file of patches also has ``largest``, its largest intensity.
 
     Args:
         protocol: The channels that a subject must have.
@@ -57,6 +57,7 @@ class OpenSubjectd(Transform):
 
     def __call__(self, subject: Subject) -> dict[str, Any]:
         """Look through one subject."""
+        inputs = made_of(subject)
         opened = open_subject(subject, self.protocol, margin=self.radius, axes=self.axes, **self.options)
         support = self.scaling.support(opened.mask, self.axes, self.radius)
         gain, offset = self.scaling.coefficients(opened, support)
@@ -68,6 +69,7 @@ class OpenSubjectd(Transform):
         data: dict[str, Any] = {
             "subject": opened.name,
             "files": subject,
+            "made_of": inputs,
             "image": opened.slabs,
             "mask": tensor(support, np.uint8),
             "gain": torch.from_numpy(gain),
@@ -125,7 +127,7 @@ class SaveStaind(MapTransform):
                 write_predictions(path, voxels, np.asarray(data["mask"][0].cpu()))
             else:
                 write_nifti(path, voxels, np.asarray(data["mask"].affine))
-            write_record(path, data["files"], self.made_by)
+            write_record(path, data["made_of"], self.made_by)
             logger.info("%s", path)
         return data
 

@@ -38,7 +38,7 @@ def predict_volume(
     """Predict every voxel of the mask from the patch around it.
 
     Voxels are taken slice by slice, in batches that may cross from one slab into the next, so that a voxel's batch, and with it the last
-    bit of its value, depends on mask and batch size alone: not on the slabs, nor on how many computers share the work.
+    bit of its value, depends on mask, batch size and number of threads alone: not on the slabs, nor on how many processes share the work.
 
     Args:
         network: From (B, C, 3, 3) scaled to (B, 1, 3, 3) scaled.
@@ -98,6 +98,9 @@ class _Patches:
     def __init__(self, image: Slabs, voxels: np.ndarray, axes: Sequence[int], radius: int, device: torch.device):
         self._image, self._axes, self._radius, self._device = image, tuple(axes), radius, device
         self._reach = radius if CORONAL_AXIS in self._axes else 0
+        if self._reach > image.margin:
+            found = f"patches that reach {radius} voxels beyond theirs"
+            raise OptionError("patch_radius", f"patches within slices and their margin of {image.margin}", found, "load a larger margin")
         self._to_come: Iterator[int] = iter(np.unique(voxels[:, CORONAL_AXIS] // image.thickness).tolist())
         self._reader = ThreadPoolExecutor(1)
         self._next: Future | None = None

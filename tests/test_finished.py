@@ -1,13 +1,16 @@
 import os
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from conftest import write_nifti
 
 from mrh_monai.errors import OptionError, SubjectError
-from mrh_monai.finished import fingerprint, forget, prediction_path, share_of_cohort, unfinished, write_record
+from mrh_monai.finished import fingerprint, forget, made_of, predict_each, prediction_path, share_of_cohort, unfinished, write_record
 from mrh_monai.subjects import Subject
+from mrh_monai.volumes import write_analyze
 
 
 @pytest.fixture
@@ -16,7 +19,8 @@ def cohort(tmp_path):
     for name in "abc":
         paths = [write_nifti(tmp_path / f"{name}_{kind}.nii", np.ones((3, 3, 3, count))) for kind, count in (("image", 3), ("mask", 1))]
         subjects.append(Subject(name, (paths[0],), paths[1]))
-    (tmp_path / "model.pt").write_bytes(b"weights")
+    for name in ("model.pt", "model.json"):
+        (tmp_path / name).write_bytes(name.encode())
     return subjects, tmp_path / "out", fingerprint(tmp_path / "model.pt", precision="float32", nan=None)
 
 
@@ -24,7 +28,7 @@ def finish(subject, out, made_by):
     path = prediction_path(out, subject, "af")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"prediction")
-    write_record(path, subject, made_by)
+    write_record(path, made_of(subject), made_by)
     return path
 
 
@@ -51,6 +55,56 @@ def test_other_weights_options_files_and_slices_are_another_prediction(cohort, t
     assert "a" not in names(cohort)
     path.write_bytes(b"other")
     assert "a" in names(cohort)
+
+
+def test_another_sidecar_is_another_network(cohort, tmp_path):
+    """Scaling and units stand there."""
+    (tmp_path / "model.json").write_text("{}")
+    assert fingerprint(tmp_path / "model.pt", precision="float32", nan=None) != cohort[2]
+
+
+def test_both_files_of_a_pair_count(tmp_path):
+    write_analyze(tmp_path / "a.img", np.ones((3, 3, 3)), 0.1)
+    subject = Subject("a", (tmp_path / "a.img",))
+    before = made_of(subject)
+    os.utime(tmp_path / "a.hdr", ns=(1, 1))
+    assert made_of(subject) != before
+
+
+def test_a_path_is_the_same_however_it_is_spelt(cohort, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    subject = cohort[0][0]
+    relative = replace(subject, image=(Path(subject.image[0].name),), mask=Path(subject.mask.name))
+    assert made_of(relative) == made_of(subject)
+
+
+class Recorder:
+    """Stands in for an evaluator."""
+
+    def __init__(self):
+        self.state, self.seen = SimpleNamespace(epoch_length=None), []
+
+    def run(self):
+        assert self.state.epoch_length == len(self.data_loader) == 1
+        self.seen += self.data_loader
+
+
+def test_one_subject_that_cannot_be_read_does_not_keep_the_others_waiting(cohort):
+    def read(subject):
+        if subject.name == "b":
+            raise RuntimeError("applying transform") from SubjectError("b.nii", "numbers", "none", "mend it")
+        return subject.name
+
+    evaluator = Recorder()
+    with pytest.raises(SubjectError, match="^b: expected subjects that can be read, found what is said above; mend them or take them off"):
+        predict_each(evaluator, cohort[0], read, keep_going=True)
+    assert evaluator.seen == ["a", "c"]
+    evaluator = Recorder()
+    with pytest.raises(RuntimeError, match="applying transform"):
+        predict_each(evaluator, cohort[0], read, keep_going=False)
+    assert evaluator.seen == ["a"]
+    predict_each(evaluator, cohort[0][:1], read, keep_going=True)
+    assert evaluator.seen == ["a", "a"]
 
 
 def test_a_prediction_that_is_being_replaced_is_not_finished(cohort):

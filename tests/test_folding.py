@@ -155,6 +155,31 @@ def test_groups_more_or_less_change_nothing(threads, monkeypatch):
         assert FoldedMRHNet(network)(x[:0]).shape == (0, 1, 3, 3)
 
 
+@pytest.mark.parametrize("dims", [2, 3])
+def test_no_patches_give_no_predictions_in_bf16_either(dims):
+    network, none = make(dims=dims), patches(0, dims=dims)
+    assert centre_predictor(network, (3,) * dims, torch.bfloat16)(none).shape == (0,)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output = FoldedMRHNet(network)(none)
+    assert output.shape == (0, 1, *(3,) * dims)
+    output.sum().backward()
+
+
+class Twice(MRHNet):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+def test_what_computes_in_another_way_is_left_as_it_is():
+    network, x = Twice(5, 8, 1, initialisation="he").eval(), patches(4)
+    hooked = make()
+    hooked.conv5.register_forward_hook(lambda module, given, made: made + 1)
+    with torch.inference_mode():
+        for other in (network, hooked):
+            assert fold(other, 3) is other
+            assert torch.equal(centre_predictor(other, (3, 3))(x), other(x)[CENTRE])
+
+
 def test_training_after_inference(monkeypatch):
     """What is kept between calls is never of inference mode, which autograd refuses."""
     from mrh_monai import folding

@@ -129,3 +129,8 @@ def test_the_largest_is_found_slab_by_slab(two, monkeypatch):
     support[:, 5:8] = False
     gain, _ = Scaling("published", (), (), 1.0).coefficients(two[0], support)
     np.testing.assert_allclose(gain, 1 / two[0].image[support].max(), rtol=1e-6)
+
+
+def test_a_support_without_voxels_is_refused(two):
+    with pytest.raises(OptionError, match="mask: expected voxels whose patch lies within the volume, found none"):
+        Scaling("published", (), (), 1.0).coefficients(two[0], np.zeros_like(two[0].mask))

@@ -1,5 +1,6 @@
 import os
 import tempfile
+import weakref
 
 import numpy as np
 import pytest
@@ -92,6 +93,9 @@ def test_a_packed_file_is_unpacked_where_temporary_files_go_and_leaves_nothing(t
     assert not list((tmp_path / "scratch").iterdir())  # it has no name
     path.unlink()
     assert slabs.slab(0, 7).any()
+    alive = weakref.ref(slabs._stored[0].base)
+    slabs.close()
+    assert alive() is None
 
     def full(*_):
         raise OSError(28, "No space left on device")
