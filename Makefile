@@ -38,6 +38,7 @@ bundles: $(READY)
 bench: $(READY)
 	mkdir -p bench
 	$(BIN)/python benchmarks/speed.py -o bench/speed.json
+	$(BIN)/python benchmarks/exactness.py -o bench/exactness.json
 	$(BIN)/python benchmarks/startup.py -o bench/startup.json
 	$(BIN)/python benchmarks/streaming.py -o bench/streaming.json
 	$(BIN)/python benchmarks/patches.py -o bench/patches.json

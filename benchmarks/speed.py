@@ -272,30 +272,6 @@ def report(found: list[dict[str, Any]], arguments: argparse.Namespace) -> dict[s
     return ratios
 
 
-def errors(blocks: int) -> dict[str, float]:
-    """The largest error against float64, of the largest output, on random patches; the worst of three kinds of random weights."""
-    import copy
-
-    import torch
-
-    from mrh_monai.folding import centre_predictor
-    from mrh_monai.network import MRHNet
-
-    found = dict.fromkeys(("float32, convolution", "float32, ours", "bf16, convolution", "bf16, ours"), 0.0)
-    for start in ("he", "glorot", "orthogonal"):
-        torch.manual_seed(0)
-        network, patches = MRHNet(67, residual_blocks=blocks, initialisation=start), torch.randn(64, 67, 3, 3)
-        with torch.inference_mode():
-            exact = copy.deepcopy(network).double()(patches.double())[:, 0, 1, 1]
-            for name, dtype in (("float32", torch.float32), ("bf16", torch.bfloat16)):
-                with torch.autocast("cpu", torch.bfloat16, enabled=name == "bf16"):
-                    convolved = network(patches)[:, 0, 1, 1]
-                for route, values in (("convolution", convolved), ("ours", centre_predictor(network, (3, 3), dtype)(patches))):
-                    error = float((values.double() - exact).abs().max() / exact.abs().max())
-                    found[f"{name}, {route}"] = max(found[f"{name}, {route}"], error)
-    return found
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("subject", nargs="?")
@@ -309,12 +285,9 @@ def main() -> None:
         serve(arguments.route, arguments.subject)
         return
     found = measure(arguments)
-    ratios, wrong = report(found, arguments), errors(arguments.blocks)
-    print("\nlargest error, of the largest output, against float64 (he, glorot and orthogonal weights)")
-    for name, error in wrong.items():
-        print(f"    {name:24}{error:10.1e}")
+    ratios = report(found, arguments)
     if arguments.output:
-        content = {"errors": wrong, "blocks": arguments.blocks, "threads": arguments.threads, "routes": found, "ratios": ratios}
+        content = {"blocks": arguments.blocks, "threads": arguments.threads, "routes": found, "ratios": ratios}
         arguments.output.write_text(json.dumps(content, indent=2) + "\n")
 
 

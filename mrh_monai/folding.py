@@ -1,12 +1,7 @@
 """A network of patches three voxels wide as exact products of small matrices: the fast path; `MRHNet` stays its definition.
 
-On a patch of three voxels a row, a 3-tap convolution with zero "same" padding is a linear map of three numbers to three that a product of
-four pairs of sums computes (Toom-Cook; the points and the derivation are in docs/performance.md):
-
-    output = OUTPUTS' ((TAPS taps) * (INPUTS input))
-
-In two dimensions that is 16 products of F x F matrices where the definition has 49, in three 64 instead of 343. Nothing is left out and
-nothing approximated: in exact arithmetic it is the convolution, in float32 it is as near to it as convolutions are to each other.
+In two dimensions a convolution takes 16 products of F x F matrices where its definition has 49, see `folded_weights.py`; sums before and
+after them are products of small matrices too.
 
 With lower precision, and on devices whose matrix units outrun their memory, the sums would cost more than they save: there each
 convolution is one matrix of (3 x 3 x F) x (3 x 3 x F) instead.
@@ -16,7 +11,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any, TypeGuard
 
 import torch
@@ -24,13 +18,9 @@ import torch.nn.functional as F
 from torch import nn
 from torch.autograd.function import once_differentiable
 
+from mrh_monai.folded_weights import WIDTH, forms_along, matrix_weights, product_weights
 from mrh_monai.network import MRHNet
 
-WIDTH = 3
-# Linear forms: what each product takes from the input, from the taps, and what it gives to the output.
-INPUTS = torch.tensor([[1, 3 / 2, 1], [1, -3 / 2, 1], [-1, 1 / 2, 1], [-1, -1 / 2, 1]], dtype=torch.float64)
-TAPS = torch.tensor([[1 / 6, 1 / 4, 1 / 6], [-1 / 6, 1 / 4, -1 / 6], [-1 / 2, -1 / 4, 1 / 2], [1 / 2, -1 / 4, -1 / 2]], dtype=torch.float64)
-OUTPUTS = torch.tensor([[1, 3 / 2, 1], [1, -3 / 2, 1], [1, 1 / 2, -1], [1, -1 / 2, -1]], dtype=torch.float64)
 # Patches of a group: their products stay in a core's cache.
 GROUP = 256
 
@@ -100,22 +90,6 @@ def centre_predictor(network: nn.Module, patch_shape: tuple[int, ...], precision
     return _MatrixCentres(network, precision)
 
 
-def product_weights(weight: torch.Tensor) -> torch.Tensor:
-    """A convolution's weights (O, I, 3, 3) as the 16 matrices (16, O, I) of the folded form; (64, O, I) for (O, I, 3, 3, 3)."""
-    taps = weight.movedim((0, 1), (-2, -1))  # (3, 3, O, I): of channels-last weights whole rows are moved
-    forms = _forms("taps", weight.ndim - 2, weight.device, weight.dtype)
-    return (forms @ taps.reshape(forms.shape[1], -1)).view(-1, *taps.shape[-2:])
-
-
-def matrix_weights(weight: torch.Tensor) -> torch.Tensor:
-    """A convolution's weights (O, I, 3, 3) as one matrix (9 I, 9 O) from a whole patch to a whole patch, position by position."""
-    outputs, inputs, *patch = weight.shape
-    positions = WIDTH ** len(patch)
-    taps = torch.cat([weight.flatten(2).permute(2, 1, 0), weight.new_zeros(1, inputs, outputs)])
-    blocks = taps.index_select(0, _taps_between(len(patch), weight.device)).view(positions, positions, inputs, outputs)
-    return blocks.transpose(1, 2).reshape(positions * inputs, positions * outputs)
-
-
 def _convolutions(network: MRHNet) -> list[Any]:
     """In the order of computing."""
     blocks: Any = network.blocks
@@ -141,33 +115,6 @@ def _prefers_products(device: torch.device) -> bool:
     return device.type == "cpu" and not torch.is_autocast_enabled(device.type)
 
 
-# Kept for good, and used in training too: never tensors of inference mode.
-@lru_cache
-@torch.inference_mode(False)
-def _taps_between(dims: int, device: torch.device) -> torch.Tensor:
-    """(81,) which tap leads from each position of a patch to each: 0 to 8, and 9 for none."""
-    positions = torch.cartesian_prod(*[torch.arange(WIDTH)] * dims)  # (9, 2)
-    shift = positions[:, None] - positions[None, :] + 1
-    tap = shift @ torch.tensor([WIDTH**power for power in range(dims - 1, -1, -1)])
-    return torch.where(((shift >= 0) & (shift < WIDTH)).all(-1), tap, len(positions)).flatten().to(device)
-
-
-@lru_cache
-@torch.inference_mode(False)
-def _forms(kind: str, dims: int, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
-    """Linear forms along every axis at once: (16, 9) of inputs and taps in two dimensions.
-
-    Those of outputs are (9, 17): what every product gives to every output, and 1 for the bias, which goes along as one more product.
-    """
-    along = {"inputs": INPUTS, "taps": TAPS, "outputs": OUTPUTS.T}[kind]
-    whole = along
-    for _ in range(dims - 1):
-        whole = torch.kron(whole, along)
-    if kind == "outputs":
-        whole = torch.cat([whole, whole.new_ones(len(whole), 1)], dim=1)
-    return whole.to(device, dtype)
-
-
 def _groups(batch: int) -> int:
     """K, the groups that a batch is cut into: one a thread, so that the sums of every group are made by a thread of its own."""
     return math.gcd(batch, torch.get_num_threads()) if batch else 1
@@ -189,7 +136,7 @@ class _Products(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, h: torch.Tensor, weights: torch.Tensor, bias: torch.Tensor, dims: int, rectify: bool) -> torch.Tensor:
-        forms_in, forms_out = (_forms(kind, dims, h.device, h.dtype) for kind in ("inputs", "outputs"))
+        forms_in, forms_out = (forms_along(kind, dims, h.device, h.dtype) for kind in ("inputs", "outputs"))
         taken = _sums(forms_in, h)
         made = h.new_empty(len(h), len(weights) + 1, h.shape[2], weights.shape[1])
         for one, products in zip(taken.unbind(), made[:, :-1].unbind(), strict=True):
@@ -246,7 +193,7 @@ class _ProductCentres:
     def __init__(self, network: MRHNet):
         *layers, last = _convolutions(network)
         weight = last.weight.detach()
-        self.forms_in, self.forms_out = (_forms(kind, weight.ndim - 2, weight.device, weight.dtype) for kind in ("inputs", "outputs"))
+        self.forms_in, self.forms_out = (forms_along(kind, weight.ndim - 2, weight.device, weight.dtype) for kind in ("inputs", "outputs"))
         self.layers = [(product_weights(layer.weight.detach()).transpose(1, 2), layer.bias.detach()) for layer in layers]
         # Taps of the last convolution as the centre sees them: its own order, position by position.
         self.last = weight[0].flatten(1).T.contiguous()[:, :, None]  # (9, F, 1)

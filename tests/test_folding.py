@@ -3,9 +3,9 @@ import copy
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 
-from mrh_monai.folding import INPUTS, OUTPUTS, TAPS, FoldedMRHNet, centre_predictor, fold, matrix_weights, product_weights
+from mrh_monai import folded_weights
+from mrh_monai.folding import FoldedMRHNet, centre_predictor, fold
 from mrh_monai.network import MRHNet
 
 CENTRE = (slice(None), 0, 1, 1)
@@ -23,29 +23,6 @@ def make(initialisation="he", blocks=2, channels=5, features=8, dims=2, seed=0):
 def patches(count, channels=5, dims=2, dtype=torch.float32, seed=1):
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(count, channels, *(3,) * dims, generator=generator, dtype=torch.float64).to(dtype)
-
-
-def test_four_products_are_the_convolution_of_three_numbers():
-    """Of every tap and every input, what each output gets: 1 where the tap leads from the one to the other, 0 elsewhere."""
-    found = torch.einsum("po,pi,pt->oit", OUTPUTS, INPUTS, TAPS)
-    expected = torch.tensor([[[float(tap == i - o + 1) for tap in range(3)] for i in range(3)] for o in range(3)], dtype=torch.float64)
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-15)
-
-
-@pytest.mark.parametrize("dims", [2, 3])
-def test_folded_weights_are_the_convolution_with_zero_padding(dims):
-    weight, x = torch.randn(4, 6, *(3,) * dims, dtype=torch.float64), patches(7, 6, dims, torch.float64)
-    expected = (F.conv2d if dims == 2 else F.conv3d)(x, weight, padding=1)
-    rows = x.movedim(1, -1).reshape(7, -1)
-    found = (rows @ matrix_weights(weight)).view(7, *(3,) * dims, 4).movedim(-1, 1)
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
-    assert product_weights(weight).shape == (4**dims, 4, 6)
-
-
-def test_a_matrix_is_zero_where_no_tap_leads():
-    """32 of the 81 blocks: between opposite edges and corners of a patch."""
-    blocks = matrix_weights(torch.ones(1, 1, 3, 3))
-    assert (blocks == 0).sum() == 32
 
 
 @pytest.mark.parametrize("initialisation", ["glorot", "orthogonal", "he"])
@@ -180,12 +157,10 @@ def test_what_computes_in_another_way_is_left_as_it_is():
             assert torch.equal(centre_predictor(other, (3, 3))(x), other(x)[CENTRE])
 
 
-def test_training_after_inference(monkeypatch):
+def test_training_after_inference():
     """What is kept between calls is never of inference mode, which autograd refuses."""
-    from mrh_monai import folding
-
-    folding._forms.cache_clear()
-    folding._taps_between.cache_clear()
+    folded_weights.forms_along.cache_clear()
+    folded_weights._taps_between.cache_clear()
     network = make()
     with torch.inference_mode():
         FoldedMRHNet(network)(patches(2))
