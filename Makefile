@@ -1,5 +1,6 @@
 # make demo   fresh machine: environment, then the whole job on the digital mouse brain
-# make test   fresh machine: environment, then all tests
+# make test   fresh machine: environment, then all tests but those of several processes
+# make test-distributed  those
 # make check  ruff and mypy
 # make fuzz   two thousand damaged network files, imported one by one
 # make bundles  the shipped bundles anew from their template
@@ -9,7 +10,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test check fuzz bundles bench clean
+.PHONY: demo test test-distributed check fuzz bundles bench clean
 .DEFAULT_GOAL := demo
 
 $(READY): pyproject.toml constraints.txt
@@ -22,7 +23,10 @@ demo: $(READY)
 	$(BIN)/python examples/demo.py demo
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not distributed"
+
+test-distributed: $(READY)
+	$(BIN)/python -m pytest -m distributed
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -15,6 +15,8 @@ from mrh_monai import distributed
 from mrh_monai.errors import OptionError
 from mrh_monai.volumes import read_header, read_voxels
 
+pytestmark = pytest.mark.distributed
+
 # Trains in float64 on synthetic patches; prints nothing, and its first process saves the weights.
 TRAIN = """
 import sys
