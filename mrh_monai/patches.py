@@ -164,7 +164,7 @@ class PatchDataset(Dataset):
         Returns:
             ``image`` (B, C, 3, 3) and ``label`` (B, 1, 3, 3), float32; for 3D patches one axis more.
         """
-        indices = indices.to(self.subject.device)
+        indices = torch.as_tensor(indices, device=self.subject.device)
         subject = self.subject[indices]
         image = self.images.gather(self.image_strips[indices]).to(torch.float32)
         label = self.labels.gather(self.label_strips[indices]).to(torch.float32)
