@@ -40,7 +40,7 @@ def join(device: str | torch.device = "auto") -> torch.device:
         raise OptionError("multi_gpu", expected, "one on its own", "put `torchrun --nproc_per_node=N -m` in the place of `python -m`")
     if str(device) not in ("auto", "cpu", "cuda"):
         raise OptionError("device", "auto, cpu or cuda for several processes", repr(str(device)), "each takes the device of its rank")
-    chosen = choose_device("cpu" if str(device) == "cpu" else "auto" if str(device) == "auto" else "cuda")
+    chosen = choose_device(device)
     if chosen.type == "cuda":
         chosen = choose_device(f"cuda:{os.environ['LOCAL_RANK']}")
         torch.cuda.set_device(chosen)

@@ -152,7 +152,7 @@ class FileSlabs:
             # three times as fast as all at once.
             for k in range(z):
                 plane = stored[:, first:last, k]
-                part[:, :, k] = plane if header.storage is None or not header.can_map else from_stored(header, plane)
+                part[:, :, k] = from_stored(header, plane) if header.can_map else plane
             channel += header.channels
         if self.dtype.kind == "f":
             np.nan_to_num(padded, copy=False, nan=0, posinf=0, neginf=0)
