@@ -86,6 +86,9 @@ SHELL_5000 = (
     (4807.4, 0.1293, 0.9875, 0.0903),
 )
 UNWEIGHTED_BELOW = 100.0  # s/mm^2
+# Minutes of scanning, from the same files (PVM_ScanTime, for a shell over its 32 repetitions): TR 320 ms x 2 averages x 936 shots a
+# diffusion volume; TR 800 ms x 2 averages x 2,340 shots each of the three others.
+DWI_MINUTES, OTHER_MINUTES = 9.984, 62.4
 SHELL_GAP = 1.1  # ratio of b-values from which on two are of different shells
 MT_ON, MT_OFF = "mt_on", "mt_off"
 
@@ -269,11 +272,17 @@ def _shell(prefix: str, table: Sequence[tuple[float, float, float, float]]) -> l
     for index, (b_value, *direction) in enumerate(table):
         unweighted = b_value < UNWEIGHTED_BELOW
         name = f"{prefix}_{'b0' if unweighted else 'dir'}_{index + 1 if unweighted else index - 1:02d}"
-        channels.append(Channel(name, b_value, None if unweighted else tuple(direction)))  # type: ignore[arg-type]
+        channels.append(Channel(name, b_value, None if unweighted else tuple(direction), DWI_MINUTES))  # type: ignore[arg-type]
     return channels
 
 
 # Liang et al., eLife 2022;11:e72331: two diffusion shells of 2 + 30 volumes, then T2-weighted (TE 50 ms) and the pair
 # with and without magnetization transfer (offset -3 kHz at 20 uT, TE 8 ms). MRH-Net's README calls the last two
 # "non-MT, MT", its file name `t2MTONOFF` says on before off, and the brighter of the pair must be the one with MT off.
-MRH_NET = Protocol((*_shell("dwi2000", SHELL_2000), *_shell("dwi5000", SHELL_5000), Channel("t2"), Channel(MT_ON), Channel(MT_OFF)))
+MRH_NET = Protocol(
+    (
+        *_shell("dwi2000", SHELL_2000),
+        *_shell("dwi5000", SHELL_5000),
+        *(Channel(name, minutes=OTHER_MINUTES) for name in ("t2", MT_ON, MT_OFF)),
+    )
+)

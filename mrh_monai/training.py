@@ -79,7 +79,7 @@ class RunRecorder:
         settings: What a resumed run must agree on.
         patience: Epochs without a gain after which to stop; None for never.
         resume: Whether to go on from `checkpoint.pt` where there is one.
-        draw: Draws the finished run's rows into a PNG, with the stain's units, such as `mrh_monai.report.training_curve`.
+        draw: Draws the finished run's rows into a PNG, with the stain's units, such as `mrh_monai.pictures.training_curve`.
     """
 
     def __init__(
