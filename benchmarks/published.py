@@ -26,8 +26,8 @@ from matlab_files import forward, stored_graph  # noqa: E402
 from mrh_monai.checkpoint import load_network  # noqa: E402
 from mrh_monai.loading import load_subject  # noqa: E402
 from mrh_monai.matlab import import_network  # noqa: E402
-from mrh_monai.protocol import MRH_NET  # noqa: E402
 from mrh_monai.pictures import side_by_side  # noqa: E402
+from mrh_monai.protocol import MRH_NET  # noqa: E402
 from mrh_monai.subjects import find_subject  # noqa: E402
 from mrh_monai.volumes import read_header, read_voxels  # noqa: E402
 from mrh_monai.voxelwise import predict_volume  # noqa: E402

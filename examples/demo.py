@@ -98,8 +98,8 @@ def compare_and_draw(out: Path) -> None:
     from mrh_monai.checkpoint import read_sidecar
     from mrh_monai.datalists import read_datalist
     from mrh_monai.loading import load_subject, load_subjects
-    from mrh_monai.protocol import MRH_NET, MT_ON
     from mrh_monai.pictures import side_by_side
+    from mrh_monai.protocol import MRH_NET, MT_ON
     from mrh_monai.volumes import read_header, read_voxels
 
     scaling = read_sidecar(out / "bundles" / "mrh_af" / "models" / "model.pt").scaling
