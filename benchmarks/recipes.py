@@ -39,7 +39,7 @@ def train_and_test(name: str, datalist: Path, out: Path, seed: int, **options: o
     rows = list(csv.DictReader((run / "metrics.csv").open()))
     best = min(rows, key=lambda row: float(row["val_rmse"]))
     scores = json.loads((run / "test" / "scores.json").read_text())
-    mean = {key: sum(s[key] for s in scores.values()) / len(scores) for key in ("r2", "rmse", "rmse_of_range", "ssim")}
+    mean = {key: sum(s[key] for s in scores.values()) / len(scores) for key in ("r2", "rmse", "nrmse", "ssim")}
     return {
         "recipe": name, "seed": seed, "seconds": round(seconds, 1), "epochs": len(rows), "best_epoch": best["epoch"],
         "val_rmse": best["val_rmse"], "val_r2": best["val_r2"], **{f"test_{key}": value for key, value in mean.items()},

@@ -111,7 +111,7 @@ def compare_and_draw(out: Path) -> None:
         test = load_subject(lists["test"][0], MRH_NET, need_target=True)
         linear = linear_regression(load_subjects(lists["training"], MRH_NET, need_target=True), test, scaling)
         scores, scratch = scores_of(out / stain), "" if stain == "af" else f"{scores_of(out / 'scratch' / stain)['r2']:.3f}"
-        single, error = best_single_image(test, MRH_NET)[1], scores["rmse_of_range"]
+        single, error = best_single_image(test, MRH_NET)[1], scores["nrmse"]
         print(f"  {stain.upper():6}{scores['r2']:9.3f}{scratch:>14}{linear['r2']:19.3f}{single:19.3f}{error:15.3f}")
         if not rows:
             rows["MT on"] = test.image[..., MRH_NET.names.index(MT_ON)] * test.mask

@@ -1,66 +1,107 @@
-"""What a network must beat: the best single MR image, and a linear regression on all of them."""
+"""What a network must beat: single MR markers, and linear and quadratic regression on maps or on all images of a voxel."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
-from sklearn.linear_model import LinearRegression
+from sklearn.linear_model import LinearRegression, Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
-from mrh_monai.errors import SubjectError
-from mrh_monai.loaded import LoadedSubject
-from mrh_monai.metrics import r2, rmse
-from mrh_monai.protocol import Protocol
-from mrh_monai.scaling import Scaling
+from mrh_monai.metrics import r2
 
-VOXELS = 20_000
+FIVE_MAPS = ("t2w", "mtr", "fa", "md", "mk")
+CHUNK = 20_000  # voxels whose squares and products are in memory at once
+# Far below what the data weigh; it only keeps thousands of nearly collinear products of images solvable.
+RIDGE = 1.0
 
 
-def best_single_image(subject: LoadedSubject, protocol: Protocol) -> tuple[str, float]:
-    """The MR image that goes best with the stain of one subject, chosen on that very subject and so flattered.
+@dataclass(frozen=True)
+class Voxels:
+    """Voxels of one or more subjects, as regressions see them.
+
+    Attributes:
+        channels: (N, C) float32, scaled as for the network.
+        maps: (N,) each, of `mrh_monai.maps.parameter_maps`, ``t2w`` divided by the subject's level.
+        target: (N,) in the stain's units.
+    """
+
+    channels: np.ndarray
+    maps: dict[str, np.ndarray]
+    target: np.ndarray
+
+    def take(self, chosen: np.ndarray) -> Voxels:
+        """Some of them, by index or (N,) bool."""
+        return Voxels(self.channels[chosen], {name: values[chosen] for name, values in self.maps.items()}, self.target[chosen])
+
+
+def join(parts: Sequence[Voxels]) -> Voxels:
+    """The voxels of several subjects together."""
+    maps = {name: np.concatenate([part.maps[name] for part in parts]) for name in parts[0].maps}
+    return Voxels(np.concatenate([part.channels for part in parts]), maps, np.concatenate([part.target for part in parts]))
+
+
+@dataclass
+class Baseline:
+    """A regression from some values of a voxel to its stain.
+
+    Attributes:
+        name: As in tables.
+        kind: ``marker``: one value and a straight line; ``regression``: several.
+        maps: Names of the maps it takes.
+        channels: Indices of the images it takes.
+        degree: 1 for linear, 2 with all squares and products too.
+    """
+
+    name: str
+    kind: str
+    maps: tuple[str, ...] = ()
+    channels: tuple[int, ...] = ()
+    degree: int = 1
+    _model: Any = field(default=None, repr=False)
+
+    def fit(self, voxels: Voxels) -> Baseline:
+        """Fit by least squares."""
+        steps: list[Any] = [StandardScaler()]
+        if self.degree == 1:
+            steps.append(LinearRegression())
+        else:
+            steps += [PolynomialFeatures(self.degree, include_bias=False), StandardScaler(), Ridge(RIDGE)]
+        self._model = make_pipeline(*steps).fit(self._inputs(voxels), voxels.target)
+        return self
+
+    def predict(self, voxels: Voxels) -> np.ndarray:
+        """(N,) float32, in the stain's units."""
+        inputs = self._inputs(voxels)
+        parts = [self._model.predict(inputs[start : start + CHUNK]) for start in range(0, len(inputs), CHUNK)]
+        return np.concatenate(parts).astype(np.float32)
+
+    def _inputs(self, voxels: Voxels) -> np.ndarray:
+        return np.column_stack([*(voxels.maps[name] for name in self.maps), *(voxels.channels[:, index] for index in self.channels)])
+
+
+def baselines(voxels: Voxels, names: Sequence[str]) -> list[Baseline]:
+    """All that a network is compared with, fitted.
+
+    Every map, the single image that goes best with the stain of these voxels, and regressions on five maps (T2-weighted, MTR, FA and MD of
+    the lowest shell, MK; those of them that there are) and on all images.
 
     Args:
-        subject: With its target.
-        protocol: Names of its channels.
-
-    Returns:
-        The channel's name and its R2 (squared correlation) in the mask, where the target is sound.
+        voxels: Of the training subjects.
+        names: Of the channels.
     """
-    values, target = subject.image[subject.scored], _target(subject)
-    scores = [r2(values[:, channel], target) for channel in range(values.shape[1])]
-    best = int(np.nanargmax(scores))
-    return protocol.names[best], scores[best]
-
-
-def linear_regression(training: Sequence[LoadedSubject], test: LoadedSubject, scaling: Scaling, seed: int = 0) -> dict[str, float]:
-    """Ordinary least squares from all channels of a voxel, scaled as for the network, to its stain.
-
-    Args:
-        training: Subjects with targets; 20,000 of their voxels are drawn.
-        test: Unseen subject with its target.
-        scaling: Of the training set.
-        seed: Of the draw.
-
-    Returns:
-        ``r2`` and ``rmse`` (stain's units) on the test subject.
-    """
-    rng = np.random.default_rng(seed)
-    inputs, targets = [], []
-    for subject in training:
-        chosen = rng.permutation(int(subject.mask.sum()))[: VOXELS // len(training)]
-        inputs.append(_scaled(subject, scaling)[chosen])
-        targets.append(_target(subject)[chosen])
-    model = LinearRegression().fit(np.concatenate(inputs), np.concatenate(targets))
-    prediction = model.predict(_scaled(test, scaling))
-    return {"r2": r2(prediction, _target(test)), "rmse": rmse(prediction, _target(test))}
-
-
-def _scaled(subject: LoadedSubject, scaling: Scaling) -> np.ndarray:
-    gain, offset = scaling.coefficients(subject, subject.mask)
-    return subject.image[subject.scored] * gain + offset
-
-
-def _target(subject: LoadedSubject) -> np.ndarray:
-    if subject.target is None:
-        raise SubjectError(subject.name, "a target to compare with", "none loaded", "load the subject with need_target=True")
-    return subject.target[subject.scored].astype(np.float64)
+    found = [Baseline(name, "marker", maps=(name,)) for name in voxels.maps]
+    best = int(np.nanargmax([r2(values, voxels.target) for values in voxels.channels.T]))
+    found.append(Baseline(f"{names[best]} (best image)", "marker", channels=(best,)))
+    # Maps of several shells stand lowest shell first.
+    five = [match for wanted in FIVE_MAPS if (match := next((name for name in voxels.maps if name.split("_")[0] == wanted), None))]
+    everything = tuple(range(len(names)))
+    for degree, word in ((1, "linear"), (2, "quadratic")):
+        if len(five) > 1:
+            found.append(Baseline(f"{word}, {len(five)} maps", "regression", maps=tuple(five), degree=degree))
+        if len(names) > 1:
+            found.append(Baseline(f"{word}, {len(names)} images", "regression", channels=everything, degree=degree))
+    return [baseline.fit(voxels) for baseline in found]

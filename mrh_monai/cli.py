@@ -8,6 +8,7 @@ from typing import Annotated, Optional
 
 import typer
 
+from mrh_monai.analysis_verbs import LayoutFile, verbs
 from mrh_monai.errors import MRHError, OptionError, one_sentence_errors, sentence
 
 app = typer.Typer(
@@ -16,7 +17,6 @@ app = typer.Typer(
 )  # fmt: skip
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
-LayoutFile = Annotated[Optional[Path], typer.Option(help="YAML of file patterns, for other file names than MRH-Net's.")]  # noqa: UP045 (typer)
 
 
 @app.callback()
@@ -254,6 +254,9 @@ def fetch(
             print(f"{item.name:18} {item.identifier:18} {item.holds}")
         return
     print(fetch_published(name, folder, url))
+
+
+app.add_typer(verbs)
 
 
 def main() -> None:

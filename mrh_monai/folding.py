@@ -69,7 +69,9 @@ def fold(network: MRHNet, width: int) -> MRHNet:
     return FoldedMRHNet(network) if width == WIDTH and _is_plain(network) else network
 
 
-def centre_predictor(network: nn.Module, patch_shape: tuple[int, ...], precision: torch.dtype = torch.float32) -> Centres:
+def centre_predictor(
+    network: nn.Module, patch_shape: tuple[int, ...], precision: torch.dtype = torch.float32, behind_first: bool = False
+) -> Centres:
     """The fastest exact way from patches to the centre voxel of each one's prediction.
 
     Weights are folded once, here: later changes to the network are not seen.
@@ -78,16 +80,18 @@ def centre_predictor(network: nn.Module, patch_shape: tuple[int, ...], precision
         network: An `MRHNet`, or any module from (B, C, 3, 3) to (B, 1, 3, 3); on the device that computes.
         patch_shape: (3, 3) or other.
         precision: torch.bfloat16 if products are to be computed in it; otherwise the network's own.
+        behind_first: Whether the first convolution is done already: of an `MRHNet`, from its sums (B, F, 3, 3) on.
 
     Returns:
         From patches (B, C, 3, 3) in the network's dtype, channels-last for speed, to centres (B,) in the same.
     """
     if not _is_plain(network) or not _folds(network, patch_shape) or _convolutions(network)[-1].out_channels != 1:
         centre = (slice(None), 0, *(size // 2 for size in patch_shape))
-        return lambda patches: network(patches)[centre].to(patches.dtype)
+        whole: Any = network.behind_first if behind_first else network
+        return lambda patches: whole(patches)[centre].to(patches.dtype)
     if precision != torch.bfloat16 and _prefers_products(_weight(network).device):
-        return _ProductCentres(network)
-    return _MatrixCentres(network, precision)
+        return _ProductCentres(network, behind_first)
+    return _MatrixCentres(network, precision, behind_first)
 
 
 def _convolutions(network: MRHNet) -> list[Any]:
@@ -190,8 +194,9 @@ def _matrix_layer(h: torch.Tensor, convolution: Any, rectify: bool) -> torch.Ten
 class _ProductCentres:
     """Inference by products: weights folded once, and memory for one block of patches, used again by every layer of its size."""
 
-    def __init__(self, network: MRHNet):
+    def __init__(self, network: MRHNet, behind_first: bool = False):
         *layers, last = _convolutions(network)
+        self.behind_first = behind_first
         weight = last.weight.detach()
         self.forms_in, self.forms_out = (forms_along(kind, weight.ndim - 2, weight.device, weight.dtype) for kind in ("inputs", "outputs"))
         self.layers = [(product_weights(layer.weight.detach()).transpose(1, 2), layer.bias.detach()) for layer in layers]
@@ -229,7 +234,8 @@ class _ProductCentres:
             made[:, -1] = bias
             return out.baddbmm_(forms_out, made_in_one) if add else torch.bmm(forms_out, made_in_one, out=out)
 
-        convolve(given.view(groups, positions, -1), 0, y).relu_()
+        flat = given.view(groups, positions, -1)
+        (y.copy_(flat) if self.behind_first else convolve(flat, 0, y)).relu_()
         convolve(y, 1, x).relu_()
         for layer in range(2, len(self.layers) - 1, 2):
             convolve(x.relu_(), layer, y).relu_()
@@ -243,8 +249,9 @@ class _ProductCentres:
 class _MatrixCentres:
     """Inference by one matrix a convolution, in any precision."""
 
-    def __init__(self, network: MRHNet, precision: torch.dtype):
+    def __init__(self, network: MRHNet, precision: torch.dtype, behind_first: bool = False):
         *layers, last = _convolutions(network)
+        self.behind_first = behind_first
         weight = last.weight.detach()
         self.precision = precision if precision == torch.bfloat16 else weight.dtype
         positions = weight[0, 0].numel()
@@ -258,7 +265,7 @@ class _MatrixCentres:
     def __call__(self, patches: torch.Tensor) -> torch.Tensor:
         x = patches.movedim(1, -1).flatten(1).to(self.precision)  # (B, 9 * C)
         first, second, *between, last = self.layers
-        x = F.linear(F.linear(x, *first).relu_(), *second).relu_()
+        x = F.linear(x.relu() if self.behind_first else F.linear(x, *first).relu_(), *second).relu_()
         for one, two in zip(between[::2], between[1::2], strict=True):
             x = x.relu_()
             x = x + F.linear(F.linear(x, *one).relu_(), *two)

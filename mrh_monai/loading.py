@@ -109,7 +109,7 @@ def load_stains(paths: Sequence[Path], mask: Path) -> tuple[np.ndarray, ...]:
     for header in headers:
         check_single(header, "stain or mask")
     check_one_grid(headers)
-    inside = _mask_values(headers[-1]) > 0
+    inside = read_mask(headers[-1])
     return *(_finite(read_voxels(header)[..., 0], inside, header.path, "refuse") for header in headers[:-1]), inside
 
 
@@ -170,7 +170,7 @@ def read_masks(subject: Subject, headers: dict[str, list[Header]]) -> tuple[np.n
         SubjectError: The mask holds other values than 0 and 1, or no voxel within the slices.
     """
     header = (headers["mask"] or headers["fa"])[0]
-    whole = (_mask_values(header) if headers["mask"] else read_voxels(header)[..., 0]) > 0
+    whole = read_mask(header) if headers["mask"] else read_voxels(header)[..., 0] > 0
     mask = whole & in_slices(whole.shape[CORONAL_AXIS], subject.slices)[None, :, None]
     if not mask.any():
         where = "" if subject.slices is None else f" in slices {[list(pair) for pair in subject.slices]}"
@@ -211,19 +211,24 @@ def _load(
 def _read_target_mask(headers: Sequence[Header], mask: np.ndarray) -> np.ndarray | None:
     if not headers:
         return None
-    sound = _mask_values(headers[0]) > 0
+    sound = read_mask(headers[0])
     if not (sound & mask).any():
         raise SubjectError(headers[0].path, "voxels with a sound target inside the mask", "none", "check the target_mask and the slices")
     return sound
 
 
-def _mask_values(header: Header) -> np.ndarray:
+def read_mask(header: Header) -> np.ndarray:
+    """A mask (X, Y, Z) bool.
+
+    Raises:
+        SubjectError: It holds other values than 0 and 1.
+    """
     values = read_voxels(header)[..., 0]
     kinds = np.unique(values)
     if not np.isin(kinds, (0, 1)).all():
         shown = ", ".join(f"{kind:g}" for kind in kinds[:4]) + (", ..." if len(kinds) > 4 else "")
         raise SubjectError(header.path, "a mask of 0 and 1", f"the values {shown}", "threshold it and save it as 0/1")
-    return values
+    return values > 0
 
 
 def _finite(voxels: np.ndarray, mask: np.ndarray, path: Path, nan: str, channel: str | None = None) -> np.ndarray:

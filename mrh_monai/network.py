@@ -83,8 +83,11 @@ class MRHNet(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Scaled MR patches (B, C, 3, 3) float32 to scaled stain patches (B, 1, 3, 3); any patch size works."""
-        x = torch.relu(self.conv1(x))
-        x = torch.relu(self.conv2(x))
+        return self.behind_first(self.conv1(x))
+
+    def behind_first(self, sums: torch.Tensor) -> torch.Tensor:
+        """The sums that the first convolution gives, (B, F, 3, 3), before their ReLU, to scaled stain patches (B, 1, 3, 3)."""
+        x = torch.relu(self.conv2(torch.relu(sums)))
         for block in self.blocks:
             x = block(x)
         x = torch.relu(self.conv4(torch.relu(x)))

@@ -90,7 +90,7 @@ UNWEIGHTED_BELOW = 100.0  # s/mm^2
 # diffusion volume; TR 800 ms x 2 averages x 2,340 shots each of the three others.
 DWI_MINUTES, OTHER_MINUTES = 9.984, 62.4
 SHELL_GAP = 1.1  # ratio of b-values from which on two are of different shells
-MT_ON, MT_OFF = "mt_on", "mt_off"
+T2, MT_ON, MT_OFF = "t2", "mt_on", "mt_off"
 
 
 @dataclass(frozen=True)
@@ -283,6 +283,6 @@ MRH_NET = Protocol(
     (
         *_shell("dwi2000", SHELL_2000),
         *_shell("dwi5000", SHELL_5000),
-        *(Channel(name, minutes=OTHER_MINUTES) for name in ("t2", MT_ON, MT_OFF)),
+        *(Channel(name, minutes=OTHER_MINUTES) for name in (T2, MT_ON, MT_OFF)),
     )
 )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, StepLR
 
@@ -130,3 +132,13 @@ def make_schedule(optimizer: torch.optim.Optimizer, name: str, epochs: int, step
         # divides by the length of the rise.
         return OneCycleLR(optimizer, highest, total_steps=max(epochs * steps_per_epoch + 1, 8), pct_start=0.25)
     raise OptionError("schedule", "drop or one_cycle", repr(name), "choose one of the two")
+
+
+def shipped_recipe(name: str) -> dict[str, Any]:
+    """A recipe as the bundles' `train.yaml` has it, its loss as text.
+
+    Args:
+        name: ``fast``, ``paper`` or ``released``.
+    """
+    template = Path(__file__).parent / "bundle_template" / "configs" / "train.yaml"
+    return yaml.safe_load(template.read_text())["recipes"][name]

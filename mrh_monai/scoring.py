@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 class ScoreSubjects:
     """Handler that scores predictions inside the mask, where the target is sound.
 
-    It writes `OUT/scores.json`: ``{subject: {rmse, rmse_of_range, r2, ssim, voxels}}``.
+    It writes `OUT/scores.json`: ``{subject: {rmse, nrmse, mae, r2, determination, ssim, psnr, voxels}}``.
 
     Predictions must be back in the stain's units, that is behind the evaluator's postprocessing.
 

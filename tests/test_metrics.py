@@ -52,7 +52,7 @@ def test_score_is_inside_the_mask_alone(pair):
     p, t, mask = pair
     scores = score(np.where(mask, p, np.nan), np.where(mask, t, np.nan), mask)
     assert scores["rmse"] == pytest.approx(rmse(p[mask], t[mask]))
-    assert scores["rmse_of_range"] == pytest.approx(scores["rmse"] / t[mask].max())
+    assert scores["nrmse"] == pytest.approx(scores["rmse"] / t[mask].max())
     assert scores["voxels"] == mask.sum()
     with pytest.raises(SubjectError, match="expected one shape, found prediction"):
         score(p[:3], t, mask)

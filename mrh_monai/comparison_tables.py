@@ -1,0 +1,158 @@
+"""A comparison as a table to read, as CSV and JSON, and as pictures."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mrh_monai.bootstrap import SCORES
+from mrh_monai.comparison import NETWORK, Comparison
+from mrh_monai.files import writable_folder, write_text
+from mrh_monai.metrics import as_json
+from mrh_monai.pictures import bars, bland_altman, predicted_against_true, roc_curves
+
+LOWER_IS_BETTER = ("rmse", "nrmse", "mae")
+SHOWN = ("r2", "rmse", "auc")  # with intervals, in the table to read
+TITLES = {"r2": "R2", "rmse": "RMSE", "auc": "AUC"}
+
+
+def write_comparison(found: Comparison, out: Path | str) -> list[Path]:
+    """Write ``comparison.csv``, ``comparison.json``, ``regions.csv`` where there are regions, and four pictures.
+
+    Args:
+        found: By `mrh_monai.comparison.compare`.
+        out: Folder.
+
+    Returns:
+        The files.
+    """
+    out = writable_folder(out)
+    about, models = found.about, found.models
+    write_text(out / "comparison.json", as_json({**about, "models": models, "regions": found.regions}) + "\n")
+    rows = []
+    for model in models:
+        row: dict[str, Any] = {"model": model["name"], "kind": model["kind"]}
+        for name in SCORES:
+            row |= {name: model["scores"][name], f"{name}_low": model["intervals"][name][0], f"{name}_high": model["intervals"][name][1]}
+        rows.append(row)
+    write_text(out / "comparison.csv", as_csv(rows))
+    files = [out / "comparison.json", out / "comparison.csv"]
+    if found.regions:
+        write_text(out / "regions.csv", as_csv(found.regions))
+        files.append(out / "regions.csv")
+    stain, side = about["stain"].upper(), about["structures"]["side"]
+    areas = {model["name"]: model["scores"]["auc"] for model in models}
+    title = f"{stain}: structures {side} {about['structures']['threshold']:.4g} {about['units']}"
+    roc_curves(found.curves, areas, out / "roc.png", title, NETWORK)
+    panels = _panels(models)
+    notes = {model["name"]: f"R2 {model['scores']['r2']:.3f}, RMSE {model['scores']['rmse']:.3g}" for model in models}
+    pairs = {name: found.pairs[name] for name in panels}
+    predicted_against_true(pairs, notes, out / "scatter.png", about["units"])
+    bland_altman(pairs, out / "bland_altman.png", about["units"])
+    ranked = sorted(models, key=lambda model: -model["scores"]["r2"])
+    heights = [(model["name"], model["scores"]["r2"], *model["intervals"]["r2"]) for model in ranked]
+    bars(heights, out / "r2.png", "R2 (squared correlation), 95% interval", f"{stain} on {_subjects(about)}", NETWORK)
+    return [*files, *(out / name for name in ("roc.png", "scatter.png", "bland_altman.png", "r2.png"))]
+
+
+def comparison_table(found: Comparison) -> str:
+    """The table to read: every model's R2, RMSE and AUC with intervals, best R2 first, and what the numbers mean."""
+    about = found.about
+    ranked = sorted(found.models, key=lambda model: -model["scores"]["r2"])
+    head = ["", *(f"{TITLES[name]} [95%]" for name in SHOWN), "1-SSE/SST", "SSIM"]
+    rows = [head]
+    for model in ranked:
+        cells = [_with_interval(model["scores"][name], model["intervals"][name]) for name in SHOWN]
+        rows.append([model["name"], *cells, f"{model['scores']['determination']:.3f}", f"{model['scores']['ssim']:.3f}"])
+    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+    lines = [
+        "  ".join(cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths, strict=True)))
+        for row in rows
+    ]
+    lines = [line.rstrip() for line in lines]
+    where, fitted = about["scored_on"], about["fitted_on"]
+    unit = about["intervals"]
+    blocks = "" if unit["block_mm"] is None else f" of {', '.join(f'{edge:g}' for edge in sorted(set(unit['block_mm'])))} mm"
+    lines += [
+        "",
+        f"{about['stain'].upper()} on {_subjects(about)} ({where['voxels']:,} voxels). Regressions, and a straight line for every marker, "
+        f"were fitted on {fitted['voxels']:,} voxels of {', '.join(fitted['subjects'])}.",
+        f"R2 is the squared correlation; RMSE in {about['units']}; AUC for structures {about['structures']['side']} "
+        f"{about['structures']['threshold']:.4g} ({about['structures']['chosen']}). 95% intervals over {unit['resampled']}{blocks}.",
+        standing(found),
+    ]
+    return "\n".join(lines)
+
+
+def standing(found: Comparison) -> str:
+    """One sentence: what the network is ahead of beyond chance, and what it is not."""
+    behind, open_cases = [], []
+    for model in found.models:
+        if model["name"] == NETWORK:
+            continue
+        for name in SHOWN:
+            low, high = model["network_ahead"][name]
+            if name in LOWER_IS_BETTER:
+                low, high = -high, -low
+            if high < 0:
+                behind.append(f"{model['name']} in {TITLES[name]}")
+            elif not low > 0:
+                open_cases.append(f"{model['name']} in {TITLES[name]}")
+    if not behind and not open_cases:
+        return "The network is ahead of all of them in R2, RMSE and AUC; no interval of a difference holds 0."
+    parts = [f"behind {', '.join(behind)}"] if behind else []
+    parts += [f"not told apart from {', '.join(open_cases)}"] if open_cases else []
+    return f"The network is {' and '.join(parts)}; ahead of the others."
+
+
+def regions_table(found: Comparison) -> str:
+    """R2, RMSE and bias of every region, mean over subjects, of the network and of the best other model."""
+    names = [NETWORK, _panels(found.models)[1]] if len(found.models) > 1 else [NETWORK]
+    regions = list(dict.fromkeys(row["region"] for row in found.regions))
+    lines = [
+        f"{'region':24}" + "".join(f"{name[:24]:>38}" for name in names),
+        " " * 24 + f"{'R2':>16}{'RMSE':>11}{'bias':>11}" * len(names),
+    ]
+    for region in regions:
+        cells = ""
+        for name in names:
+            rows = [row for row in found.regions if row["region"] == region and row["model"] == name]
+            means = [float(np.mean([row[key] for row in rows])) for key in ("r2", "rmse", "bias")]
+            cells += f"{means[0]:16.3f}{means[1]:11.4g}{means[2]:11.3g}"
+        lines.append(f"{region[:24]:24}{cells}")
+    return "\n".join(lines)
+
+
+def as_csv(rows: Sequence[dict[str, Any]]) -> str:
+    """Rows of the same keys as CSV; empty where a number could not be computed."""
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({key: "" if isinstance(value, float) and not np.isfinite(value) else value for key, value in row.items()})
+    return stream.getvalue()
+
+
+def _panels(models: Sequence[dict[str, Any]]) -> list[str]:
+    """The network, the best regression and the best marker."""
+    chosen = [NETWORK]
+    for kind in ("regression", "marker"):
+        others = [model for model in models if model["kind"] == kind]
+        if others:
+            chosen.append(max(others, key=lambda model: model["scores"]["r2"])["name"])
+    return chosen
+
+
+def _with_interval(value: float, ends: tuple[float, float]) -> str:
+    digits = 3 if abs(value) < 10 else 1
+    return f"{value:.{digits}f} [{ends[0]:.{digits}f}, {ends[1]:.{digits}f}]"
+
+
+def _subjects(about: dict[str, Any]) -> str:
+    names = about["scored_on"]["subjects"]
+    return ", ".join(names) if len(names) < 4 else f"{len(names)} subjects"
