@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Any, Optional
 
 import typer
 
@@ -95,4 +96,107 @@ def compare(
     print(comparison_table(found))
     if found.regions:
         print(f"\n{regions_table(found)}")
+    print("\n" + "\n".join(map(str, files)))
+
+
+@verbs.command()
+def contribution(
+    bundle: Annotated[Path, typer.Argument(help="Bundle folder, with trained weights in models/.")],
+    subject: Annotated[Path, typer.Argument(help="Subject folder.")],
+    output: Out,
+    noise: Annotated[float, typer.Option(help="Of an image's mean in the mask.")] = 0.1,
+    draws: Annotated[int, typer.Option(min=1, help="How often the noise is drawn.")] = 3,
+    voxels: Annotated[int, typer.Option(min=1, help="How many voxels to look at, drawn at random.")] = 10_000,
+    images: Annotated[Optional[str], typer.Option(help="Names of the images to perturb, such as t2,mt_on; all if not given.")] = None,  # noqa: UP045
+    labels: Labels = None,
+    label_names: LabelNames = None,
+    fewer: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--retrain-top", help="Train anew on so many of the most important images, such as 4,17,38; needs --datalist."),
+    ] = None,
+    datalist: Annotated[Optional[Path], typer.Option(help="Training and test subjects for --retrain-top.")] = None,  # noqa: UP045
+    steps: Annotated[int, typer.Option(min=1, help="Optimiser steps of each of these networks.")] = 600,
+    patches: Annotated[int, typer.Option(min=1, help="Patches that they are trained on.")] = 40_000,
+    seed: Annotated[int, typer.Option(min=0, help="Of noise, voxels and training.")] = 0,
+    layout: LayoutFile = None,
+    device: Device = "auto",
+) -> None:
+    """Say which MR images a prediction rests on: noise on one at a time, and how far the stain moves."""
+    from tqdm import tqdm
+
+    from mrh_monai.checkpoint import load_network
+    from mrh_monai.contribution import contribution as perturb
+    from mrh_monai.contribution import groups_of_images, single_images
+    from mrh_monai.contribution_tables import contribution_table, write_contribution
+    from mrh_monai.devices import choose_device
+    from mrh_monai.errors import OptionError
+    from mrh_monai.fewer_images import check_counts, retrain_top
+    from mrh_monai.loading import load_subject
+    from mrh_monai.options import integers
+    from mrh_monai.protocol import Protocol
+    from mrh_monai.regions import read_regions
+    from mrh_monai.scaling import nan_rule
+    from mrh_monai.small_training import load_study
+    from mrh_monai.subjects import MRH_NET_LAYOUT, Layout, find_subject
+
+    where = choose_device(device)
+    protocol = Protocol.from_metadata(bundle / "configs" / "metadata.json")
+    perturbed = single_images(protocol, None if images is None else images.split(","))
+    counts = integers("--retrain-top", fewer)
+    check_counts(counts, len(perturbed))
+    if counts and datalist is None:
+        raise OptionError("--retrain-top", "subjects to train and to test on", "none", "give --datalist")
+    files = find_subject(subject, Layout.from_yaml(layout) if layout else MRH_NET_LAYOUT)
+    regions = None if labels is None else read_regions(labels, files.image[0], label_names)
+    network, sidecar = load_network(bundle / "models" / "model.pt", protocol.names)
+    data = load_study(datalist, protocol) if counts and datalist is not None else None
+    nan = nan_rule(sidecar.scaling.mode, None)
+    loaded = load_subject(files, protocol, nan=nan, margin=sidecar.patch_radius, axes=sidecar.patch_axes)
+
+    def bar(items: Iterable[Any]) -> Iterable[Any]:
+        return tqdm(items, unit="image", disable=None, leave=False)
+
+    settings: dict[str, Any] = {"noise": noise, "draws": draws, "voxels": voxels, "seed": seed, "device": where, "progress": bar}
+    single = perturb(network, sidecar, loaded, perturbed, regions=regions, **settings)
+    groups = perturb(network, sidecar, loaded, groups_of_images(protocol), **settings)
+    rows = []
+    if data is not None:
+        ranking = [perturbed[single.names[index]][0] for index in single.ranking]
+        blocks = sidecar.residual_blocks
+        rows = retrain_top(
+            data, ranking, counts, patches=patches, steps=steps, residual_blocks=blocks, seed=seed, device=where, progress=bar
+        )
+    about = {
+        "bundle": bundle.resolve().name, "weights": sidecar.sha256, "stain": sidecar.stain, "units": sidecar.units, "subject": loaded.name,
+        "noise": noise, "draws": draws, "voxels": single.voxels,
+    }  # fmt: skip
+    written = write_contribution(about, single, groups, rows, output)
+    print(contribution_table(single, groups, sidecar.units, rows))
+    print("\n" + "\n".join(map(str, written)))
+
+
+@verbs.command()
+def study(
+    name: Annotated[str, typer.Argument(help="training-size, depth, patch-size, misregistration, uniform-patch, features or resolution.")],
+    output: Out,
+    datalist: Annotated[Optional[Path], typer.Option(help="Training and test subjects; digital mouse brains if not given.")] = None,  # noqa: UP045
+    channels: Annotated[Optional[Path], typer.Option(help="YAML file of their MR images; MRH-Net's 67 if not given.")] = None,  # noqa: UP045
+    stain: Annotated[str, typer.Option(help="Of the digital brains: af, nf or mbp.")] = "af",
+    full: Annotated[bool, typer.Option("--full", help="Thorough, as far as the paper goes: hours instead of minutes.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything drawn.")] = 0,
+    device: Device = "auto",
+) -> None:
+    """Run one of the paper's controlled experiments, and say what it found."""
+    from tqdm import tqdm
+
+    from mrh_monai.devices import choose_device
+    from mrh_monai.protocol import MRH_NET, Protocol
+    from mrh_monai.studies import run_study
+
+    protocol = Protocol.from_yaml(channels) if channels else MRH_NET
+    found, files = run_study(
+        name, output, datalist, protocol, stain=stain, full=full, seed=seed, device=choose_device(device),
+        progress=lambda settings: tqdm(list(settings), unit="network", disable=None, leave=False),
+    )  # fmt: skip
+    print(found.paragraph)
     print("\n" + "\n".join(map(str, files)))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from mrh_monai.comparison import NETWORK, Comparison
 from mrh_monai.files import writable_folder, write_text
 from mrh_monai.metrics import as_json
 from mrh_monai.pictures import bars, bland_altman, predicted_against_true, roc_curves
+from mrh_monai.tables import as_csv
 
 LOWER_IS_BETTER = ("rmse", "nrmse", "mae")
 SHOWN = ("r2", "rmse", "auc")  # with intervals, in the table to read
@@ -126,16 +125,6 @@ def regions_table(found: Comparison) -> str:
             cells += f"{means[0]:16.3f}{means[1]:11.4g}{means[2]:11.3g}"
         lines.append(f"{region[:24]:24}{cells}")
     return "\n".join(lines)
-
-
-def as_csv(rows: Sequence[dict[str, Any]]) -> str:
-    """Rows of the same keys as CSV; empty where a number could not be computed."""
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({key: "" if isinstance(value, float) and not np.isfinite(value) else value for key, value in row.items()})
-    return stream.getvalue()
 
 
 def _panels(models: Sequence[dict[str, Any]]) -> list[str]:

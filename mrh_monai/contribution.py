@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -155,9 +156,24 @@ def contribution(
     return Contribution(tuple(names), np.sqrt(squares.mean(2, dtype=np.float64)), found, len(centres))
 
 
-def single_images(protocol: Protocol) -> dict[str, list[int]]:
-    """Every image by itself."""
-    return {name: [index] for index, name in enumerate(protocol.names)}
+def single_images(protocol: Protocol, names: Sequence[str] | None = None) -> dict[str, list[int]]:
+    """Every image by itself.
+
+    Args:
+        protocol: Of the subject.
+        names: Of some of them; None for all.
+
+    Raises:
+        OptionError: A name is not in the protocol; the nearest is named.
+    """
+    chosen = protocol.names if names is None else [name.strip() for name in names]
+    for name in chosen:
+        if name not in protocol.names:
+            near = difflib.get_close_matches(name, protocol.names, 1)
+            raise OptionError(
+                "--images", "names of the protocol's images", repr(name), f"did you mean {near[0]!r}" if near else "see metadata.json"
+            )
+    return {name: [protocol.names.index(name)] for name in chosen}
 
 
 def groups_of_images(protocol: Protocol) -> dict[str, list[int]]:

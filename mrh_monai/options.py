@@ -188,6 +188,20 @@ def integer(name: str, value: Any, least: int = 1) -> int:
     return value
 
 
+def integers(name: str, text: str | None) -> list[int]:
+    """Whole numbers above 0 between commas, such as ``4,17,38``; none for None.
+
+    Raises:
+        OptionError: It is something else.
+    """
+    if text is None:
+        return []
+    words = text.split(",")
+    if not all(word.strip().isascii() and word.strip().isdigit() and int(word) > 0 for word in words):
+        raise OptionError(name, "whole numbers above 0 between commas, such as 4,17,38", repr(text), "mend it")
+    return [int(word) for word in words]
+
+
 def number(name: str, value: Any) -> float:
     """A positive number; strings such as ``1e-3``, which YAML takes for one, are read.
 

@@ -195,6 +195,23 @@ def curves(
     _save(figure, path)
 
 
+def coloured_points(panels: Mapping[str, np.ndarray], values: np.ndarray, path: Path | str, label: str) -> None:
+    """Draw points coloured by a value, one panel a map.
+
+    Args:
+        panels: Title to points (N, 2).
+        values: (N,).
+        path: PNG to write.
+        label: What the value is.
+    """
+    figure, axes = _figure(1, len(panels), (4.2 * len(panels) + 0.6, 4.0))
+    for axis, (title, points) in zip(axes[0], panels.items(), strict=True):
+        drawn = axis.scatter(*points.T, c=values, s=4, cmap="viridis", linewidths=0)
+        axis.set(xticks=[], yticks=[], title=title)
+    figure.colorbar(drawn, ax=axes[0][-1], label=label, shrink=0.8)
+    _save(figure, path)
+
+
 def _colours(count: int) -> list[Any]:
     from matplotlib import colormaps
 

@@ -47,6 +47,11 @@ class StudyData:
     training: tuple[LoadedSubject, ...]
     test: tuple[LoadedSubject, ...]
 
+    @property
+    def tested_on(self) -> str:
+        """The test subjects, in words."""
+        return ", ".join(subject.name for subject in self.test) if len(self.test) < 4 else f"{len(self.test)} subjects"
+
     def with_channels(self, chosen: Sequence[int]) -> StudyData:
         """The same subjects with some of their images only.
 
