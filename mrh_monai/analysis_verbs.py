@@ -200,3 +200,15 @@ def study(
     )  # fmt: skip
     print(found.paragraph)
     print("\n" + "\n".join(map(str, files)))
+
+
+@verbs.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="Folder of results: of training, inference, compare, contribution or study.")],
+    output: Annotated[Optional[Path], typer.Option("--output", "-o", help="HTML file; report.html in the folder if not given.")] = None,  # noqa: UP045
+    subject: Annotated[Optional[str], typer.Option(help="Predicted subject to show first and in the viewer.")] = None,  # noqa: UP045
+) -> None:
+    """Write one self-contained HTML page of what a folder of results holds."""
+    from mrh_monai.report import write_report
+
+    print(write_report(folder, output, subject))

@@ -48,15 +48,16 @@ def made_of(subject: Subject) -> dict[str, Any]:
     return {"inputs": inputs, "slices": None if subject.slices is None else [list(pair) for pair in subject.slices]}
 
 
-def write_record(prediction: Path, inputs: Mapping[str, Any], made_by: Mapping[str, Any]) -> None:
+def write_record(prediction: Path, inputs: Mapping[str, Any], made_by: Mapping[str, Any], about: Mapping[str, Any] | None = None) -> None:
     """Say beside a finished prediction what it was made of.
 
     Args:
         prediction: Its file, whole.
         inputs: `made_of` its subject.
         made_by: `fingerprint`.
+        about: What else a report tells of it, see `mrh_monai.provenance`; it does not decide on what is finished.
     """
-    content = {"made_by": dict(made_by), **inputs, "bytes": prediction.stat().st_size}
+    content = {"made_by": dict(made_by), **inputs, "bytes": prediction.stat().st_size, "about": dict(about or {})}
     write_text(_record(prediction), json.dumps(content, indent=2) + "\n")
 
 
@@ -165,6 +166,7 @@ def _record(prediction: Path) -> Path:
 def _is_finished(prediction: Path, subject: Subject, made_by: Mapping[str, Any]) -> bool:
     try:
         content = {"made_by": dict(made_by), **made_of(subject), "bytes": prediction.stat().st_size}
-        return json.loads(_record(prediction).read_text()) == content
+        record = json.loads(_record(prediction).read_text())
+        return {key: record.get(key) for key in content} == content
     except (OSError, ValueError):
         return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,77 @@ def side_by_side(volumes: Mapping[str, np.ndarray], path: Path | str, slices: Se
         row[0].set_ylabel(label, fontsize=8)
     figure.suptitle(title, fontsize=9)
     _save(figure, path)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A volume and how to show it.
+
+    Attributes:
+        label: Beside it.
+        voxels: (X, Y, Z).
+        low: Intensity of the colour map's beginning.
+        high: Of its end.
+        colormap: One of matplotlib's.
+        units: Of its intensities.
+    """
+
+    label: str
+    voxels: np.ndarray
+    low: float
+    high: float
+    colormap: str
+    units: str
+
+
+def three_planes(volumes: Sequence[Shown], place: Sequence[int], spacing: Sequence[float], path: Path | str) -> None:
+    """Draw a coronal, a sagittal and a horizontal slice through one voxel, one row a volume, each with its colour bar.
+
+    Args:
+        volumes: On one grid.
+        place: The voxel's x, y and z.
+        spacing: Edges of a voxel in mm.
+        path: PNG to write.
+    """
+    planes = [("coronal", 1, (0, 2)), ("sagittal", 0, (1, 2)), ("horizontal", 2, (0, 1))]
+    size = [volumes[0].voxels.shape[axis] * spacing[axis] for axis in range(3)]
+    widths = [size[across] for _, _, (across, _) in planes]
+    scale = 8.6 / sum(widths)
+    height = max(size[up] for _, _, (_, up) in planes) * scale
+    figure, axes = _figure(len(volumes), 3, (10.4, (height + 0.12) * len(volumes) + 0.4), width_ratios=widths)
+    for row, shown in zip(axes, volumes, strict=True):
+        for axis, (name, across_slices, (across, up)) in zip(row, planes, strict=True):
+            cut = shown.voxels.take(place[across_slices], across_slices)
+            options = {"cmap": shown.colormap, "vmin": shown.low, "vmax": shown.high, "interpolation": "nearest"}
+            drawn = axis.imshow(cut.T, origin="lower", aspect=spacing[up] / spacing[across], **options)
+            axis.set(xticks=[], yticks=[])
+            if shown is volumes[0]:
+                axis.set_title(f"{name}, {'xyz'[across_slices]} = {place[across_slices]}", fontsize=8)
+        row[0].set_ylabel(shown.label, fontsize=8)
+        bar = figure.colorbar(drawn, ax=row[-1], shrink=0.85, pad=0.02)
+        bar.set_label(shown.units, fontsize=7)
+        bar.ax.tick_params(labelsize=7)
+    _save(figure, path, dpi=110)
+
+
+def channel_levels(means: np.ndarray, expected: np.ndarray | None, spread: np.ndarray | None, path: Path | str) -> None:
+    """Draw the mean signal of every channel, beside what the training subjects had.
+
+    Args:
+        means: (C,) in the mask, divided by the subject's level.
+        expected: (C,) of the training subjects; None where it is not known.
+        spread: (C,) standard deviation over their voxels; None likewise.
+        path: PNG to write.
+    """
+    figure, axes = _figure(1, 1, (10.4, 2.3))
+    axis, channels = axes[0][0], np.arange(1, len(means) + 1)
+    if expected is not None and spread is not None:
+        axis.fill_between(channels, expected - spread, expected + spread, color="#dfe6f0", label="training subjects, mean and sd of voxels")
+        axis.plot(channels, expected, color="#8aa0bf", linewidth=1)
+    axis.plot(channels, means, ".", color="#b3261e", label="this subject")
+    axis.set(xlabel="channel, in the protocol's order", ylabel="signal / level", xlim=(0, len(means) + 1), ylim=(0, None))
+    axis.legend(fontsize=7)
+    _save(figure, path, dpi=110)
 
 
 def roc_curves(
@@ -218,14 +290,14 @@ def _colours(count: int) -> list[Any]:
     return [colormaps["turbo"](0.06 + 0.88 * index / max(count - 1, 1)) for index in range(count)]
 
 
-def _figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, Any]:
+def _figure(rows: int, columns: int, size: tuple[float, float], **grid: Any) -> tuple[Any, Any]:
     # Figures are made without pyplot, which would choose a window system and keep them alive.
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=size, layout="constrained")
-    return figure, figure.subplots(rows, columns, squeeze=False)
+    return figure, figure.subplots(rows, columns, squeeze=False, gridspec_kw=grid)
 
 
-def _save(figure: Any, path: Path | str) -> None:
+def _save(figure: Any, path: Path | str, dpi: int = 150) -> None:
     with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=150, format="png")
+        figure.savefig(temporary, dpi=dpi, format="png")

@@ -16,6 +16,7 @@ from mrh_monai.finished import forget, made_of, prediction_path, write_record
 from mrh_monai.loaded import CORONAL_PLANE
 from mrh_monai.patch_files import write_predictions
 from mrh_monai.protocol import Protocol
+from mrh_monai.provenance import about_files
 from mrh_monai.scaling import Scaling
 from mrh_monai.streaming import open_subject
 from mrh_monai.subjects import Subject
@@ -111,11 +112,19 @@ class SaveStaind(MapTransform):
         output_dir: Where to.
         stain: Short name.
         made_by: `mrh_monai.finished.fingerprint`.
+        about: `mrh_monai.provenance.about_network`, for reports.
     """
 
-    def __init__(self, keys: str | Sequence[str], output_dir: Path | str, stain: str, made_by: Mapping[str, Any]):
+    def __init__(
+        self,
+        keys: str | Sequence[str],
+        output_dir: Path | str,
+        stain: str,
+        made_by: Mapping[str, Any],
+        about: Mapping[str, Any] | None = None,
+    ):
         super().__init__(keys)
-        self.output_dir, self.stain, self.made_by = Path(output_dir), stain, made_by
+        self.output_dir, self.stain, self.made_by, self.about = Path(output_dir), stain, made_by, dict(about or {})
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Mapping[Hashable, Any]:
         """Write and pass on."""
@@ -127,7 +136,7 @@ class SaveStaind(MapTransform):
                 write_predictions(path, voxels, np.asarray(data["mask"][0].cpu()))
             else:
                 write_nifti(path, voxels, np.asarray(data["mask"].affine))
-            write_record(path, data["made_of"], self.made_by)
+            write_record(path, data["made_of"], self.made_by, self.about | {"files": about_files(data["files"])})
             logger.info("%s", path)
         return data
 

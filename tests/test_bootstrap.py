@@ -63,7 +63,11 @@ def test_r2_of_a_prediction_that_is_the_same_everywhere_is_not_a_number(voxels, 
 def test_a_perfect_prediction(voxels):
     _, t, similarity, block = voxels
     scores = make((t, t, similarity, block)).scores(np.ones((1, 40)))
-    assert (scores["r2"][0], scores["determination"][0], scores["auc"][0]) == (pytest.approx(1), pytest.approx(1), pytest.approx(1, abs=1e-3))
+    assert (scores["r2"][0], scores["determination"][0], scores["auc"][0]) == (
+        pytest.approx(1),
+        pytest.approx(1),
+        pytest.approx(1, abs=1e-3),
+    )
     assert scores["mae"][0] == 0
 
 
@@ -118,7 +122,9 @@ def test_blocks_are_drawn_within_each_animal(voxels, rng):
     assert all((times.sum(1) == times.shape[1]).all() for times in resampling.times)
     draws = resampling.draws(tallies)
     for name in SCORES:
-        expected = [np.mean([one.scores(times[d][None])[name][0] for one, times in zip(tallies, resampling.times, strict=True)]) for d in range(30)]
+        expected = [
+            np.mean([one.scores(times[d][None])[name][0] for one, times in zip(tallies, resampling.times, strict=True)]) for d in range(30)
+        ]
         np.testing.assert_allclose(draws[name], expected)
     again, other = resample([40, 20], "blocks", 30, seed=4), resample([40, 20], "blocks", 30, seed=5)
     np.testing.assert_array_equal(again.times[0], resampling.times[0])
@@ -138,7 +144,9 @@ def test_animals_are_drawn_whole(voxels):
 
 
 def test_too_few_to_draw_from_are_refused():
-    with pytest.raises(SubjectError, match=r"bootstrap: expected at least two animals, found 1; give more, or resample the others \(--boot"):
+    with pytest.raises(
+        SubjectError, match=r"bootstrap: expected at least two animals, found 1; give more, or resample the others \(--boot"
+    ):
         resample([40], "animals")
     with pytest.raises(SubjectError, match="expected at least two blocks of tissue, found 1"):
         resample([40, 1], "blocks")

@@ -104,7 +104,8 @@ def test_every_model_is_scored_likewise(found, test_subject):
         assert set(model["intervals"]) == set(SCORES) == set(model["scores"])
         low, high = model["intervals"]["rmse"]
         assert low < model["scores"]["rmse"] < high
-        assert model["per_subject"] == {"subject04": model["scores"]}
+        assert list(model["per_subject"]) == ["subject04"]
+        np.testing.assert_equal(model["per_subject"]["subject04"], model["scores"])
 
 
 def test_the_rows(found):
@@ -195,7 +196,7 @@ def datalist_of(study, tmp_path):
     """A datalist with other subjects in its sections."""
 
     def write(training, test):
-        entries = sum(json.loads((study / "datalist.json").read_text()).values(), [])
+        entries = [entry for part in json.loads((study / "datalist.json").read_text()).values() for entry in part]
         for entry in entries:
             for key in ("mask", "fa", "target"):
                 entry[key] = str(study / entry[key])
@@ -241,8 +242,8 @@ def test_the_verb_writes_tables_and_pictures(call, bundle, study, labels, tmp_pa
     names = tmp_path / "names.txt"
     names.write_text("1,left\n2,right\n")
     words = ("--datalist", study / "datalist.json", "--labels", labels, "--label-names", names, "-o", tmp_path / "out", "--voxels", 800)
-    status, out, _ = call("compare", bundle, *words, "--device", "cpu")
-    assert status == 0
+    status, out, err = call("compare", bundle, *words, "--device", "cpu")
+    assert (status, "ill-conditioned" in err) == (0, False)
     assert "AF on subject04 (1,008 voxels)" in out
     assert "The network is behind" in out
     files = ["comparison.json", "comparison.csv", "regions.csv", "roc.png", "scatter.png", "bland_altman.png", "r2.png"]

@@ -185,3 +185,35 @@ def test_cuda_equals_the_cpu(precision, bound):
             centres = centre_predictor(network, (3, 3), low)(x.cuda()).float().cpu()
     assert (found - exact).abs().max() < bound * exact.abs().max()
     assert (centres - exact[CENTRE]).abs().max() < bound * exact.abs().max()
+
+
+@pytest.mark.parametrize("products", [True, False])
+@pytest.mark.parametrize(("shape", "blocks"), [((3, 3), 2), ((3, 3), 0), ((3, 3, 3), 1), ((5, 5), 2), ((1, 1), 1)])
+def test_centres_behind_the_first_convolution(products, shape, blocks, monkeypatch):
+    """By products as on the CPU, by matrices as on other devices, and by convolutions where patches do not fold."""
+    monkeypatch.setattr("mrh_monai.folding._prefers_products", lambda device: products)
+    monkeypatch.setattr("mrh_monai.folding.GROUP", 16)
+    network = make(blocks=blocks, dims=len(shape))
+    sums = torch.randn(50, 8, *shape, generator=torch.Generator().manual_seed(2))
+    given = sums.clone()
+    centre = (slice(None), 0, *(size // 2 for size in shape))
+    with torch.inference_mode():
+        expected = network.behind_first(sums)[centre]
+        predict = centre_predictor(network, shape, behind_first=True)
+        assert type(predict).__name__ == ("function" if shape[0] != 3 else "_ProductCentres" if products else "_MatrixCentres")
+        for reordered in (sums, sums.contiguous(memory_format=torch.channels_last if len(shape) == 2 else torch.channels_last_3d)):
+            torch.testing.assert_close(predict(reordered), expected, rtol=0, atol=1e-5)
+            assert torch.equal(reordered, given)  # what goes in is used again
+        torch.testing.assert_close(predict(sums[:5]), expected[:5], rtol=0, atol=1e-5)
+        assert predict(sums[:0]).shape == (0,)
+
+
+@pytest.mark.parametrize("products", [True, False])
+def test_behind_the_first_convolution_is_the_whole_network_behind_its_sums(products, monkeypatch):
+    monkeypatch.setattr("mrh_monai.folding._prefers_products", lambda device: products)
+    network, x = make(), patches(40)
+    with torch.inference_mode():
+        found = centre_predictor(network, (3, 3), behind_first=True)(network.conv1(x))
+        torch.testing.assert_close(found, network(x)[CENTRE], rtol=0, atol=1e-5)
+        low = centre_predictor(network, (3, 3), torch.bfloat16, behind_first=True)(network.conv1(x))
+    assert 0 < (low - found).abs().max() < 0.05 * found.abs().max()

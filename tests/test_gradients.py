@@ -142,12 +142,14 @@ def test_given_tables_come_before_those_beside(directions, tmp_path):
     headers = [volumes(tmp_path / "low.nii.gz", 5), volumes(tmp_path / "t2.nii.gz", 1), volumes(tmp_path / "high.nii", 5)]
     write_fsl(tmp_path / "low.bval", B_VALUES, directions)
     given = [write_fsl(tmp_path / "given" / f"{name}.bval", factor * B_VALUES, directions) for name, factor in (("a", 2), ("b", 3))]
-    rows = [Channel(f"l{i}", 1.0) for i in range(5)], [Channel("t2")], [Channel(f"h{i}", 1.0) for i in range(5)]
-    protocol = Protocol(tuple(sum(rows, [])))
+    low, high = ([Channel(f"{part}{i}", 1.0) for i in range(5)] for part in "lh")
+    protocol = Protocol((*low, Channel("t2"), *high))
     table, channels = gradients_of(headers, protocol, given)
     np.testing.assert_allclose(table.b_values, [*2 * B_VALUES, *3 * B_VALUES])
     assert channels == [0, 1, 2, 3, 4, 6, 7, 8, 9, 10]
-    with pytest.raises(SubjectError, match=r"expected 2 gradient tables, one for each of low\.nii\.gz, high\.nii, found 1; give --gradients"):
+    with pytest.raises(
+        SubjectError, match=r"expected 2 gradient tables, one for each of low\.nii\.gz, high\.nii, found 1; give --gradients"
+    ):
         gradients_of(headers, protocol, given[:1])
     alone, channels = gradients_of(headers[:1], None, given[:1])
     assert (len(alone), channels) == (5, [0, 1, 2, 3, 4])

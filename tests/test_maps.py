@@ -159,8 +159,7 @@ def test_a_kit_subject_has_the_kits_own_fa(kit_subject, tmp_path):
     assert names == ["t2w", "mtr", *(f"{name}_{b}" for b in (1900, 4800) for name in ("fa", "md", "ad", "rd")), "mk"]
     fa = nibabel.load(tmp_path / "fa_1900.nii.gz").get_fdata()
     kit, mask = (
-        np.asarray(nibabel.load(kit_subject / name).dataobj).reshape(fa.shape)
-        for name in ("rigidaffine_Lddm_fa.img", "Masked_outline.img")
+        np.asarray(nibabel.load(kit_subject / name).dataobj).reshape(fa.shape) for name in ("rigidaffine_Lddm_fa.img", "Masked_outline.img")
     )
     # The kit leaves eigenvalues below 0, which noise makes in some voxels, as they are.
     signals = np.asarray(nibabel.load(kit_subject / "rigidaffine_Lddm_dwi2000.img").dataobj)[mask > 0]
@@ -230,7 +229,9 @@ def test_too_few_directions_of_all_shells_is_one_sentence(tmp_path):
     write_nifti(tmp_path / "dwi.nii", np.ones((3, 3, 3, 4), np.int16))
     with (
         pytest.warns(MRHWarning, match="too few directions"),
-        pytest.raises(SubjectError, match="an unweighted volume and at least six directions of a shell, found none of these; add the scans"),
+        pytest.raises(
+            SubjectError, match="an unweighted volume and at least six directions of a shell, found none of these; add the scans"
+        ),
     ):
         write_maps(tmp_path / "dwi.nii", tmp_path / "out")
 
@@ -271,7 +272,9 @@ def test_no_gradient_table_is_one_sentence_and_status_1(scan, tmp_path):
     command = [sys.executable, "-m", "mrh_monai.cli", "maps", str(scan), "-o", str(tmp_path / "maps")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "dwi.nii.gz: expected a gradient table for diffusion maps, found none beside it and none in the protocol; give Para" in done.stderr
+    assert (
+        "dwi.nii.gz: expected a gradient table for diffusion maps, found none beside it and none in the protocol; give Para" in done.stderr
+    )
     assert len(done.stderr.strip().splitlines()) == 1
 
 

@@ -1,0 +1,203 @@
+"""The report: one self-contained HTML file of what a folder of results holds."""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from markupsafe import Markup
+
+from mrh_monai import __version__
+from mrh_monai.errors import OptionError
+from mrh_monai.files import write_text
+from mrh_monai.pictures import Shown, channel_levels, three_planes
+from mrh_monai.provenance import command, versions
+from mrh_monai.report_sections import picture, read_results, result_sections
+from mrh_monai.reported import Prediction, Reported, find_predictions, read_reported
+from mrh_monai.viewer import Layer, embed, viewer_script
+
+logger = logging.getLogger(__name__)
+
+LIMIT = 8 * 10**6  # bytes of a report
+VOLUMES = 3 * 10**6  # bytes of the viewer's volumes
+DETAILED = 3  # subjects shown in pictures
+NO_VIEWER = "The interactive viewer is left out: NiiVue was not found. It comes with nilearn: pip install 'mrh-monai[report]'."
+SCORES = (
+    ("rmse", "RMSE"),
+    ("nrmse", "NRMSE"),
+    ("mae", "MAE"),
+    ("r2", "R2"),
+    ("determination", "1-SSE/SST"),
+    ("ssim", "SSIM"),
+    ("psnr", "PSNR (dB)"),
+)
+
+
+def after_inference(output_dir: Path | str, wanted: bool) -> None:
+    """Write the report at the end of a bundle's inference, where one is wanted and volumes were predicted."""
+    if wanted and find_predictions(Path(output_dir)):
+        logger.info("%s", write_report(output_dir))
+
+
+def write_report(folder: Path | str, output: Path | str | None = None, subject: str | None = None) -> Path:
+    """Write the report of a folder of results: predictions, trainings, comparisons, contributions and studies, wherever in it they lie.
+
+    Args:
+        folder: Where results lie.
+        output: HTML file; None for ``report.html`` in the folder.
+        subject: The predicted subject to show in the viewer; None for the first.
+
+    Returns:
+        The file, of at most 8 MB.
+
+    Raises:
+        OptionError: There are no results, or no such subject.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise OptionError(
+            folder, "a folder of results", "a file" if folder.exists() else "nothing", "name what training or inference wrote"
+        )
+    predictions = find_predictions(folder)
+    names = [prediction.name for prediction in predictions]
+    if subject is not None and subject not in names:
+        raise OptionError(
+            "--subject", f"one of {', '.join(names) or 'the predicted subjects, of which there are none'}", repr(subject), "choose another"
+        )
+    predictions.sort(key=lambda prediction: prediction.name != subject)
+    output = folder / "report.html" if output is None else Path(output)
+    with tempfile.TemporaryDirectory() as pictures:
+        sections = result_sections(folder)
+        if not predictions and not sections:
+            expected = "predictions, a training run, a comparison, a contribution or a study"
+            raise OptionError(folder, expected, "none of them", "name what training, inference or mrh wrote")
+        detailed = [read_reported(prediction) for prediction in predictions[:DETAILED]]
+        for count in range(len(detailed), -1, -1):
+            page = _page(folder, predictions, detailed[:count], sections, Path(pictures))
+            if len(page.encode()) <= LIMIT or not count:
+                break
+    write_text(output, page)
+    return output
+
+
+def _page(
+    folder: Path, predictions: Sequence[Prediction], detailed: Sequence[Reported], sections: list[dict[str, Any]], pictures: Path
+) -> str:
+    subjects = [_subject(reported, pictures) for reported in detailed]
+    used = sum(len(image["source"]) for part in (*subjects, *sections) for image in part["pictures"])
+    script = viewer_script() if detailed else None
+    viewer = _viewer(detailed[0], min(VOLUMES, LIMIT - used - len(script) - 200_000)) if script is not None else None
+    rest = len(predictions) - len(detailed)
+    about = predictions[0].about if predictions else {}
+    environment = jinja2.Environment(loader=jinja2.PackageLoader("mrh_monai", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    stain = str(about.get("stain", "")).upper()
+    return environment.get_template("report_template.html.j2").render(
+        title=f"Virtual histology: {stain}" if stain else f"Results of {folder.resolve().name}",
+        subtitle=f"{folder.resolve().name}: {len(predictions)} predicted subject{'s' * (len(predictions) != 1)}; mrh-monai {__version__}.",
+        units=about.get("units", "the stain's units"),
+        scores=_scores(folder, predictions, detailed),
+        subjects=subjects,
+        more_subjects=f"{rest} more subjects are not shown in pictures; --subject NAME puts one of them first." if rest > 0 else "",
+        sections=sections,
+        viewer=viewer,
+        script=Markup(script) if viewer else "",
+        viewer_missing=NO_VIEWER if detailed and viewer is None else "",
+        provenance=_provenance(predictions),
+    )
+
+
+def _subject(reported: Reported, pictures: Path) -> dict[str, Any]:
+    about, mask = reported.prediction.about, reported.mask
+    units, stain = about.get("units", ""), str(about.get("stain", "stain")).upper()
+    rows = []
+    if reported.image is not None:
+        rows.append(Shown(reported.image_name, reported.image, 0, _high(reported.image, mask), "gray", "scanner's"))
+    high = _high(reported.stain if reported.target is None else reported.target, mask)
+    rows.append(Shown(f"{stain} predicted", reported.stain, 0, high, "magma", units))
+    if reported.target is not None and reported.scored is not None:
+        rows.append(Shown(f"{stain} true", reported.target * mask, 0, high, "magma", units))
+        error = np.where(reported.scored, reported.stain - reported.target, 0)
+        limit = float(np.percentile(np.abs(error[reported.scored]), 99)) or 1.0
+        rows.append(Shown("predicted - true", error, -limit, limit, "RdBu_r", units))
+    middle = [int(np.median(axis)) for axis in np.nonzero(mask)] if mask.any() else [size // 2 for size in mask.shape]
+    spacing = np.linalg.norm(reported.affine[:3, :3], axis=0)
+    name = reported.prediction.name
+    three_planes(rows, middle, spacing, pictures / f"{name}.png")
+    found = [picture(pictures / f"{name}.png", f"{name}: three planes through the middle of the brain, each row on its own scale.")]
+    if reported.means is not None:
+        scaling = reported.scaling
+        known = scaling is not None and scaling.mode == "robust"
+        expected = np.array(scaling.channel_mean) if known and scaling is not None else None
+        spread = np.array(scaling.channel_std) if known and scaling is not None else None
+        channel_levels(reported.means, expected, spread, pictures / f"{name}_levels.png")
+        found.append(picture(pictures / f"{name}_levels.png", "Mean signal of every image in the mask, relative to the subject's level."))
+    return {"name": name, "checks": reported.checks, "pictures": found}
+
+
+def _viewer(reported: Reported, limit: int) -> dict[str, Any]:
+    about, mask = reported.prediction.about, reported.mask if reported.mask.any() else np.ones_like(reported.mask)
+    stain = str(about.get("stain", "stain")).upper()
+    high = _high(reported.stain if reported.target is None else reported.target, mask)
+    base = reported.image if reported.image is not None else reported.stain
+    layers = [
+        Layer("base", base, 0, _high(base, mask), "gray"),
+        Layer(f"{stain} predicted", reported.stain, 0, high, "magma"),
+    ]
+    if reported.target is not None and reported.scored is not None:
+        layers.append(Layer(f"{stain} true", reported.target * mask, 0, high, "magma"))
+        error = np.where(reported.scored, np.abs(reported.stain - reported.target), 0)
+        layers.append(Layer("size of the error", error, 0, float(np.percentile(error[reported.scored], 99)) or 1.0, "hot"))
+    volumes, factor = embed(layers, mask, reported.affine, max(limit, 200_000))
+    joined = f", {factor} x {factor} x {factor} voxels joined into one to keep this page small" if factor > 1 else ""
+    note = f"Below: {reported.image_name or 'the prediction'}; in 256 grey levels{joined}. Read exact values from the NIfTI files."
+    # JSON inside a script element must not hold anything that ends it.
+    text = json.dumps(volumes).replace("<", "\\u003c")
+    return {"subject": reported.prediction.name, "volumes": Markup(text), "note": note}
+
+
+def _scores(folder: Path, predictions: Sequence[Prediction], detailed: Sequence[Reported]) -> dict[str, Any] | None:
+    found: dict[str, dict[str, Any]] = {}
+    for path in sorted(folder.rglob("scores.json")):
+        found |= read_results(path)
+    found |= {reported.prediction.name: reported.scores for reported in detailed if reported.scores is not None}
+    rows = []
+    for prediction in sorted(predictions, key=lambda each: each.name):
+        scores = found.get(prediction.name)
+        if isinstance(scores, dict):
+            rows.append([prediction.name, *("" if scores.get(key) is None else f"{scores[key]:.4g}" for key, _ in SCORES)])
+    return {"columns": ["", *(title for _, title in SCORES)], "rows": rows} if rows else None
+
+
+def _provenance(predictions: Sequence[Prediction]) -> list[tuple[str, str]]:
+    rows = []
+    for title, key in (("Weights, SHA-256", "weights"), ("Sidecar, SHA-256", "sidecar"), ("Precision", "precision")):
+        values = sorted({str(prediction.record["made_by"].get(key, "unknown")) for prediction in predictions})
+        rows += [(title, ", ".join(values))] if values else []
+    about = predictions[0].about if predictions else {}
+    if about:
+        parent = about.get("parent")
+        rows += [
+            ("Network", f"{about.get('residual_blocks')} residual blocks, {about.get('features')} features"),
+            ("Input", f"{len(about.get('channels', []))} channels"),
+            ("Made by", json.dumps(about.get("source", {}))),
+            ("Started from", "scratch" if parent is None else f"{parent.get('stain')}, SHA-256 {parent.get('sha256')}"),
+            ("Software", _listed(about.get("versions", {}))),
+            ("Command", about.get("command", "")),
+        ]
+    rows += [("Report", f"{command()}; {_listed(versions())}")]
+    return [(key, str(value)) for key, value in rows]
+
+
+def _listed(found: dict[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in found.items())
+
+
+def _high(volume: np.ndarray, mask: np.ndarray) -> float:
+    """Where a colour map ends: bright spots of half a percent of the voxels do not darken all others."""
+    return (float(np.percentile(volume[mask], 99.5)) if mask.any() else 0.0) or 1.0

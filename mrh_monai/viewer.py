@@ -1,0 +1,97 @@
+"""Volumes for an interactive viewer inside an HTML page, small enough to be carried by it.
+
+The viewer is NiiVue (BSD-2-Clause), read from where nilearn is installed; no copy of it belongs to this project.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+from skimage.measure import block_reduce
+
+LEVELS = 255
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One volume of the viewer.
+
+    Attributes:
+        label: What to call it.
+        voxels: (X, Y, Z).
+        low: Intensity of the darkest colour; below it an overlay is transparent.
+        high: Of the brightest.
+        colormap: One of NiiVue's.
+    """
+
+    label: str
+    voxels: np.ndarray
+    low: float
+    high: float
+    colormap: str
+
+
+def viewer_script() -> str | None:
+    """NiiVue's source, or None where nilearn is not installed or has none.
+
+    Importing nilearn would take seconds; only its folder is looked up.
+    """
+    found = importlib.util.find_spec("nilearn")
+    if found is None or not found.submodule_search_locations:
+        return None
+    scripts = sorted(Path(found.submodule_search_locations[0]).rglob("niivue*.umd.js"))
+    if not scripts:
+        return None
+    source = scripts[0].read_text("utf-8")
+    # Anything that would end the page's script element cannot be carried inline.
+    return None if "</script" in source.lower() or "<!--" in source else source
+
+
+def embed(layers: Sequence[Layer], mask: np.ndarray, affine: np.ndarray, limit: int) -> tuple[list[dict[str, Any]], int]:
+    """Volumes as the viewer takes them: cropped to the mask, 256 levels, thinned out until they are small enough.
+
+    Args:
+        layers: The base first, then overlays.
+        mask: (X, Y, Z) bool.
+        affine: (4, 4) voxel index to mm.
+        limit: Bytes that all may take.
+
+    Returns:
+        Per layer ``name``, ``label``, ``b64`` (a .nii.gz), ``colormap``, ``cal_min`` and ``cal_max``; and by what factor voxels were joined
+        along each axis.
+    """
+    found = np.argwhere(mask)
+    first = found.min(0)
+    box = tuple(slice(int(a), int(b) + 1) for a, b in zip(first, found.max(0), strict=True))
+    factor = 1
+    while True:
+        volumes = [_volume(layer, box, first, affine, factor, index) for index, layer in enumerate(layers)]
+        if sum(len(volume["b64"]) for volume in volumes) <= limit or min(mask[box].shape) // (factor + 1) < 2:
+            return volumes, factor
+        factor += 1
+
+
+def _volume(layer: Layer, box: tuple[slice, ...], first: np.ndarray, affine: np.ndarray, factor: int, index: int) -> dict[str, Any]:
+    span = (layer.high - layer.low) or 1.0
+    part = np.nan_to_num(np.asarray(layer.voxels[box], np.float32))
+    if factor > 1:
+        part = block_reduce(part, (factor,) * 3, np.mean)
+    levels = np.rint(((part - layer.low) / span).clip(0, 1) * LEVELS).astype(np.uint8)
+    placed = affine.astype(float) @ np.diag([factor, factor, factor, 1.0])
+    placed[:3, 3] = affine[:3, :3] @ (first + (factor - 1) / 2) + affine[:3, 3]
+    image = nibabel.Nifti1Image(levels, placed)
+    image.header.set_slope_inter(span / LEVELS, layer.low)
+    packed = gzip.compress(image.to_bytes(), 9, mtime=0)
+    text = base64.b64encode(packed).decode("ascii")
+    # An overlay's lowest level stands for the background, and is not drawn.
+    low = layer.low if index == 0 else layer.low + span / LEVELS
+    name = f"volume{index}.nii.gz"
+    return {"name": name, "label": layer.label, "b64": text, "colormap": layer.colormap, "cal_min": low, "cal_max": layer.high}
