@@ -1,6 +1,8 @@
 # make demo   fresh machine: environment, then the whole job on the digital mouse brain
-# make test   fresh machine: environment, then all tests but those of several processes
-# make test-distributed  those
+# make test   fresh machine: environment, then all tests but the slow ones below
+# make test-distributed  tests of several processes
+# make test-analysis  tests of comparisons, contributions, studies and reports
+# make test-browser  reports in a real browser; needs Chromium
 # make check  ruff and mypy
 # make fuzz   two thousand damaged network files, imported one by one
 # make bundles  the shipped bundles anew from their template
@@ -10,7 +12,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test test-distributed check fuzz bundles bench clean
+.PHONY: demo test test-distributed test-analysis test-browser check fuzz bundles bench clean
 .DEFAULT_GOAL := demo
 
 $(READY): pyproject.toml constraints.txt
@@ -23,10 +25,16 @@ demo: $(READY)
 	$(BIN)/python examples/demo.py demo
 
 test: $(READY)
-	$(BIN)/python -m pytest -m "not distributed"
+	$(BIN)/python -m pytest -m "not distributed and not analysis and not browser"
 
 test-distributed: $(READY)
 	$(BIN)/python -m pytest -m distributed
+
+test-analysis: $(READY)
+	$(BIN)/python -m pytest -m analysis
+
+test-browser: $(READY)
+	$(BIN)/python -m pytest -m browser
 
 check: $(READY)
 	$(BIN)/ruff check .

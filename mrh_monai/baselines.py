@@ -69,7 +69,8 @@ class Baseline:
         if self.degree == 1:
             steps.append(LinearRegression())
         else:
-            steps += [PolynomialFeatures(self.degree, include_bias=False), StandardScaler(), Ridge(RIDGE)]
+            # Thousands of products of nearly collinear images need float64; their table is not copied more often than it must be.
+            steps += [PolynomialFeatures(self.degree, include_bias=False), StandardScaler(copy=False), Ridge(RIDGE, copy_X=False)]
         self._model = make_pipeline(*steps).fit(self._inputs(voxels), voxels.target)
         return self
 
@@ -80,7 +81,8 @@ class Baseline:
         return np.concatenate(parts).astype(np.float32)
 
     def _inputs(self, voxels: Voxels) -> np.ndarray:
-        return np.column_stack([*(voxels.maps[name] for name in self.maps), *(voxels.channels[:, index] for index in self.channels)])
+        columns = [*(voxels.maps[name] for name in self.maps), *(voxels.channels[:, index] for index in self.channels)]
+        return np.column_stack(columns).astype(np.float64)
 
 
 def baselines(voxels: Voxels, names: Sequence[str]) -> list[Baseline]:

@@ -68,7 +68,7 @@ class Tally:
         n, p, t, pp, tt, pt, absolute, similar = (times @ self.sums).T
         with np.errstate(divide="ignore", invalid="ignore"):
             error = np.sqrt(np.maximum(pp - 2 * pt + tt, 0) / n)
-            within_p, within_t, between = pp - p * p / n, tt - t * t / n, pt - p * t / n
+            within_p, within_t, between = _spread(pp, p, n), _spread(tt, t, n), pt - p * t / n
             found, others = times @ self.found, times @ self.others
             # Of all pairs of a voxel to be found and another, those in the right order; half of those that tie.
             below = np.cumsum(others, 1) - others / 2
@@ -109,6 +109,12 @@ def tally(
         np.bincount(block[chosen] * size + bins[chosen], minlength=count * size).reshape(count, size) for chosen in (found, ~found)
     ]
     return Tally(sums, histogram[0].astype(np.float64), histogram[1].astype(np.float64), data_range)
+
+
+def _spread(squares: np.ndarray, sums: np.ndarray, count: np.ndarray) -> np.ndarray:
+    """Sum of squared differences from the mean; NaN where it is no more than rounding leaves of a constant."""
+    found = squares - sums * sums / count
+    return np.where(found > 1e-12 * squares, found, np.nan)
 
 
 @dataclass(frozen=True)

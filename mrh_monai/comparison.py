@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ from mrh_monai.baselines import Baseline, Voxels, baselines, join
 from mrh_monai.bootstrap import BLOCK_MM, DRAWS, LEVEL, Resampling, Tally, blocks_of, interval, intervals, resample, tally
 from mrh_monai.checkpoint import Sidecar, load_network
 from mrh_monai.datalists import read_datalist, section
-from mrh_monai.errors import SubjectError
+from mrh_monai.errors import MRHWarning, SubjectError
 from mrh_monai.grids import read_headers
 from mrh_monai.loaded import LoadedSubject
 from mrh_monai.loading import load_subject
@@ -113,8 +114,7 @@ def compare(
         read_headers(subject, protocol, need_target=True)
     regions = None if labels is None else read_regions(labels, test[0].image[0], label_names)
 
-    plan = plan_maps(read_headers(test[0], protocol)["image"], protocol, gradients) if with_maps else None
-    reader = _Reader(protocol, sidecar, plan)
+    reader = _Reader(protocol, sidecar, gradients if with_maps else None)
     rng = np.random.default_rng(seed)
     drawn = [reader.some(subject, voxels // len(training), rng) for subject in training]
     fitted = baselines(join(drawn), protocol.names)
@@ -135,7 +135,7 @@ def compare(
             "scored_on": {"subjects": [s.name for s in test], "voxels": bench.voxels},
             "structures": {"side": side, "threshold": threshold_found, "chosen": "given" if threshold is not None else "Otsu, training"},
             "intervals": {"resampled": unit, "block_mm": bench.edges if unit == "blocks" else None, "draws": DRAWS, "level": LEVEL},
-            "maps_from": None if plan is None or plan.gradients is None else plan.gradients.source,
+            "maps_from": sorted(reader.sources),
         },
         regions=bench.region_rows,
     )
@@ -146,8 +146,27 @@ def compare(
 class _Reader:
     """Subjects as voxels with images, maps and target."""
 
-    def __init__(self, protocol: Protocol, sidecar: Sidecar, plan: MapPlan | None):
-        self.protocol, self.sidecar, self.plan = protocol, sidecar, plan
+    def __init__(self, protocol: Protocol, sidecar: Sidecar, gradients: Sequence[Path | str] | None):
+        self.protocol, self.sidecar, self.gradients = protocol, sidecar, gradients
+        self.sources: set[str] = set()
+        self._names: list[str] | None = None
+
+    def plan(self, subject: Subject) -> MapPlan | None:
+        """Each subject has a gradient table of its own, but all must allow the same maps."""
+        if self.gradients is None:
+            return None
+        with warnings.catch_warnings():
+            if self._names is not None:
+                warnings.simplefilter("ignore", MRHWarning)  # said of the first subject already
+            plan = plan_maps(read_headers(subject, self.protocol)["image"], self.protocol, self.gradients)
+        if self._names not in (None, plan.names):
+            raise SubjectError(
+                subject.name, f"the maps {', '.join(self._names)}", ", ".join(plan.names), "compare subjects of one protocol"
+            )
+        self._names = plan.names
+        if plan.gradients is not None:
+            self.sources.add(plan.gradients.source)
+        return plan
 
     def load(self, subject: Subject) -> LoadedSubject:
         nan = nan_rule(self.sidecar.scaling.mode, None)
@@ -159,14 +178,15 @@ class _Reader:
         inside = np.flatnonzero(loaded.scored)
         chosen = np.zeros(loaded.mask.shape, bool)
         chosen.flat[rng.permutation(inside)[: max(count, 1)]] = True
-        return self.voxels(loaded, chosen)
+        return self.voxels(subject, loaded, chosen)
 
-    def voxels(self, loaded: LoadedSubject, chosen: np.ndarray) -> Voxels:
+    def voxels(self, subject: Subject, loaded: LoadedSubject, chosen: np.ndarray) -> Voxels:
         scaling = self.sidecar.scaling
         support = scaling.support(loaded.mask, self.sidecar.patch_axes, self.sidecar.patch_radius)
         gain, offset = scaling.coefficients(loaded, support)
         signals = loaded.image[chosen]
-        maps = {} if self.plan is None else parameter_maps(signals, self.plan)
+        plan = self.plan(subject)
+        maps = {} if plan is None else parameter_maps(signals, plan)
         if "t2w" in maps:
             maps["t2w"] = maps["t2w"] / np.float32(robust_level(loaded.level_values, LEVEL_PERCENTILE))
         assert loaded.target is not None
@@ -207,7 +227,7 @@ class _Bench:
         options: dict[str, Any] = {"axes": sidecar.patch_axes, "radius": sidecar.patch_radius, "device": self.device}
         coefficients = sidecar.scaling.coefficients(loaded, support)
         volume = predict_volume(self.network, loaded.slabs, scored, *coefficients, **options).numpy() * sidecar.scaling.target_max
-        voxels = reader.voxels(loaded, scored)
+        voxels = reader.voxels(subject, loaded, scored)
         predictions = {NETWORK: volume[scored]} | {baseline.name: baseline.predict(voxels) for baseline in self.fitted}
         target = voxels.target
         assert loaded.target is not None

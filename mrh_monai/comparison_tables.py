@@ -12,7 +12,7 @@ from mrh_monai.bootstrap import SCORES
 from mrh_monai.comparison import NETWORK, Comparison
 from mrh_monai.files import writable_folder, write_text
 from mrh_monai.metrics import as_json
-from mrh_monai.pictures import bars, bland_altman, predicted_against_true, roc_curves
+from mrh_monai.plots import bars, bland_altman, predicted_against_true, roc_curves
 from mrh_monai.tables import as_csv
 
 LOWER_IS_BETTER = ("rmse", "nrmse", "mae")
@@ -53,8 +53,7 @@ def write_comparison(found: Comparison, out: Path | str) -> list[Path]:
     pairs = {name: found.pairs[name] for name in panels}
     predicted_against_true(pairs, notes, out / "scatter.png", about["units"])
     bland_altman(pairs, out / "bland_altman.png", about["units"])
-    ranked = sorted(models, key=lambda model: -model["scores"]["r2"])
-    heights = [(model["name"], model["scores"]["r2"], *model["intervals"]["r2"]) for model in ranked]
+    heights = [(model["name"], model["scores"]["r2"], *model["intervals"]["r2"]) for model in ranked(models)]
     bars(heights, out / "r2.png", "R2 (squared correlation), 95% interval", f"{stain} on {_subjects(about)}", NETWORK)
     return [*files, *(out / name for name in ("roc.png", "scatter.png", "bland_altman.png", "r2.png"))]
 
@@ -62,10 +61,9 @@ def write_comparison(found: Comparison, out: Path | str) -> list[Path]:
 def comparison_table(found: Comparison) -> str:
     """The table to read: every model's R2, RMSE and AUC with intervals, best R2 first, and what the numbers mean."""
     about = found.about
-    ranked = sorted(found.models, key=lambda model: -model["scores"]["r2"])
     head = ["", *(f"{TITLES[name]} [95%]" for name in SHOWN), "1-SSE/SST", "SSIM"]
     rows = [head]
-    for model in ranked:
+    for model in ranked(found.models):
         cells = [_with_interval(model["scores"][name], model["intervals"][name]) for name in SHOWN]
         rows.append([model["name"], *cells, f"{model['scores']['determination']:.3f}", f"{model['scores']['ssim']:.3f}"])
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
@@ -88,12 +86,18 @@ def comparison_table(found: Comparison) -> str:
     return "\n".join(lines)
 
 
+def ranked(models: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Best R2 first; last those that have none, such as a marker that is the same everywhere."""
+    return sorted(models, key=lambda model: -np.nan_to_num(model["scores"]["r2"], nan=-1.0))
+
+
 def standing(found: Comparison) -> str:
     """One sentence: what the network is ahead of beyond chance, and what it is not."""
-    behind, open_cases = [], []
+    behind, open_cases, cases = [], [], 0
     for model in found.models:
         if model["name"] == NETWORK:
             continue
+        cases += len(SHOWN)
         for name in SHOWN:
             low, high = model["network_ahead"][name]
             if name in LOWER_IS_BETTER:
@@ -106,7 +110,8 @@ def standing(found: Comparison) -> str:
         return "The network is ahead of all of them in R2, RMSE and AUC; no interval of a difference holds 0."
     parts = [f"behind {', '.join(behind)}"] if behind else []
     parts += [f"not told apart from {', '.join(open_cases)}"] if open_cases else []
-    return f"The network is {' and '.join(parts)}; ahead of the others."
+    rest = "" if len(behind) + len(open_cases) == cases else "; ahead in all else"
+    return f"The network is {' and '.join(parts)}{rest}."
 
 
 def regions_table(found: Comparison) -> str:
@@ -133,7 +138,7 @@ def _panels(models: Sequence[dict[str, Any]]) -> list[str]:
     for kind in ("regression", "marker"):
         others = [model for model in models if model["kind"] == kind]
         if others:
-            chosen.append(max(others, key=lambda model: model["scores"]["r2"])["name"])
+            chosen.append(ranked(others)[0]["name"])
     return chosen
 
 

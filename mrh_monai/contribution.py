@@ -43,8 +43,9 @@ class Contribution:
 
     @property
     def shares(self) -> np.ndarray:
-        """(D, P): each draw's RMSE, divided by its sum over all images."""
-        return self.rmse / self.rmse.sum(1, keepdims=True)
+        """(D, P): each draw's RMSE, divided by its sum over all images; 0 where nothing moves the network."""
+        total = self.rmse.sum(1, keepdims=True)
+        return np.divide(self.rmse, total, out=np.zeros_like(self.rmse), where=total > 0)
 
     @property
     def ranking(self) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 from mrh_monai.contribution import Contribution
 from mrh_monai.files import writable_folder, write_text
 from mrh_monai.metrics import as_json
-from mrh_monai.pictures import bars, curves
+from mrh_monai.plots import bars, curves
 from mrh_monai.tables import as_csv
 
 SHARES = (0.25, 0.5, 0.75)

@@ -56,7 +56,9 @@ class GradientTable:
         for group in groups:
             members = np.zeros(len(self), bool)
             members[group] = True
-            found[round(float(self.b_values[group].mean()) / 100) * 100] = members
+            mean = float(self.b_values[group].mean())
+            nominal = round(mean / 100) * 100
+            found[nominal if nominal not in found else round(mean)] = members
         return found
 
     def fitted_with(self, shell: np.ndarray) -> np.ndarray:
@@ -84,6 +86,7 @@ def read_gradients(path: Path | str) -> GradientTable:
             b_values, directions = _read_method(path)
     except (OSError, ValueError) as error:
         raise SubjectError(path, "a gradient table", " ".join(str(error).split())[:160], HOW) from error
+    directions = np.where(np.isnan(directions), 0, directions)  # what an unweighted volume has for a direction, says nothing
     length = np.linalg.norm(directions, axis=1, keepdims=True)
     weighted = b_values >= UNWEIGHTED_BELOW
     if not np.isfinite(b_values).all() or (b_values < 0).any() or not np.isfinite(directions).all():
@@ -121,6 +124,10 @@ def gradients_of(headers: Sequence[Header], protocol: Protocol | None, given: Se
         return _joined(headers, dict(zip(diffusion, tables, strict=True)))
     beside = {index: read_gradients(path) for index, header in enumerate(headers) if (path := _beside(header.path)) is not None}
     if beside:
+        without = [index for index in _diffusion_files(headers, protocol) if index not in beside]
+        if without:
+            expected = "a gradient table beside every diffusion file"
+            raise SubjectError(headers[without[0]].path, expected, f"only beside {_names(headers, list(beside))}", HOW)
         return _joined(headers, beside)
     channels = [] if protocol is None else [index for index, channel in enumerate(protocol) if channel.b_value is not None]
     if protocol is None or not channels:
@@ -157,11 +164,12 @@ def _joined(headers: Sequence[Header], tables: dict[int, GradientTable]) -> tupl
 
 
 def _diffusion_files(headers: Sequence[Header], protocol: Protocol | None) -> list[int]:
-    if protocol is None:
-        return list(range(len(headers)))
+    everything = list(range(len(headers)))
+    if protocol is None or all(channel.b_value is None for channel in protocol):
+        return everything
     starts = np.cumsum([0, *(header.channels for header in headers)])
     rows = protocol.channels
-    return [i for i in range(len(headers)) if any(c.b_value is not None for c in rows[starts[i] : starts[i + 1]])]
+    return [i for i in everything if any(c.b_value is not None for c in rows[starts[i] : starts[i + 1]])]
 
 
 def _names(headers: Sequence[Header], indices: Sequence[int]) -> str:
@@ -181,8 +189,11 @@ def _read_fsl(path: Path) -> tuple[np.ndarray, np.ndarray]:
     for file in pair:
         if not file.is_file():
             raise ValueError(f"no {file.name} beside it")
-    b_values = np.loadtxt(pair[0], ndmin=1).ravel()
-    directions = np.loadtxt(pair[1], ndmin=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of empty files, which are refused below
+        b_values, directions = np.loadtxt(pair[0], ndmin=1).ravel(), np.loadtxt(pair[1], ndmin=2)
+    if not len(b_values):
+        raise ValueError("no numbers")
     if directions.shape == (3, len(b_values)):
         directions = directions.T
     if directions.shape != (len(b_values), 3):
@@ -194,13 +205,18 @@ def _read_method(path: Path) -> tuple[np.ndarray, np.ndarray]:
     text = path.read_text(encoding="latin-1")
     b_values = _jcamp(text, "PVM_DwEffBval").ravel()
     directions = _jcamp(text, "PVM_DwDir").reshape(-1, 3)
-    unweighted = len(b_values) - len(directions)
-    if unweighted > 0 and len(b_values) % len(directions):
-        # Unweighted volumes come first, and have no direction of their own.
-        directions = np.vstack([np.zeros((unweighted, 3)), directions])
-    if len(directions) != len(b_values):
-        raise ValueError(f"{len(b_values)} effective b-values and {len(directions)} directions")
-    return b_values, directions
+    # Unweighted volumes come first and have no direction of their own; then every direction at all of its b-values.
+    unweighted, each = _jcamp_number(text, "PVM_DwAoImages", len(b_values) - len(directions)), _jcamp_number(text, "PVM_DwNDiffExpEach", 1)
+    rows = np.vstack([np.zeros((max(unweighted, 0), 3)), np.repeat(directions, each, 0)])
+    if len(rows) != len(b_values):
+        found = f"{max(unweighted, 0)} unweighted volumes and {len(directions)} directions of {each} b-values"
+        raise ValueError(f"{len(b_values)} effective b-values, but {found}")
+    return b_values, rows
+
+
+def _jcamp_number(text: str, key: str, otherwise: int) -> int:
+    found = re.search(rf"##\${key}=(\d+)\s*$", text, re.M)
+    return otherwise if found is None else int(found.group(1))
 
 
 def _jcamp(text: str, key: str) -> np.ndarray:

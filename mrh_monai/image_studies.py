@@ -13,7 +13,7 @@ from mrh_monai.loaded import LoadedSubject
 from mrh_monai.metrics import r2
 from mrh_monai.network import MRHNet
 from mrh_monai.patches import PatchDataset
-from mrh_monai.pictures import bars, coloured_points
+from mrh_monai.plots import bars, coloured_points
 from mrh_monai.protocol import MT_OFF, MT_ON, T2
 from mrh_monai.resolution import resolution_of_slices
 from mrh_monai.sampling import sample_centres

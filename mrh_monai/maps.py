@@ -130,6 +130,10 @@ def write_maps(
         assert plan.gradients is not None
         inside = (image[..., plan.gradients.unweighted] > 0).all(-1) if not masks else read_mask(masks[0])
         affine = header.affine
+        if not inside.any():
+            raise SubjectError(scan, "signal in the unweighted volumes", "none", "check the scan, or give --mask")
+        if not np.isfinite(image[inside]).all():
+            raise SubjectError(scan, "numbers inside the mask", "NaN or Inf", "mend the scan, or give a --mask that leaves them out")
     else:
         subject = find_subject(scan, layout)
         subject = subject if own_mask is None else replace(subject, mask=own_mask)

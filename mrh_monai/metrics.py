@@ -48,9 +48,10 @@ def r2(prediction: np.ndarray, target: np.ndarray) -> float:
     Returns:
         0 to 1; NaN where either is constant.
     """
+    if any(values.min() == values.max() for values in (prediction, target)):
+        return float("nan")
     p, t = (values.astype(np.float64) - values.mean(dtype=np.float64) for values in (prediction, target))
-    norm = (p @ p) * (t @ t)
-    return float((p @ t) ** 2 / norm) if norm > 0 else float("nan")
+    return float((p @ t) ** 2 / ((p @ p) * (t @ t)))
 
 
 def determination(prediction: np.ndarray, target: np.ndarray) -> float:

@@ -1,4 +1,4 @@
-"""Pictures: the training curve, and slices side by side."""
+"""Pictures: the training curve, slices side by side, three planes, levels of channels."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def training_curve(rows: Sequence[Mapping[str, Any]], path: Path | str, units: s
         path: PNG to write.
         units: Of the stain.
     """
-    figure, axes = _figure(1, 2, (9, 3.4))
+    figure, axes = new_figure(1, 2, (9, 3.4))
     epochs = [row["epoch"] for row in rows]
     best = min(rows, key=lambda row: row["val_rmse"])
     left, right = axes[0]
@@ -32,7 +32,7 @@ def training_curve(rows: Sequence[Mapping[str, Any]], path: Path | str, units: s
     for axis in (left, right):
         axis.xaxis.get_major_locator().set_params(integer=True)
     right.set(xlabel="epoch", ylabel=f"RMSE ({units})", title=f"Validation: best at epoch {best['epoch']}, R2 {best['val_r2']:.3f}")
-    _save(figure, path)
+    save(figure, path)
 
 
 def side_by_side(volumes: Mapping[str, np.ndarray], path: Path | str, slices: Sequence[int] | None = None, title: str = "") -> None:
@@ -49,7 +49,7 @@ def side_by_side(volumes: Mapping[str, np.ndarray], path: Path | str, slices: Se
     if slices is None:
         slices = sorted({round(count * fraction) for fraction in (0.2, 0.4, 0.6, 0.8)} & set(range(count))) or [0]
     width = 2.2
-    figure, axes = _figure(
+    figure, axes = new_figure(
         len(volumes), len(slices), (width * len(slices) + 0.4, width * first.shape[2] / first.shape[0] * len(volumes) + 0.7)
     )
     ranges: dict[str, float] = {}
@@ -64,7 +64,7 @@ def side_by_side(volumes: Mapping[str, np.ndarray], path: Path | str, slices: Se
                 axis.set_title(f"slice {index}", fontsize=8)
         row[0].set_ylabel(label, fontsize=8)
     figure.suptitle(title, fontsize=9)
-    _save(figure, path)
+    save(figure, path)
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def three_planes(volumes: Sequence[Shown], place: Sequence[int], spacing: Sequen
     widths = [size[across] for _, _, (across, _) in planes]
     scale = 8.6 / sum(widths)
     height = max(size[up] for _, _, (_, up) in planes) * scale
-    figure, axes = _figure(len(volumes), 3, (10.4, (height + 0.12) * len(volumes) + 0.4), width_ratios=widths)
+    figure, axes = new_figure(len(volumes), 3, (10.4, (height + 0.12) * len(volumes) + 0.4), width_ratios=widths)
     for row, shown in zip(axes, volumes, strict=True):
         for axis, (name, across_slices, (across, up)) in zip(row, planes, strict=True):
             cut = shown.voxels.take(place[across_slices], across_slices)
@@ -115,7 +115,7 @@ def three_planes(volumes: Sequence[Shown], place: Sequence[int], spacing: Sequen
         bar = figure.colorbar(drawn, ax=row[-1], shrink=0.85, pad=0.02)
         bar.set_label(shown.units, fontsize=7)
         bar.ax.tick_params(labelsize=7)
-    _save(figure, path, dpi=110)
+    save(figure, path, dpi=110)
 
 
 def channel_levels(means: np.ndarray, expected: np.ndarray | None, spread: np.ndarray | None, path: Path | str) -> None:
@@ -127,7 +127,7 @@ def channel_levels(means: np.ndarray, expected: np.ndarray | None, spread: np.nd
         spread: (C,) standard deviation over their voxels; None likewise.
         path: PNG to write.
     """
-    figure, axes = _figure(1, 1, (10.4, 2.3))
+    figure, axes = new_figure(1, 1, (10.4, 2.3))
     axis, channels = axes[0][0], np.arange(1, len(means) + 1)
     if expected is not None and spread is not None:
         axis.fill_between(channels, expected - spread, expected + spread, color="#dfe6f0", label="training subjects, mean and sd of voxels")
@@ -135,162 +135,18 @@ def channel_levels(means: np.ndarray, expected: np.ndarray | None, spread: np.nd
     axis.plot(channels, means, ".", color="#b3261e", label="this subject")
     axis.set(xlabel="channel, in the protocol's order", ylabel="signal / level", xlim=(0, len(means) + 1), ylim=(0, None))
     axis.legend(fontsize=7)
-    _save(figure, path, dpi=110)
+    save(figure, path, dpi=110)
 
 
-def roc_curves(
-    curves: Mapping[str, tuple[np.ndarray, np.ndarray]], areas: Mapping[str, float], path: Path | str, title: str, first: str
-) -> None:
-    """Draw ROC curves, one heavy and the others by area under them.
+def new_figure(rows: int, columns: int, size: tuple[float, float], **grid: Any) -> tuple[Any, Any]:
+    """A figure of some axes, (rows, columns), and these; without pyplot, see below.
 
     Args:
-        curves: Name to false- and true-positive rate.
-        areas: Name to AUC.
-        path: PNG to write.
-        title: Above it.
-        first: Name of the heavy one.
+        rows: Of axes.
+        columns: Of axes.
+        size: In inches.
+        grid: Widths and heights, as matplotlib's ``gridspec_kw``.
     """
-    figure, axes = _figure(1, 1, (6.6, 4.6))
-    axis = axes[0][0]
-    others = sorted((name for name in curves if name != first), key=lambda name: -areas[name])
-    colours = _colours(len(others))
-    axis.plot([0, 1], [0, 1], color="#bbbbbb", linewidth=0.8)
-    for name, colour in zip(others, colours, strict=True):
-        axis.plot(*curves[name], color=colour, linewidth=1, label=f"{name}  {areas[name]:.3f}")
-    axis.plot(*curves[first], color="black", linewidth=2.4, label=f"{first}  {areas[first]:.3f}")
-    axis.set(xlabel="false-positive rate", ylabel="true-positive rate", title=title, aspect="equal", xlim=(0, 1), ylim=(0, 1))
-    handles, labels = axis.get_legend_handles_labels()
-    axis.legend(
-        handles[-1:] + handles[:-1], labels[-1:] + labels[:-1], fontsize=7, loc="center left", bbox_to_anchor=(1.02, 0.5), title="AUC"
-    )
-    _save(figure, path)
-
-
-def predicted_against_true(
-    pairs: Mapping[str, tuple[np.ndarray, np.ndarray]], notes: Mapping[str, str], path: Path | str, units: str
-) -> None:
-    """Draw predictions against targets as densities, one panel a model.
-
-    Args:
-        pairs: Name to target and prediction, each (N,).
-        notes: Name to what to write above, such as its R2.
-        path: PNG to write.
-        units: Of the stain.
-    """
-    figure, axes = _figure(1, len(pairs), (3.4 * len(pairs) + 0.4, 3.5))
-    low = min(0.0, *(float(np.percentile(p, 0.1)) for _, p in pairs.values()))
-    high = max(float(max(t.max(), np.percentile(p, 99.9))) for t, p in pairs.values())
-    for axis, (name, (target, prediction)) in zip(axes[0], pairs.items(), strict=True):
-        image = axis.hexbin(
-            target, prediction, gridsize=70, bins="log", cmap="viridis", extent=(low, high, low, high), mincnt=1, linewidths=0
-        )
-        axis.plot([low, high], [low, high], color="#cc3311", linewidth=0.8)
-        axis.set(xlabel=f"true ({units})", ylabel=f"predicted ({units})", aspect="equal", xlim=(low, high), ylim=(low, high))
-        axis.set_title(f"{name}\n{notes[name]}", fontsize=8)
-    figure.colorbar(image, ax=axes[0][-1], label="voxels", shrink=0.8)
-    _save(figure, path)
-
-
-def bland_altman(pairs: Mapping[str, tuple[np.ndarray, np.ndarray]], path: Path | str, units: str) -> None:
-    """Draw error against the mean of prediction and target, with bias and limits of agreement (1.96 standard deviations).
-
-    Args:
-        pairs: Name to target and prediction, each (N,).
-        path: PNG to write.
-        units: Of the stain.
-
-    Source:
-        Bland and Altman, Lancet 1986;1:307.
-    """
-    figure, axes = _figure(1, len(pairs), (3.8 * len(pairs) + 0.2, 3.3))
-    limit = max(float(np.percentile(np.abs(p - t), 99.9)) for t, p in pairs.values())
-    for axis, (name, (target, prediction)) in zip(axes[0], pairs.items(), strict=True):
-        mean, difference = (target + prediction) / 2, prediction - target
-        axis.hexbin(mean, difference, gridsize=70, bins="log", cmap="viridis", mincnt=1, linewidths=0)
-        bias, spread = float(difference.mean()), 1.96 * float(difference.std())
-        for level, style in ((bias, "-"), (bias - spread, "--"), (bias + spread, "--")):
-            axis.axhline(level, color="#cc3311", linewidth=0.8, linestyle=style)
-        axis.set(xlabel=f"mean of both ({units})", ylabel=f"predicted - true ({units})", ylim=(-limit, limit))
-        axis.set_title(f"{name}\nbias {bias:.2f}, limits {bias - spread:.1f} to {bias + spread:.1f}", fontsize=8)
-    _save(figure, path)
-
-
-def bars(rows: Sequence[tuple[str, float, float, float]], path: Path | str, xlabel: str, title: str = "", first: str | None = None) -> None:
-    """Draw horizontal bars with intervals, in the order given, from above.
-
-    Args:
-        rows: Name, value, and both ends of its interval (NaN for none).
-        path: PNG to write.
-        xlabel: What the value is.
-        title: Above it.
-        first: The bar to stress; None for none.
-    """
-    figure, axes = _figure(1, 1, (6.4, 0.24 * len(rows) + 1.1))
-    axis = axes[0][0]
-    names = [row[0] for row in rows]
-    values, low, high = np.array([row[1:] for row in rows], float).T
-    axis.barh(range(len(rows)), values, color=["#1f5fa8" if name == first else "#9db7d4" for name in names], height=0.72)
-    known = np.isfinite(low) & np.isfinite(high)
-    spans = np.array([np.maximum(values - low, 0), np.maximum(high - values, 0)])
-    axis.errorbar(values[known], np.flatnonzero(known), xerr=spans[:, known], fmt="none", ecolor="#333333", elinewidth=0.9, capsize=2)
-    axis.set(yticks=range(len(rows)), xlabel=xlabel, title=title, ylim=(len(rows) - 0.4, -0.6))
-    axis.set_yticklabels(names, fontsize=7)
-    _save(figure, path)
-
-
-def curves(
-    lines: Mapping[str, Sequence[tuple[float, float, float]]],
-    path: Path | str,
-    xlabel: str,
-    ylabel: str,
-    title: str = "",
-    log: bool = False,
-) -> None:
-    """Draw one line a setting, with the spread of repetitions.
-
-    Args:
-        lines: Label to points x, mean and standard deviation.
-        path: PNG to write.
-        xlabel: Below.
-        ylabel: Beside.
-        title: Above.
-        log: Whether x is logarithmic.
-    """
-    figure, axes = _figure(1, 1, (5.6, 3.6))
-    axis = axes[0][0]
-    for (label, points), colour in zip(lines.items(), _colours(len(lines)), strict=True):
-        x, y, spread = np.array(sorted(points), float).T
-        axis.errorbar(x, y, yerr=spread, marker="o", markersize=4, linewidth=1.2, capsize=2, color=colour, label=label)
-    axis.set(xlabel=xlabel, ylabel=ylabel, title=title, xscale="log" if log else "linear")
-    if len(lines) > 1:
-        axis.legend(fontsize=8)
-    _save(figure, path)
-
-
-def coloured_points(panels: Mapping[str, np.ndarray], values: np.ndarray, path: Path | str, label: str) -> None:
-    """Draw points coloured by a value, one panel a map.
-
-    Args:
-        panels: Title to points (N, 2).
-        values: (N,).
-        path: PNG to write.
-        label: What the value is.
-    """
-    figure, axes = _figure(1, len(panels), (4.2 * len(panels) + 0.6, 4.0))
-    for axis, (title, points) in zip(axes[0], panels.items(), strict=True):
-        drawn = axis.scatter(*points.T, c=values, s=4, cmap="viridis", linewidths=0)
-        axis.set(xticks=[], yticks=[], title=title)
-    figure.colorbar(drawn, ax=axes[0][-1], label=label, shrink=0.8)
-    _save(figure, path)
-
-
-def _colours(count: int) -> list[Any]:
-    from matplotlib import colormaps
-
-    return [colormaps["turbo"](0.06 + 0.88 * index / max(count - 1, 1)) for index in range(count)]
-
-
-def _figure(rows: int, columns: int, size: tuple[float, float], **grid: Any) -> tuple[Any, Any]:
     # Figures are made without pyplot, which would choose a window system and keep them alive.
     from matplotlib.figure import Figure
 
@@ -298,6 +154,13 @@ def _figure(rows: int, columns: int, size: tuple[float, float], **grid: Any) -> 
     return figure, figure.subplots(rows, columns, squeeze=False, gridspec_kw=grid)
 
 
-def _save(figure: Any, path: Path | str, dpi: int = 150) -> None:
+def save(figure: Any, path: Path | str, dpi: int = 150) -> None:
+    """Write a figure as PNG, whole or not at all.
+
+    Args:
+        figure: Of `new_figure`.
+        path: Where to.
+        dpi: Pixels an inch.
+    """
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=dpi, format="png")

@@ -26,10 +26,14 @@ class Regions:
     names: dict[int, str]
 
     def each(self, mask: np.ndarray) -> dict[str, np.ndarray]:
-        """Name to (N,) bool of the mask's voxels, of every region that has some there."""
+        """Name to (N,) bool of the mask's voxels, of every region that has some there; labels of one name are one region."""
         inside = self.labels[mask]
-        present = set(np.unique(inside).tolist())
-        return {name: inside == label for label, name in self.names.items() if label in present}
+        found: dict[str, np.ndarray] = {}
+        for label in np.unique(inside).tolist():
+            if label:
+                name = self.names[label]
+                found[name] = found.get(name, False) | (inside == label)
+        return found
 
 
 def read_regions(path: Path | str, beside: Path, names: Path | str | None = None) -> Regions:

@@ -44,7 +44,7 @@ def result_sections(folder: Path) -> list[dict[str, Any]]:
 
 def _comparison(path: Path) -> dict[str, Any]:
     content = read_results(path)
-    models = sorted(content["models"], key=lambda model: -(model["scores"]["r2"] or 0))
+    models = sorted(content["models"], key=lambda model: -(model["scores"]["r2"] or 0.0))
 
     def cell(model: dict[str, Any], key: str) -> str:
         value, (low, high) = model["scores"][key], model["intervals"][key]

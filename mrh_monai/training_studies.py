@@ -14,7 +14,7 @@ from torch import nn
 from mrh_monai.errors import SubjectError
 from mrh_monai.metrics import ssim, stain_range
 from mrh_monai.misregistration import misregistered
-from mrh_monai.pictures import bars, curves
+from mrh_monai.plots import bars, curves
 from mrh_monai.small_training import StudyData, Trained, predict_small, score_small, train_small
 
 

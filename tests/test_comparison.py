@@ -29,6 +29,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*no gradient table")
 DIAGONAL = np.diag([0.0625, 0.0625, 0.0625, 1])
 REGRESSIONS = ("linear, 5 maps", "linear, 67 images", "quadratic, 5 maps", "quadratic, 67 images")
 
+pytestmark = pytest.mark.analysis
+
 
 @pytest.fixture(scope="module")
 def bundle(study, tmp_path_factory):
@@ -172,7 +174,7 @@ def test_what_was_compared_is_written_down(found, bundle):
     assert about["fitted_on"] == {"subjects": ["subject01", "subject02"], "voxels": 800}
     assert (about["structures"]["side"], about["structures"]["chosen"]) == ("below", "Otsu, training")
     assert (about["intervals"]["resampled"], about["intervals"]["draws"], about["intervals"]["level"]) == ("blocks", 1000, 0.95)
-    assert about["maps_from"] == "the protocol"
+    assert about["maps_from"] == [["the protocol"]]
 
 
 def test_regions_have_rows_of_their_own(found, test_subject):
@@ -213,7 +215,7 @@ def test_scores_are_means_over_subjects_and_animals_are_resampled_if_asked_for(b
     each = [compare(bundle, datalist_of([0], [n]), with_maps=False, threshold=150, side="above", voxels=300) for n in (1, 2)]
     assert two.about["structures"] == {"side": "above", "threshold": 150, "chosen": "given"}
     assert two.about["intervals"]["block_mm"] is None
-    assert (two.about["maps_from"], [model["kind"] for model in two.models]) == (None, ["network", "marker", "regression", "regression"])
+    assert (two.about["maps_from"], [model["kind"] for model in two.models]) == ([], ["network", "marker", "regression", "regression"])
     for model in two.models:
         alone = [model_of(one, model["name"])["scores"] for one in each]
         for name in SCORES:

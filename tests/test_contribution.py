@@ -17,6 +17,8 @@ SHAPE = (9, 4, 8)
 ROBUST = Scaling("robust", (0.4, 0.5, 0.6, 0.3), (0.2, 0.3, 0.1, 0.2), 250.0, (1.0, 0.5, 1.0, 2.0), 99.0)
 PUBLISHED = Scaling("published", (), (), 250.0)
 
+pytestmark = pytest.mark.analysis
+
 
 def make(scaling=ROBUST, axes=(0, 2), radius=1, dtype=np.int16):
     """A subject whose mask touches the edges of its volume, and a network."""

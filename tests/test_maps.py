@@ -20,6 +20,8 @@ pytest.importorskip("dipy", reason="maps need the extra `analysis`")
 
 EIGENVALUES = np.array([1.7, 0.4, 0.2])  # um^2/ms
 
+pytestmark = pytest.mark.analysis
+
 
 def two_shells(b0=0.0):
     """Both of the protocol's shells."""
