@@ -83,8 +83,17 @@ def main(out: Path) -> None:
     with ThreadPoolExecutor(2) as both:
         for ended in [both.submit(few_patches, out, stain) for stain in ("nf", "mbp")]:
             ended.result()
-    compare_and_draw(out)
+        for ended in [both.submit(judge, out, stain) for stain in STAINS]:
+            ended.result()
+    tell_and_draw(out)
     print(f"\n{time.monotonic() - start:.0f} s in all")
+
+
+def judge(out: Path, stain: str) -> None:
+    """One network beside MR markers and regressions, and the report of all that there is of a stain."""
+    bundle, datalist = out / "bundles" / f"mrh_{stain}", out / f"{stain}.json"
+    run("mrh", "compare", bundle, "--datalist", datalist, "--voxels", 20_000, "-o", out / stain / "comparison", beside=True)
+    run("mrh", "report", out / stain, beside=True)
 
 
 def scores_of(folder: Path) -> dict[str, float]:
@@ -92,27 +101,30 @@ def scores_of(folder: Path) -> dict[str, float]:
     return json.loads((folder / "prediction" / "scores.json").read_text())[TEST_SUBJECT]
 
 
-def compare_and_draw(out: Path) -> None:
+def r2_of_others(comparison: Path) -> dict[str, float]:
+    """Of the regression on all images, and of the best single image and parameter map."""
+    models = json.loads((comparison / "comparison.json").read_text())["models"]
+    linear = next(model["scores"]["r2"] for model in models if model["name"] == "linear, 67 images")
+    return {"linear": linear, "marker": max(model["scores"]["r2"] or 0 for model in models if model["kind"] == "marker")}
+
+
+def tell_and_draw(out: Path) -> None:
     """Print the networks' scores beside what they must beat, and draw slices."""
-    from mrh_monai.baselines import best_single_image, linear_regression
-    from mrh_monai.checkpoint import read_sidecar
     from mrh_monai.datalists import read_datalist
-    from mrh_monai.loading import load_subject, load_subjects
+    from mrh_monai.loading import load_subject
     from mrh_monai.pictures import side_by_side
     from mrh_monai.protocol import MRH_NET, MT_ON
     from mrh_monai.volumes import read_header, read_voxels
 
-    scaling = read_sidecar(out / "bundles" / "mrh_af" / "models" / "model.pt").scaling
     rows = {}
     print(f"\nVirtual histology of {TEST_SUBJECT}, which no training saw: R2 inside the brain mask\n")
-    print(f"  {'':6}{'network':>9}{'from scratch':>14}{'67 images, linear':>19}{'best single image':>19}{'RMSE of range':>15}")
+    print(f"  {'':6}{'network':>9}{'from scratch':>14}{'67 images, linear':>19}{'best image or map':>19}{'NRMSE':>9}")
     for stain in STAINS:
-        lists = read_datalist(out / f"{stain}.json")
-        test = load_subject(lists["test"][0], MRH_NET, need_target=True)
-        linear = linear_regression(load_subjects(lists["training"], MRH_NET, need_target=True), test, scaling)
+        test = load_subject(read_datalist(out / f"{stain}.json")["test"][0], MRH_NET, need_target=True)
+        others = r2_of_others(out / stain / "comparison")
         scores, scratch = scores_of(out / stain), "" if stain == "af" else f"{scores_of(out / 'scratch' / stain)['r2']:.3f}"
-        single, error = best_single_image(test, MRH_NET)[1], scores["nrmse"]
-        print(f"  {stain.upper():6}{scores['r2']:9.3f}{scratch:>14}{linear['r2']:19.3f}{single:19.3f}{error:15.3f}")
+        numbers = f"{others['linear']:19.3f}{others['marker']:19.3f}{scores['nrmse']:9.3f}"
+        print(f"  {stain.upper():6}{scores['r2']:9.3f}{scratch:>14}{numbers}")
         if not rows:
             rows["MT on"] = test.image[..., MRH_NET.names.index(MT_ON)] * test.mask
         rows[f"{stain.upper()} true"] = test.target * test.mask
@@ -126,8 +138,9 @@ def compare_and_draw(out: Path) -> None:
     print("\nLook at")
     for path, what in (
         (picture, "slices side by side"),
+        (out / "af" / "report.html", "slices to scroll through, scores, curves and where all of it comes from, on one page"),
         (out / "nf" / "prediction" / TEST_SUBJECT / f"{TEST_SUBJECT}_nf.nii.gz", "a virtual stain, on the subject's grid"),
-        (out / "nf" / "training" / "training_curve.png", "loss and validation against epochs"),
+        (out / "nf" / "comparison" / "roc.png", "the network as a detector, beside MR markers and regressions"),
         (out / "bundles", "the trained bundles"),
         (out / "brains", "the subjects, with their noise-free truth"),
     ):

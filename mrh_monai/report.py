@@ -89,7 +89,7 @@ def write_report(folder: Path | str, output: Path | str | None = None, subject: 
 def _page(
     folder: Path, predictions: Sequence[Prediction], detailed: Sequence[Reported], sections: list[dict[str, Any]], pictures: Path
 ) -> str:
-    subjects = [_subject(reported, pictures) for reported in detailed]
+    subjects = [_subject(reported, pictures / f"{number}") for number, reported in enumerate(detailed)]
     used = sum(len(image["source"]) for part in (*subjects, *sections) for image in part["pictures"])
     script = viewer_script() if detailed else None
     viewer = _viewer(detailed[0], min(VOLUMES, LIMIT - used - len(script) - 200_000)) if script is not None else None
@@ -101,7 +101,7 @@ def _page(
         title=f"Virtual histology: {stain}" if stain else f"Results of {folder.resolve().name}",
         subtitle=f"{folder.resolve().name}: {len(predictions)} predicted subject{'s' * (len(predictions) != 1)}; mrh-monai {__version__}.",
         units=about.get("units", "the stain's units"),
-        scores=_scores(folder, predictions, detailed),
+        scores=_scores(predictions, detailed),
         subjects=subjects,
         more_subjects=f"{rest} more subjects are not shown in pictures; --subject NAME puts one of them first." if rest > 0 else "",
         sections=sections,
@@ -127,16 +127,16 @@ def _subject(reported: Reported, pictures: Path) -> dict[str, Any]:
         rows.append(Shown("predicted - true", error, -limit, limit, "RdBu_r", units))
     middle = [int(np.median(axis)) for axis in np.nonzero(mask)] if mask.any() else [size // 2 for size in mask.shape]
     spacing = np.linalg.norm(reported.affine[:3, :3], axis=0)
-    name = reported.prediction.name
-    three_planes(rows, middle, spacing, pictures / f"{name}.png")
-    found = [picture(pictures / f"{name}.png", f"{name}: three planes through the middle of the brain, each row on its own scale.")]
+    name, planes, levels = reported.prediction.name, pictures.with_suffix(".planes.png"), pictures.with_suffix(".levels.png")
+    three_planes(rows, middle, spacing, planes)
+    found = [picture(planes, f"{name}: three planes through the middle of the brain, each row on its own scale.")]
     if reported.means is not None:
         scaling = reported.scaling
         known = scaling is not None and scaling.mode == "robust"
         expected = np.array(scaling.channel_mean) if known and scaling is not None else None
         spread = np.array(scaling.channel_std) if known and scaling is not None else None
-        channel_levels(reported.means, expected, spread, pictures / f"{name}_levels.png")
-        found.append(picture(pictures / f"{name}_levels.png", "Mean signal of every image in the mask, relative to the subject's level."))
+        channel_levels(reported.means, expected, spread, levels)
+        found.append(picture(levels, "Mean signal of every image in the mask, relative to the subject's level."))
     return {"name": name, "checks": reported.checks, "pictures": found}
 
 
@@ -161,14 +161,12 @@ def _viewer(reported: Reported, limit: int) -> dict[str, Any]:
     return {"subject": reported.prediction.name, "volumes": Markup(text), "note": note}
 
 
-def _scores(folder: Path, predictions: Sequence[Prediction], detailed: Sequence[Reported]) -> dict[str, Any] | None:
-    found: dict[str, dict[str, Any]] = {}
-    for path in sorted(folder.rglob("scores.json")):
-        found |= read_results(path)
-    found |= {reported.prediction.name: reported.scores for reported in detailed if reported.scores is not None}
+def _scores(predictions: Sequence[Prediction], detailed: Sequence[Reported]) -> dict[str, Any] | None:
+    found = {reported.prediction.name: reported.scores for reported in detailed}
     rows = []
     for prediction in sorted(predictions, key=lambda each: each.name):
-        scores = found.get(prediction.name)
+        written = prediction.path.parents[1] / "scores.json"
+        scores = found.get(prediction.name) or (read_results(written).get(prediction.path.parent.name) if written.is_file() else None)
         if isinstance(scores, dict):
             rows.append([prediction.name, *("" if scores.get(key) is None else f"{scores[key]:.4g}" for key, _ in SCORES)])
     return {"columns": ["", *(title for _, title in SCORES)], "rows": rows} if rows else None

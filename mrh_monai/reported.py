@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ class Prediction:
     """A finished prediction and its record.
 
     Attributes:
-        name: Of the subject.
+        name: Of the subject, or of its folder where subjects of one name were predicted more than once.
         path: NIfTI file.
         record: See `mrh_monai.finished`.
     """
@@ -54,7 +54,7 @@ class Prediction:
 
 
 def find_predictions(folder: Path) -> list[Prediction]:
-    """The finished predictions below a folder, in the order of their names."""
+    """The finished predictions below a folder, in the order of their names; where two have one name, of the folders that they lie in."""
     found = []
     for path in sorted(folder.rglob("*.nii.gz")):
         record = path.with_name(path.name.removesuffix(".nii.gz") + ".json")
@@ -64,6 +64,10 @@ def find_predictions(folder: Path) -> list[Prediction]:
             continue
         if isinstance(content, dict) and "made_by" in content:
             found.append(Prediction(path.parent.name, path, content))
+    names = [prediction.name for prediction in found]
+    for index, prediction in enumerate(found):
+        if names.count(prediction.name) > 1:
+            found[index] = replace(prediction, name=prediction.path.parent.relative_to(folder).as_posix())
     return found
 
 

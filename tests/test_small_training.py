@@ -11,7 +11,7 @@ from mrh_monai.folding import FoldedMRHNet
 from mrh_monai.metrics import auc, r2, rmse, structures
 from mrh_monai.network import MRHNet
 from mrh_monai.protocol import MRH_NET
-from mrh_monai.small_training import StudyData, load_study, predict_small, score_small, train_small
+from mrh_monai.small_training import load_study, predict_small, score_small, train_small
 
 QUICK = {"patches": 600, "steps": 60, "residual_blocks": 1, "batch_size": 64}
 
@@ -155,7 +155,3 @@ def test_a_subject_without_a_target_is_refused(study, tmp_path):
     (tmp_path / "d.json").write_text(json.dumps({key: lists[key] for key in ("training", "test")}))
     with pytest.raises(SubjectError, match="subject04: expected a target"):
         load_study(tmp_path / "d.json", MRH_NET)
-
-
-def test_study_data_is_what_it_is_given(few_channels):
-    assert StudyData(few_channels.protocol, (), few_channels.test).training == ()
