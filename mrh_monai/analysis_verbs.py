@@ -158,7 +158,7 @@ def contribution(
 
     settings: dict[str, Any] = {"noise": noise, "draws": draws, "voxels": voxels, "seed": seed, "device": where, "progress": bar}
     single = perturb(network, sidecar, loaded, perturbed, regions=regions, **settings)
-    groups = perturb(network, sidecar, loaded, groups_of_images(protocol), **settings)
+    groups = perturb(network, sidecar, loaded, groups_of_images(protocol), regions=regions, **settings)
     rows = []
     if data is not None:
         ranking = [perturbed[single.names[index]][0] for index in single.ranking]

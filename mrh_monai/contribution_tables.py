@@ -36,7 +36,12 @@ def write_contribution(
         The files.
     """
     out = writable_folder(out)
-    tables = {"contribution": images.rows(), "groups": groups.rows(), "regions": region_rows(images), "fewer_images": list(fewer)}
+    tables = {
+        "contribution": images.rows(),
+        "groups": groups.rows(),
+        "regions": region_rows(images) + region_rows(groups),
+        "fewer_images": list(fewer),
+    }
     tables = {name: rows for name, rows in tables.items() if rows}
     for name, rows in tables.items():
         write_text(out / f"{name}.csv", as_csv(rows))

@@ -102,7 +102,8 @@ def gradients_of(headers: Sequence[Header], protocol: Protocol | None, given: Se
     """The gradient table of a subject, and which of its channels are the diffusion volumes that it speaks of.
 
     Tables that are given come first; then those beside the image files under their name (``dwi.bval`` and ``dwi.bvec``, ``dwi.method`` or
-    ``dwi_method`` beside ``dwi.nii.gz``); then the protocol's, with a warning.
+    ``dwi_method`` beside ``dwi.nii.gz``); then others in the same folder, such as ``method``, where just one fits each diffusion file; then
+    the protocol's, with a warning.
 
     Args:
         headers: Of the subject's image files, in the protocol's order.
@@ -129,6 +130,8 @@ def gradients_of(headers: Sequence[Header], protocol: Protocol | None, given: Se
             expected = "a gradient table beside every diffusion file"
             raise SubjectError(headers[without[0]].path, expected, f"only beside {_names(headers, list(beside))}", HOW)
         return _joined(headers, beside)
+    if fitting := _in_folder(headers, protocol):
+        return _joined(headers, fitting)
     channels = [] if protocol is None else [index for index, channel in enumerate(protocol) if channel.b_value is not None]
     if protocol is None or not channels:
         raise SubjectError(headers[0].path, "a gradient table for diffusion maps", "none beside it and none in the protocol", HOW)
@@ -182,6 +185,30 @@ def _beside(image: Path) -> Path | None:
         if (image.parent / name).is_file():
             return image.parent / name
     return None
+
+
+def _in_folder(headers: Sequence[Header], protocol: Protocol | None) -> dict[int, GradientTable]:
+    """The tables in the images' folder that fit the diffusion files by number of volumes and, where the protocol tells them, b-values."""
+    folder = headers[0].path.parent
+    paths = sorted({path for pattern in ("*.bval", "*.bvals", "*method") for path in folder.glob(pattern) if path.is_file()})
+    # Other scans have `method` files too, without b-values.
+    diffusion = [path for path in paths if ".bval" in path.suffix or "##$PVM_DwEffBval=" in path.read_text(encoding="latin-1")]
+    tables = [read_gradients(path) for path in diffusion]
+    starts = np.cumsum([0, *(header.channels for header in headers)])
+    found: dict[int, GradientTable] = {}
+    for index in _diffusion_files(headers, protocol) if tables else []:
+        known = [] if protocol is None else [channel.b_value for channel in protocol.channels[starts[index] : starts[index + 1]]]
+        expected = None if not known or None in known else np.array(known, float)
+        fits = [t for t in tables if len(t) == headers[index].channels and (expected is None or _alike(t.b_values, expected))]
+        if len(fits) != 1:
+            what = "one gradient table in its folder that fits its volumes and b-values"
+            raise SubjectError(headers[index].path, what, f"{len(fits)} of {', '.join(path.name for path in paths)}", HOW)
+        found[index] = fits[0]
+    return found
+
+
+def _alike(b_values: np.ndarray, expected: np.ndarray) -> bool:
+    return bool(np.allclose(b_values, expected, rtol=0.2, atol=UNWEIGHTED_BELOW))
 
 
 def _read_fsl(path: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -234,3 +234,29 @@ def test_a_folder_and_binary_nonsense_are_no_tables(tmp_path, rng):
     for name in ("x.bval", "method"):
         with pytest.raises(SubjectError, match=rf"{name}: expected a gradient table, found"):
             read_gradients(tmp_path / name)
+
+
+def method_text(b_values, directions):
+    unweighted = len(b_values) - len(directions)
+    rows = " ".join(f"{value:g}" for value in np.ravel(directions))
+    numbers = f"##$PVM_DwEffBval=( {len(b_values)} )\n{' '.join(map(str, b_values))}\n##$PVM_DwDir=( {len(directions)}, 3 )\n{rows}\n"
+    return f"##TITLE=Parameter List\n##$PVM_DwAoImages={unweighted}\n{numbers}##END=\n"
+
+
+def test_tables_of_the_same_folder_go_where_they_fit(tmp_path, rng):
+    directions = rng.normal(size=(6, 3))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    shells = {"low": [0.0] + [1000.0] * 6, "high": [0.0] + [3000.0] * 6}
+    channels = [Channel(f"{name}{i}", b) for name, values in shells.items() for i, b in enumerate(values)]
+    headers = [volumes(tmp_path / f"{name}.nii.gz", 7) for name in shells]
+    for name, values in shells.items():
+        (tmp_path / f"scan_{name}_method").write_text(method_text([b * 1.05 for b in values], directions))
+    (tmp_path / "t2_method").write_text("##TITLE=Parameter List\n##$PVM_EchoTime=50\n##END=\n")
+    table, found = gradients_of(headers, Protocol(tuple(channels)))
+    assert found == list(range(14))
+    assert table.b_values.tolist() == [b * 1.05 for values in shells.values() for b in values]
+    (tmp_path / "scan_low_method").unlink()
+    with pytest.raises(
+        SubjectError, match=r"low\.nii\.gz: expected one gradient table in its folder .* found 0 of scan_high_method, t2_method"
+    ):
+        gradients_of(headers, Protocol(tuple(channels)))
