@@ -18,8 +18,8 @@ from mrh_monai.protocol import MT_OFF, MT_ON, T2
 from mrh_monai.resolution import resolution_of_slices
 from mrh_monai.sampling import sample_centres
 from mrh_monai.scaling import training_coefficients
-from mrh_monai.small_training import StudyData, predict_small, train_small
-from mrh_monai.training_studies import Effort, Finding, Progress
+from mrh_monai.small_training import StudyData, Trained, predict_small
+from mrh_monai.training_studies import Effort, Finding, Progress, train_once
 
 PATCHES = 2000
 NEIGHBOURS = 10
@@ -31,10 +31,7 @@ def features(data: StudyData, effort: Effort, seed: int, progress: Progress) -> 
     Source:
         van der Maaten and Hinton, J Mach Learn Res 2008;9:2579, by scikit-learn.
     """
-    trained = train_small(
-        data.training, data.protocol, patches=effort.patches[-1], steps=effort.steps, residual_blocks=effort.residual_blocks, seed=seed,
-        device=effort.device,
-    )  # fmt: skip
+    trained = train_once(data.training, data, effort, seed=seed)
     centres = sample_centres(data.test, PATCHES, seed)
     coefficients = training_coefficients(trained.scaling, data.test)
     batch = PatchDataset(data.test, centres, coefficients, trained.scaling.target_max).batch(torch.arange(len(centres)))
@@ -69,10 +66,7 @@ def features(data: StudyData, effort: Effort, seed: int, progress: Progress) -> 
 
 def resolution(data: StudyData, effort: Effort, seed: int, progress: Progress) -> Finding:
     """The resolution of MR images, of the stain and of a network's prediction, by decorrelation analysis of coronal slices."""
-    trained = train_small(
-        data.training, data.protocol, patches=effort.patches[-1], steps=effort.steps, residual_blocks=effort.residual_blocks, seed=seed,
-        device=effort.device,
-    )  # fmt: skip
+    trained = train_once(data.training, data, effort, seed=seed)
     names = data.protocol.names
     chosen = [name for name in (T2, MT_ON, MT_OFF) if name in names] or names[:3]
     weighted = next((c.name for c in data.protocol if c.direction is not None), None)
@@ -101,7 +95,7 @@ def resolution(data: StudyData, effort: Effort, seed: int, progress: Progress) -
     return Finding(rows, paragraph, lambda path: bars(heights, path, "resolution (um), quartiles over slices", "Decorrelation analysis"))
 
 
-def _volumes(subject: LoadedSubject, trained: Any, names: list[str], chosen: list[str], effort: Effort) -> list[tuple[str, np.ndarray]]:
+def _volumes(subject: LoadedSubject, trained: Trained, names: list[str], chosen: list[str], effort: Effort) -> list[tuple[str, np.ndarray]]:
     assert subject.target is not None
     images = [(name, subject.image[..., names.index(name)]) for name in chosen]
     return [*images, ("stain", subject.target), ("prediction", predict_small(trained, subject, subject.mask, effort.device))]

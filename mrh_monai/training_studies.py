@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from mrh_monai.errors import SubjectError
+from mrh_monai.loaded import LoadedSubject
 from mrh_monai.metrics import ssim, stain_range
 from mrh_monai.misregistration import misregistered
 from mrh_monai.plots import bars, curves
@@ -78,7 +79,7 @@ def training_size(data: StudyData, effort: Effort, seed: int, progress: Progress
     for subjects, patches, repetition in progress(settings):
         # Another repetition begins with another subject.
         chosen = [data.training[(repetition + index) % most] for index in range(subjects)]
-        trained = _train(chosen, data, effort, patches=patches, seed=seed + repetition)
+        trained = train_once(chosen, data, effort, patches=patches, seed=seed + repetition)
         rows.append({"subjects": subjects, "patches": patches, "repetition": repetition, **score_small(trained, data.test)})
     lines = {f"{n} subject{'s' * (n > 1)}": _points(rows, "patches", "r2", subjects=n) for n in numbers}
     few, many = effort.patches[0], effort.patches[-1]
@@ -98,7 +99,7 @@ def depth(data: StudyData, effort: Effort, seed: int, progress: Progress) -> Fin
     """RMSE, R2, AUC and SSIM against the number of residual blocks."""
     rows = []
     for blocks, repetition in progress([(b, s) for b in effort.depths for s in range(effort.seeds)]):
-        trained = _train(data.training, data, effort, residual_blocks=blocks, seed=seed + repetition)
+        trained = train_once(data.training, data, effort, residual_blocks=blocks, seed=seed + repetition)
         similar = float(np.mean([_ssim(trained, subject, effort.device) for subject in data.test]))
         rows.append({"residual_blocks": blocks, "repetition": repetition, **score_small(trained, data.test), "ssim": similar})
     best = min(effort.depths, key=lambda blocks: _mean(rows, "rmse", residual_blocks=blocks))
@@ -125,7 +126,7 @@ def patch_size(data: StudyData, effort: Effort, seed: int, progress: Progress) -
     for width, voxels, repetition in progress(settings):
         moved = [misregistered(s, voxels * spacing, seed + 1000 * repetition + index) for index, s in enumerate(data.training)]
         batch = max(round(256 * 9 / width**2), 8)
-        trained = _train(moved, data, effort, seed=seed + repetition, radius=width // 2, batch_size=batch)
+        trained = train_once(moved, data, effort, seed=seed + repetition, radius=width // 2, batch_size=batch)
         rows.append({"width": width, "displacement_mm": voxels * spacing, "repetition": repetition, **score_small(trained, data.test)})
     lines = {f"{w} x {w}": _points(rows, "displacement_mm", "r2", width=w) for w in effort.widths}
     worst = effort.displacements[-1] * spacing
@@ -163,8 +164,8 @@ def uniform_patch(data: StudyData, effort: Effort, seed: int, progress: Progress
     """What the eight neighbours of a voxel bring: whole patches against patches whose nine voxels are all the centre."""
     rows = []
     for repetition in progress(range(effort.seeds)):
-        whole = _train(data.training, data, effort, seed=seed + repetition)
-        uniform = _train(data.training, data, effort, seed=seed + repetition, wrap=UniformPatches)
+        whole = train_once(data.training, data, effort, seed=seed + repetition)
+        uniform = train_once(data.training, data, effort, seed=seed + repetition, wrap=UniformPatches)
         for name, trained in (
             ("trained and tested on whole patches", whole),
             ("trained on whole, tested on uniform", Trained(UniformPatches(whole.network), whole.scaling, whole.radius)),
@@ -182,12 +183,21 @@ def uniform_patch(data: StudyData, effort: Effort, seed: int, progress: Progress
     return Finding(rows, paragraph, lambda path: bars(heights, path, "R2 on unseen subjects", "Uniform patches"))
 
 
-def _train(training: Sequence[Any], data: StudyData, effort: Effort, **options: Any) -> Trained:
+def train_once(training: Sequence[LoadedSubject], data: StudyData, effort: Effort, **options: Any) -> Trained:
+    """One network of an experiment.
+
+    Args:
+        training: Subjects.
+        data: Whose protocol they have.
+        effort: Steps, and patches and residual blocks unless ``options`` say otherwise.
+        options: Of `mrh_monai.small_training.train_small`.
+    """
     chosen = {"patches": effort.patches[-1], "residual_blocks": effort.residual_blocks, **options}
     return train_small(training, data.protocol, steps=effort.steps, device=effort.device, **chosen)
 
 
-def _ssim(trained: Trained, subject: Any, device: torch.device | str) -> float:
+def _ssim(trained: Trained, subject: LoadedSubject, device: torch.device | str) -> float:
+    assert subject.target is not None
     predicted = predict_small(trained, subject, subject.scored, device)
     return ssim(predicted, subject.target, subject.scored, stain_range(subject.target[subject.scored]))
 

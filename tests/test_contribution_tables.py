@@ -72,6 +72,13 @@ def test_each_region_has_its_own_shares(images):
     assert rows[4]["rmse"] == 8
 
 
+def test_groups_have_regions_too(images, tmp_path):
+    groups = Contribution(("pair", "rest"), np.array([[6.0, 2.0]]), {"cortex": (30, np.array([3.0, 1.0]))}, 50)
+    write_contribution(ABOUT, images, groups, [], tmp_path)
+    rows = [(row["region"], row["image"], float(row["share"])) for row in read_csv(tmp_path / "regions.csv")]
+    assert rows[7:] == [("thalamus", "qa", 0), ("cortex", "pair", 0.75), ("cortex", "rest", 0.25)]
+
+
 def test_the_table_to_read(images, groups):
     lines = contribution_table(images, groups, "grey values", FEWER).splitlines()
     shares = images.shares

@@ -388,6 +388,19 @@ def test_three_subjects_are_shown_in_pictures(quick, study, about, tmp_path):
     assert rows[2] == ["subject03", "4.5"]
 
 
+def test_one_subject_predicted_twice_is_told_apart_by_its_folders(quick, files, about, tmp_path):
+    for name, seed in (("epoch1", 1), ("epoch2", 2)):
+        predict(tmp_path / name, files, about, seed)
+    assert [prediction.name for prediction in find_predictions(tmp_path)] == ["epoch1/subject04", "epoch2/subject04"]
+    page = read(tmp_path, subject="epoch2/subject04")
+    assert re.findall("<h2>(epoch.*?)</h2>", page) == ["epoch2/subject04", "epoch1/subject04"]
+    rows = {row[0]: row[1] for row in cells(page) if row and row[0].startswith("epoch")}
+    for name, seed in (("epoch1", 1), ("epoch2", 2)):
+        subject = load_subject(files, MRH_NET, need_target=True)
+        stain = predict(tmp_path / name, files, about, seed)
+        assert rows[f"{name}/subject04"] == f"{score(stain, subject.target, subject.mask)['rmse']:.4g}"
+
+
 def test_without_nilearn_the_page_says_so(results, monkeypatch):
     monkeypatch.setattr(report, "viewer_script", lambda: None)
     page = read(results)

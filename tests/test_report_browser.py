@@ -154,16 +154,23 @@ def test_the_viewer_draws_and_its_controls_change_what_it_draws(chromium, report
         assert (found.errors, found.requests) == ([], [report.as_uri()])
 
 
-def test_a_voxel_is_shown_where_it_is(chromium, report, tmp_path):
-    """The place under the cross hair is the world's, in mm, of the voxel that the sliders name."""
+def test_a_voxel_is_shown_where_it_is(chromium, report):
+    """Under the cross hair stand the world's mm of the voxel that the sliders name, and what its layers hold."""
     with opened(chromium, report) as found:
         for axis, value in enumerate((5, 6, 7)):
             found.page.evaluate(MOVE, [f"slice{axis}", str(value), "input"])
-        print(repr(found.page.evaluate("document.getElementById('place').textContent")))
-        x, y, z = (float(word) for word in found.page.evaluate("document.getElementById('place').textContent").split("=")[0].split("×"))
-        affine = load_subject(find_subject(report.parents[1] / "subject"), MRH_NET).affine
-        # The mask begins at voxel (1, 0, 1).
-        np.testing.assert_allclose([x, y, z], (affine @ [6, 6, 8, 1])[:3], atol=0.01)
+        place, values = found.page.evaluate("document.getElementById('place').textContent").split("=")
+    subject = load_subject(find_subject(report.parents[1] / "subject", target="targets/AF.img"), MRH_NET, need_target=True)
+    # The mask begins at voxel (1, 0, 1); sliders run from left to right, and these files from right to left.
+    assert np.sign(np.diag(subject.affine))[:3].tolist() == [-1, 1, 1]
+    voxel = (1 + 21 - 5, 6, 1 + 7)
+    expected = (subject.affine @ [*voxel, 1])[:3]
+    np.testing.assert_allclose([float(word) for word in place.split("×")[:3]], expected, atol=0.006)
+    target = float(subject.target[voxel])
+    stain = target * np.linspace(0.5, 1.5, 24)[voxel[0]]
+    base, *layers = (float(word) for word in values.split())
+    assert base == pytest.approx(subject.image[*voxel, MRH_NET.names.index("mt_off")], abs=0.6 * 8000 / 255)
+    assert layers == pytest.approx([stain, target, abs(stain - target)], abs=0.6 * 250 / 255)
 
 
 def test_a_broken_viewer_says_so(chromium, report, tmp_path):

@@ -112,7 +112,9 @@ def test_the_seed_alone_decides_on_the_weights(few_channels):
     first, again, other = (train_small(few_channels.training, few_channels.protocol, seed=seed, **options) for seed in (0, 0, 1))
     states = [trained.network.state_dict() for trained in (first, again, other)]
     assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
-    assert not torch.equal(states[0]["conv1.weight"], states[2]["conv1.weight"])
+    # The first weights differ, not only what three steps made of them.
+    weights = states[0]["conv1.weight"]
+    assert (weights - states[2]["conv1.weight"]).std() > weights.std()
     assert first.scaling == other.scaling
 
 

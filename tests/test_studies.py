@@ -19,9 +19,9 @@ from mrh_monai.small_training import load_study, score_small, train_small
 from mrh_monai.training_studies import Effort, UniformPatches
 
 TINY = Effort(
-    seeds=2, steps=5, residual_blocks=1, patches=(50, 100), depths=(0, 1), widths=(3, 5), displacements=(0.0, 1.0)
+    seeds=2, steps=2, residual_blocks=1, patches=(50, 100), depths=(0, 1), widths=(3, 5), displacements=(0.0, 1.0)
 )  # fmt: skip
-SHAPE = (40, 4, 40)
+SHAPE = (40, 3, 40)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -89,13 +89,13 @@ def test_training_size_says_what_more_subjects_and_patches_bring(run):
     one, least = mean(rows, "r2", subjects=1, patches=100), mean(rows, "r2", subjects=2, patches=50)
     assert f"R2 on subject04 went from {few:.3f} with 50 patches of one subject to {many:.3f} with 100 of 2." in text
     assert f"With 2 subjects, 2 times the patches changed it by {many - least:+.3f}; with 100 patches, 2 subjects instead of one by" in text
-    assert f"instead of one by {many - one:+.3f}. All networks had 1 residual blocks and 5 steps." in text
+    assert f"instead of one by {many - one:+.3f}. All networks had 1 residual blocks and 2 steps." in text
 
 
 def test_training_size_begins_each_repetition_with_another_subject(run, data):
     rows, _ = run("training-size")
     for repetition in (0, 1):
-        options = {"patches": 50, "steps": 5, "residual_blocks": 1, "seed": repetition}
+        options = {"patches": 50, "steps": 2, "residual_blocks": 1, "seed": repetition}
         expected = score_small(train_small([data.training[repetition]], MRH_NET, **options), data.test)
         found = next(row for row in rows if (row["subjects"], row["patches"], row["repetition"]) == (1, 50, repetition))
         assert {key: found[key] for key in expected} == pytest.approx(expected)
@@ -107,7 +107,7 @@ def test_depth_names_the_number_of_blocks_with_the_lowest_error(run):
     errors = [mean(rows, "rmse", residual_blocks=blocks) for blocks in (0, 1)]
     for blocks in (0, 1):
         assert f"{blocks} (RMSE {errors[blocks]:.3g}, SSIM {mean(rows, 'ssim', residual_blocks=blocks):.3f})" in text
-    assert f"Of these, {int(np.argmin(errors))} gave the lowest RMSE after 5 steps on 100 patches" in text
+    assert f"Of these, {int(np.argmin(errors))} gave the lowest RMSE after 2 steps on 100 patches" in text
 
 
 def test_patch_size_is_varied_together_with_misregistration(run, data):
@@ -120,7 +120,7 @@ def test_patch_size_is_varied_together_with_misregistration(run, data):
     best = max((3, 5), key=lambda width: ends[width, 0.0625])
     assert f"At that misregistration patches of {best} x {best} did best." in text
     moved = [misregistered(subject, 0.0625, 1000 + index) for index, subject in enumerate(data.training)]
-    options = {"patches": 100, "steps": 5, "residual_blocks": 1, "seed": 1, "radius": 2, "batch_size": round(256 * 9 / 25)}
+    options = {"patches": 100, "steps": 2, "residual_blocks": 1, "seed": 1, "radius": 2, "batch_size": round(256 * 9 / 25)}
     expected = score_small(train_small(moved, MRH_NET, **options), data.test)
     found = next(row for row in rows if (row["width"], row["displacement_mm"], row["repetition"]) == (5, 0.0625, 1))
     assert {key: found[key] for key in expected} == pytest.approx(expected)
