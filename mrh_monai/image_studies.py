@@ -15,7 +15,7 @@ from mrh_monai.network import MRHNet
 from mrh_monai.patches import PatchDataset
 from mrh_monai.plots import bars, coloured_points
 from mrh_monai.protocol import MT_OFF, MT_ON, T2
-from mrh_monai.resolution import resolution_of_slices
+from mrh_monai.resolution import resolution_of_slices, squares_of_slices
 from mrh_monai.sampling import sample_centres
 from mrh_monai.scaling import training_coefficients
 from mrh_monai.small_training import StudyData, Trained, predict_small
@@ -73,11 +73,22 @@ def resolution(data: StudyData, effort: Effort, seed: int, progress: Progress) -
     chosen += [weighted] if weighted is not None and weighted not in chosen else []
     rows = []
     for subject in progress(data.test):
+        squares = squares_of_slices(subject.mask)
         voxel = 1000 * float(np.linalg.norm(subject.affine[:3, 0]))
         for name, volume in _volumes(subject, trained, names, chosen, effort):
             found = resolution_of_slices(volume, subject.mask)
-            for index, value in enumerate(found):
-                rows.append({"subject": subject.name, "image": name, "square": index, "voxels": float(value), "um": float(value) * voxel})
+            for (y, (side, _)), value in zip(squares.items(), found, strict=True):
+                rows.append(
+                    {
+                        "subject": subject.name,
+                        "image": name,
+                        "y": y,
+                        "side": side.stop - side.start,
+                        "voxels": float(value),
+                        "um": float(value) * voxel,
+                    }
+                )
+    sides = min(row["side"] for row in rows), max(row["side"] for row in rows)
     images = list(dict.fromkeys(row["image"] for row in rows))
     medians, heights = {}, []
     for image in images:
@@ -90,7 +101,8 @@ def resolution(data: StudyData, effort: Effort, seed: int, progress: Progress) -
     paragraph = (
         f"Resolution on {data.tested_on}, median over the largest squares of tissue in coronal slices: {words}. Voxels are {voxel:.1f} um, "
         f"so that nothing can be finer than {2 * voxel:.0f} um. The method looks at where signal ends and noise begins; a smooth image "
-        "without noise may come out finer than it looks."
+        f"without noise may come out finer than it looks. Squares are {sides[0]} to {sides[1]} voxels wide; below about 64 a single one is "
+        "uncertain by a fifth and more."
     )
     return Finding(rows, paragraph, lambda path: bars(heights, path, "resolution (um), quartiles over slices", "Decorrelation analysis"))
 

@@ -39,7 +39,7 @@ def displacement_field(shape: Sequence[int], spacing: Sequence[float], rms_mm: f
 
 
 def misregistered(subject: LoadedSubject, rms_mm: float, seed: int) -> LoadedSubject:
-    """The same subject, its stain displaced by linear interpolation; nothing is done for 0 mm.
+    """The same subject, its stain, and where that is sound, displaced by linear interpolation; nothing is done for 0 mm.
 
     Args:
         subject: With a target.
@@ -54,4 +54,7 @@ def misregistered(subject: LoadedSubject, rms_mm: float, seed: int) -> LoadedSub
     for axis, along in zip(CORONAL_PLANE, field, strict=True):
         grid[axis] += along
     moved = map_coordinates(subject.target.astype(np.float32), grid, order=1, mode="nearest")
-    return replace(subject, target=moved)
+    sound = subject.target_mask
+    if sound is not None:
+        sound = map_coordinates(sound.astype(np.float32), grid, order=1, mode="nearest") > 0.999
+    return replace(subject, target=moved, target_mask=sound)

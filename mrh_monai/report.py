@@ -103,7 +103,7 @@ def _page(
         units=about.get("units", "the stain's units"),
         scores=_scores(predictions, detailed),
         subjects=subjects,
-        more_subjects=f"{rest} more subjects are not shown in pictures; --subject NAME puts one of them first." if rest > 0 else "",
+        more_subjects=f"Not shown in pictures: {rest} more; --subject NAME puts one of them first." if rest > 0 else "",
         sections=sections,
         viewer=viewer,
         script=Markup(script) if viewer else "",

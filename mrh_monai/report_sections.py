@@ -15,31 +15,51 @@ def result_sections(folder: Path) -> list[dict[str, Any]]:
     """What lies below a folder, each as ``title``, ``texts``, ``tables`` (``columns``, ``rows``, ``first``) and ``pictures``.
 
     Raises:
-        SubjectError: A file of results cannot be read.
+        SubjectError: A file of results cannot be read, or holds something else.
     """
+    kinds = {"comparison.json": _comparison, "contribution.json": _contribution, "*.txt": _study, "metrics.csv": _training}
     sections = []
-    for path in sorted(folder.rglob("comparison.json")):
-        sections.append(_comparison(path))
-    for path in sorted(folder.rglob("contribution.json")):
-        rows = read_results(path).get("contribution", [])[:20]
-        cells = [[row["image"], f"{row['share']:.2%}", f"{row['cumulative']:.0%}", f"{row['rmse']:.3g}"] for row in rows]
-        tables = [{"columns": ["image", "share", "so far", "RMSE"], "rows": cells, "first": None}]
-        pictures = _pictures(path.parent, {"contribution.png": "Share of each image.", "cumulative.png": "Shares added up."})
-        text = "Noise was added to one image at a time; a share is how far the predicted stain moved, of all images together."
-        sections.append({"title": "Which images matter", "texts": [text], "tables": tables, "pictures": pictures})
-    for path in sorted(folder.rglob("*.txt")):
-        if path.with_suffix(".csv").is_file() and path.with_suffix(".png").is_file():
-            pictures = _pictures(path.parent, {f"{path.stem}.png": f"{path.stem}; the numbers are in {path.stem}.csv."})
-            sections.append({"title": f"Study: {path.stem}", "texts": [path.read_text().strip()], "tables": [], "pictures": pictures})
-    for path in sorted(folder.rglob("metrics.csv")):
-        rows = list(csv.DictReader(path.read_text().splitlines()))
-        if rows and "val_rmse" in rows[0]:
-            best = min(rows, key=lambda row: float(row["val_rmse"]))
-            scores = f"validation RMSE {float(best['val_rmse']):.4g}, R2 {float(best['val_r2']):.4f}"
-            text = f"{len(rows)} epochs; the best was epoch {best['epoch']}: {scores}."
-            pictures = _pictures(path.parent, {"training_curve.png": "Training loss, and RMSE on the patches that validate."})
-            sections.append({"title": f"Training: {path.parent.name}", "texts": [text], "tables": [], "pictures": pictures})
+    for pattern, make in kinds.items():
+        for path in sorted(folder.rglob(pattern)):
+            try:
+                section = make(path)
+            except (OSError, KeyError, TypeError, ValueError) as error:
+                found = f"something else ({type(error).__name__})"
+                raise SubjectError(path, "results as mrh writes them", found, "make them anew, or move the file away") from error
+            sections += [section] if section is not None else []
     return sections
+
+
+def _contribution(path: Path) -> dict[str, Any]:
+    rows = read_results(path)["contribution"][:20]
+    cells = [[row["image"], f"{row['share']:.2%}", f"{row['cumulative']:.0%}", f"{row['rmse']:.3g}"] for row in rows]
+    return {
+        "title": "Which images matter",
+        "texts": ["Noise was added to one image at a time; a share is how far the predicted stain moved, of all images together."],
+        "tables": [{"columns": ["image", "share", "so far", "RMSE"], "rows": cells, "first": None}],
+        "pictures": _pictures(path.parent, {"contribution.png": "Share of each image.", "cumulative.png": "Shares added up."}),
+    }
+
+
+def _study(path: Path) -> dict[str, Any] | None:
+    if not (path.with_suffix(".csv").is_file() and path.with_suffix(".png").is_file()):
+        return None
+    pictures = _pictures(path.parent, {f"{path.stem}.png": f"{path.stem}; the numbers are in {path.stem}.csv."})
+    return {"title": f"Study: {path.stem}", "texts": [path.read_text().strip()], "tables": [], "pictures": pictures}
+
+
+def _training(path: Path) -> dict[str, Any] | None:
+    rows = list(csv.DictReader(path.read_text().splitlines()))
+    if not rows or "val_rmse" not in rows[0]:
+        return None
+    best = min(rows, key=lambda row: float(row["val_rmse"]))
+    scores = f"validation RMSE {float(best['val_rmse']):.4g}, R2 {float(best['val_r2']):.4f}"
+    return {
+        "title": f"Training: {path.parent.name}",
+        "texts": [f"{len(rows)} epochs; the best was epoch {best['epoch']}: {scores}."],
+        "tables": [],
+        "pictures": _pictures(path.parent, {"training_curve.png": "Training loss, and RMSE on the patches that validate."}),
+    }
 
 
 def _comparison(path: Path) -> dict[str, Any]:

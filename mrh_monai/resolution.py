@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.ndimage import distance_transform_cdt
 from scipy.signal.windows import tukey
 
 from mrh_monai.errors import SubjectError
@@ -30,8 +29,11 @@ def decorrelation(image: np.ndarray) -> float:
     Source:
         Descloux, Grussmayer, Radenovic, Nat Methods 2019;16:918.
     """
+    image = image.astype(np.float64)
+    if np.ptp(image) <= 1e-9 * np.abs(image).max():
+        return 0.0
     window = np.outer(tukey(image.shape[0], TAPER), tukey(image.shape[1], TAPER))
-    centred = (image.astype(np.float64) - image.mean()) * window
+    centred = (image - image.mean()) * window
     amplitude = np.abs(np.fft.fft2(centred - centred.mean()))
     frequency = np.hypot(*np.meshgrid(*(2 * np.fft.fftfreq(size) for size in image.shape), indexing="ij"))
     first, _ = _peak(amplitude, frequency)
@@ -76,15 +78,41 @@ def largest_square(mask: np.ndarray) -> tuple[slice, slice]:
     Raises:
         SubjectError: It is smaller than 24 voxels.
     """
-    # The distance to the nearest voxel outside, the frame included, along the longer of both axes.
-    distance = distance_transform_cdt(np.pad(mask, 1), metric="chessboard")[1:-1, 1:-1]
-    half = int(distance.max())
-    if 2 * half - 1 < LEAST_SIDE:
-        raise SubjectError(
-            "resolution", f"a square of {LEAST_SIDE} voxels within the mask", f"one of {max(2 * half - 1, 0)}", "use a finer grid"
-        )
-    row, column = np.unravel_index(int(distance.argmax()), mask.shape)
-    return slice(int(row) - half + 1, int(row) + half), slice(int(column) - half + 1, int(column) + half)
+    sums = np.pad(mask.astype(np.int64), ((1, 0), (1, 0))).cumsum(0).cumsum(1)
+    low, high = 0, min(mask.shape)  # where a square of one side fits, smaller ones do
+    while low < high:
+        side = (low + high + 1) // 2
+        low, high = (side, high) if _whole_squares(sums, side).any() else (low, side - 1)
+    if low < LEAST_SIDE:
+        raise SubjectError("resolution", f"a square of {LEAST_SIDE} voxels within the mask", f"one of {low}", "use a finer grid")
+    row, column = np.argwhere(_whole_squares(sums, low))[0].tolist()
+    return slice(row, row + low), slice(column, column + low)
+
+
+def _whole_squares(sums: np.ndarray, side: int) -> np.ndarray:
+    """Where a square of some side has all of its voxels in the mask, from the mask's sums over rows and columns."""
+    inside = sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]
+    return inside == side * side
+
+
+def squares_of_slices(mask: np.ndarray) -> dict[int, tuple[slice, slice]]:
+    """The largest square of every coronal slice that has one of 24 voxels or more.
+
+    Args:
+        mask: (X, Y, Z) bool.
+
+    Raises:
+        SubjectError: No slice has.
+    """
+    found, refused = {}, None
+    for y in range(mask.shape[1]):
+        try:
+            found[y] = largest_square(mask[:, y])
+        except SubjectError as error:
+            refused = error
+    if not found and refused is not None:
+        raise refused
+    return found
 
 
 def resolution_of_slices(volume: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -95,20 +123,10 @@ def resolution_of_slices(volume: np.ndarray, mask: np.ndarray) -> np.ndarray:
         mask: (X, Y, Z) bool.
 
     Returns:
-        (S,) in voxels; NaN where no frequency stands out.
+        (S,) in voxels, of the slices of `squares_of_slices`; NaN where no frequency stands out.
 
     Raises:
         SubjectError: No slice has a large enough square.
     """
-    found, refused = [], None
-    for y in range(mask.shape[1]):
-        try:
-            square = largest_square(mask[:, y])
-        except SubjectError as error:
-            refused = error
-            continue
-        cutoff = decorrelation(volume[:, y][square])
-        found.append(2 / cutoff if cutoff > 0 else np.nan)
-    if not found and refused is not None:
-        raise refused
-    return np.array(found)
+    cutoffs = np.array([decorrelation(volume[:, y][square]) for y, square in squares_of_slices(mask).items()])
+    return np.divide(2, cutoffs, out=np.full(len(cutoffs), np.nan), where=cutoffs > 0)

@@ -83,7 +83,8 @@ def _volume(layer: Layer, box: tuple[slice, ...], first: np.ndarray, affine: np.
     span = (layer.high - layer.low) or 1.0
     part = np.nan_to_num(np.asarray(layer.voxels[box], np.float32))
     if factor > 1:
-        part = block_reduce(part, (factor,) * 3, np.mean)
+        whole = [(0, -size % factor) for size in part.shape]
+        part = block_reduce(np.pad(part, whole, mode="edge"), (factor,) * 3, np.mean)
     levels = np.rint(((part - layer.low) / span).clip(0, 1) * LEVELS).astype(np.uint8)
     placed = affine.astype(float) @ np.diag([factor, factor, factor, 1.0])
     placed[:3, 3] = affine[:3, :3] @ (first + (factor - 1) / 2) + affine[:3, 3]

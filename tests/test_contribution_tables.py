@@ -19,6 +19,8 @@ FEWER = [
     {"images": 4, "r2": 0.75, "rmse": 10.0, "auc": 0.9, "minutes": None, "minutes_saved": None},
 ]
 
+pytestmark = pytest.mark.analysis
+
 
 @pytest.fixture
 def images():

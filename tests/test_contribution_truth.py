@@ -13,6 +13,8 @@ from mrh_monai.small_training import score_small, train_small
 CHOSEN = [0, 2, 6, 11, 34, 40, 50, 64, 65, 66]
 PROTOCOL = Protocol(tuple(MRH_NET.channels[index] for index in CHOSEN))
 
+pytestmark = pytest.mark.analysis
+
 
 def brain(index, empty):
     """A digital brain with ten images, of which one is the noise of a scanner without a sample."""

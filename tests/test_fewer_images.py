@@ -8,6 +8,8 @@ from mrh_monai.small_training import load_study, score_small, train_small
 
 OPTIONS = {"patches": 200, "steps": 8, "residual_blocks": 0}
 
+pytestmark = pytest.mark.analysis
+
 
 @pytest.fixture(scope="module")
 def data(study):

@@ -34,6 +34,8 @@ MADE_BY = {"weights": "a" * 64, "sidecar": "b" * 64, "precision": "float32"}
 VIEWER = viewer_script()
 needs_viewer = pytest.mark.skipif(VIEWER is None, reason="NiiVue comes with nilearn, which is not installed")
 
+pytestmark = pytest.mark.analysis
+
 
 @pytest.fixture(scope="module")
 def scaling(study):
@@ -369,7 +371,7 @@ def test_pictures_that_do_not_fit_are_left_out(quick, study, about, tmp_path, mo
     monkeypatch.setattr(report, "LIMIT", len(page) - 1000)
     page = read(tmp_path)
     assert page.count("data:image/png;base64,") == 2
-    assert "1 more subjects are not shown in pictures" in page
+    assert "Not shown in pictures: 1 more" in page
 
 
 def test_three_subjects_are_shown_in_pictures(quick, study, about, tmp_path):
@@ -377,7 +379,7 @@ def test_three_subjects_are_shown_in_pictures(quick, study, about, tmp_path):
         predict(tmp_path, find_subject(study / f"subject0{index + 1}", target="targets/AF.img"), about, seed=index)
     page = read(tmp_path)
     assert re.findall("<h2>(subject.*?)</h2>", page) == ["subject01", "subject02", "subject03"]
-    assert "1 more subjects are not shown in pictures; --subject NAME puts one of them first." in page
+    assert "Not shown in pictures: 1 more; --subject NAME puts one of them first." in page
     page = read(tmp_path, subject="subject04")
     assert re.findall("<h2>(subject.*?)</h2>", page) == ["subject04", "subject01", "subject02"]
     if VIEWER is not None:

@@ -15,6 +15,8 @@ from mrh_monai.small_training import load_study, predict_small, score_small, tra
 
 QUICK = {"patches": 600, "steps": 60, "residual_blocks": 1, "batch_size": 64}
 
+pytestmark = pytest.mark.analysis
+
 
 @pytest.fixture(scope="module")
 def data(study):

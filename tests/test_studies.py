@@ -23,6 +23,8 @@ TINY = Effort(
 )  # fmt: skip
 SHAPE = (40, 3, 40)
 
+pytestmark = pytest.mark.analysis
+
 
 @pytest.fixture(scope="module", autouse=True)
 def small():
