@@ -86,6 +86,18 @@ def test_inference_predicts_every_voxel_of_the_mask_on_the_subjects_grid(trained
     assert image.get_data_dtype() == np.float32
 
 
+def test_inference_ends_with_a_report_unless_told_otherwise(trained, study, tmp_path):
+    options = {"datalist": str(study / "datalist.json"), "slices": "2:4"}
+    bundle_run(trained[0], "inference.yaml", "evaluate.yaml", output_dir=str(tmp_path / "with"), **options)
+    page = (tmp_path / "with" / "report.html").read_text()
+    scores = json.loads((tmp_path / "with" / "scores.json").read_text())["subject04"]
+    sidecar = json.loads((trained[0] / "models" / "model.json").read_text())
+    for expected in ("subject04", f"{scores['rmse']:.4g}", f"{scores['r2']:.4g}", sidecar["sha256"], "67 channels in 3 files"):
+        assert expected in page
+    bundle_run(trained[0], "inference.yaml", output_dir=str(tmp_path / "without"), report=False, **options)
+    assert [path.name for path in (tmp_path / "without").iterdir()] == ["subject04"]
+
+
 def test_evaluation_scores_what_it_predicts(trained, study, tmp_path):
     bundle, _ = trained
     options = {"datalist": str(study / "datalist.json"), "datalist_key": "validation", "output_dir": str(tmp_path)}
