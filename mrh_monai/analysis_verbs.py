@@ -72,7 +72,9 @@ def compare(
     from mrh_monai.comparison_tables import comparison_table, regions_table, write_comparison
     from mrh_monai.devices import choose_device
     from mrh_monai.errors import OptionError
+    from mrh_monai.files import writable_folder
 
+    output = writable_folder(output)
     if bootstrap not in (None, "blocks", "animals"):
         raise OptionError("--bootstrap", "blocks or animals", repr(bootstrap), "choose one of the two")
     found = run(
@@ -131,6 +133,7 @@ def contribution(
     from mrh_monai.devices import choose_device
     from mrh_monai.errors import OptionError
     from mrh_monai.fewer_images import check_counts, retrain_top
+    from mrh_monai.files import writable_folder
     from mrh_monai.loading import load_subject
     from mrh_monai.options import integers
     from mrh_monai.protocol import Protocol
@@ -139,7 +142,7 @@ def contribution(
     from mrh_monai.small_training import load_study
     from mrh_monai.subjects import MRH_NET_LAYOUT, Layout, find_subject
 
-    where = choose_device(device)
+    where, output = choose_device(device), writable_folder(output)
     protocol = Protocol.from_metadata(bundle / "configs" / "metadata.json")
     perturbed = single_images(protocol, None if images is None else images.split(","))
     counts = integers("--retrain-top", fewer)
@@ -147,7 +150,7 @@ def contribution(
     if counts and datalist is None:
         raise OptionError("--retrain-top", "subjects to train and to test on", "none", "give --datalist")
     files = find_subject(subject, Layout.from_yaml(layout) if layout else MRH_NET_LAYOUT)
-    regions = None if labels is None else read_regions(labels, files.image[0], label_names)
+    regions = None if labels is None else read_regions(labels, files.image, label_names)
     network, sidecar = load_network(bundle / "models" / "model.pt", protocol.names)
     data = load_study(datalist, protocol) if counts and datalist is not None else None
     nan = nan_rule(sidecar.scaling.mode, None)

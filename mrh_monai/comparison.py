@@ -112,7 +112,7 @@ def compare(
         if is_patch_file(subject):
             raise SubjectError(subject.image[0], "volumes to compare on", "a file of patches", "list the volumes that they were cut from")
         read_headers(subject, protocol, need_target=True)
-    regions = None if labels is None else read_regions(labels, test[0].image[0], label_names)
+    regions = None if labels is None else read_regions(labels, [subject.image[0] for subject in test], label_names)
 
     reader = _Reader(protocol, sidecar, gradients if with_maps else None)
     rng = np.random.default_rng(seed)
@@ -231,9 +231,8 @@ class _Bench:
         predictions = {NETWORK: volume[scored]} | {baseline.name: baseline.predict(voxels) for baseline in self.fitted}
         target = voxels.target
         assert loaded.target is not None
-        found, _ = structures(target, self.side, self.threshold, f"threshold in {subject.name}")
-        spacing = np.linalg.norm(loaded.affine[:3, :3], axis=0)
-        block, edge = blocks_of(scored, spacing, self.block_mm)
+        found, _ = structures(target, self.side, self.threshold, f"--threshold in {subject.name}")
+        block, edge = blocks_of(scored, loaded.spacing, self.block_mm)
         data_range, sign = stain_range(target), 1 if self.side == "above" else -1
         some = np.random.default_rng(0).permutation(len(target))[:PICTURED_VOXELS]
         for name, prediction in predictions.items():
@@ -255,7 +254,7 @@ class _Bench:
 
     def _add_regions(self, subject: str, model: str, prediction: np.ndarray, target: np.ndarray, scored: np.ndarray) -> None:
         assert self.regions is not None
-        for region, inside in self.regions.each(scored).items():
+        for region, inside in self.regions.need_some(scored).items():
             p, t = prediction[inside], target[inside]
             row = {"subject": subject, "region": region, "voxels": int(inside.sum()), "model": model}
             self.region_rows.append(row | {"r2": r2(p, t), "rmse": rmse(p, t), "bias": float((p - t).mean())})

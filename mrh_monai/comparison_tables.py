@@ -94,7 +94,7 @@ def ranked(models: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def standing(found: Comparison) -> str:
     """One sentence: what the network is ahead of beyond chance, and what it is not."""
     behind, open_cases, cases = [], [], 0
-    for model in found.models:
+    for model in ranked(found.models):
         if model["name"] == NETWORK:
             continue
         cases += len(SHOWN)
@@ -108,8 +108,7 @@ def standing(found: Comparison) -> str:
                 open_cases.append(f"{model['name']} in {TITLES[name]}")
     if not behind and not open_cases:
         return "The network is ahead of all of them in R2, RMSE and AUC; no interval of a difference holds 0."
-    parts = [f"behind {', '.join(behind)}"] if behind else []
-    parts += [f"not told apart from {', '.join(open_cases)}"] if open_cases else []
+    parts = [f"{word} {_first(listed)}" for word, listed in (("behind", behind), ("not told apart from", open_cases)) if listed]
     rest = "" if len(behind) + len(open_cases) == cases else "; ahead in all else"
     return f"The network is {' and '.join(parts)}{rest}."
 
@@ -130,6 +129,11 @@ def regions_table(found: Comparison) -> str:
             cells += f"{means[0]:16.3f}{means[1]:11.4g}{means[2]:11.3g}"
         lines.append(f"{region[:24]:24}{cells}")
     return "\n".join(lines)
+
+
+def _first(listed: Sequence[str], most: int = 6) -> str:
+    rest = len(listed) - most
+    return ", ".join(listed[:most]) + (f" and {rest} more (network_ahead in comparison.json)" if rest > 0 else "")
 
 
 def _panels(models: Sequence[dict[str, Any]]) -> list[str]:

@@ -104,7 +104,7 @@ def contribution(
         Liang et al., eLife 2022;11:e72331, Methods: noise of 10% on one image at a time, RMSE against the noise-free output, normalised
         by the sum. What the 10% are of is not said there; here it is the image's mean in the mask.
     """
-    if not noise > 0 or draws < 1 or not perturbed:
+    if not 0 < noise < np.inf or draws < 1 or not perturbed:
         raise OptionError(
             "contribution", "noise above 0, at least one draw and one image", f"{noise}, {draws}, {len(perturbed)}", "mend them"
         )
@@ -147,7 +147,7 @@ def contribution(
                 convolve = torch.nn.functional.conv2d if len(axes) == 2 else torch.nn.functional.conv3d
                 noisy = behind(sums[part] + convolve(batch, weight, padding=1))
                 squares[draw, index, start : start + BATCH] = ((noisy - clean[part]) * units).square().cpu()
-    each = {} if regions is None else regions.each(support)
+    each = {} if regions is None else regions.need_some(support)
     chosen = np.flatnonzero(_positions(support, centres)) if each else np.zeros(0, int)
     found = {}
     for name, members in each.items():

@@ -9,7 +9,8 @@ import torch
 from sklearn.manifold import TSNE
 from sklearn.neighbors import KNeighborsRegressor
 
-from mrh_monai.loaded import LoadedSubject
+from mrh_monai.errors import SubjectError
+from mrh_monai.loaded import CORONAL_PLANE, LoadedSubject
 from mrh_monai.metrics import r2
 from mrh_monai.network import MRHNet
 from mrh_monai.patches import PatchDataset
@@ -23,6 +24,8 @@ from mrh_monai.training_studies import Effort, Finding, Progress, train_once
 
 PATCHES = 2000
 NEIGHBOURS = 10
+PERPLEXITY = 30
+LEAST_PATCHES = 4 * PERPLEXITY
 
 
 def features(data: StudyData, effort: Effort, seed: int, progress: Progress) -> Finding:
@@ -41,9 +44,11 @@ def features(data: StudyData, effort: Effort, seed: int, progress: Progress) -> 
     with torch.inference_mode():
         MRHNet.forward(network, batch["image"].to(effort.device))  # by its convolutions, of which the last is listened to
     target = batch["label"][:, 0, 1, 1].numpy() * trained.scaling.target_max
+    if len(centres) < LEAST_PATCHES:
+        raise SubjectError("study features", f"at least {LEAST_PATCHES} voxels of the test subjects", f"{len(centres)}", "use larger ones")
     spaces = {"images": batch["image"].flatten(1).numpy(), "network": hidden[0].flatten(1).cpu().numpy()}
     places = {
-        name: TSNE(n_components=2, init="pca", perplexity=30, random_state=seed).fit_transform(values)
+        name: TSNE(n_components=2, init="pca", perplexity=PERPLEXITY, random_state=seed).fit_transform(values)
         for name, values in progress(list(spaces.items()))
     }
     explained = {name: _explained(place, target) for name, place in places.items()}
@@ -71,23 +76,16 @@ def resolution(data: StudyData, effort: Effort, seed: int, progress: Progress) -
     chosen = [name for name in (T2, MT_ON, MT_OFF) if name in names] or names[:3]
     weighted = next((c.name for c in data.protocol if c.direction is not None), None)
     chosen += [weighted] if weighted is not None and weighted not in chosen else []
-    rows = []
+    rows, finest = [], []
     for subject in progress(data.test):
         squares = squares_of_slices(subject.mask)
-        voxel = 1000 * float(np.linalg.norm(subject.affine[:3, 0]))
+        spacing = [1000 * subject.spacing[axis] for axis in CORONAL_PLANE]
+        finest.append(2 * max(spacing))
         for name, volume in _volumes(subject, trained, names, chosen, effort):
-            found = resolution_of_slices(volume, subject.mask)
+            found = resolution_of_slices(volume, subject.mask, spacing)
             for (y, (side, _)), value in zip(squares.items(), found, strict=True):
-                rows.append(
-                    {
-                        "subject": subject.name,
-                        "image": name,
-                        "y": y,
-                        "side": side.stop - side.start,
-                        "voxels": float(value),
-                        "um": float(value) * voxel,
-                    }
-                )
+                width = side.stop - side.start
+                rows.append({"subject": subject.name, "image": name, "y": y, "side": width, "um": float(value)})
     sides = min(row["side"] for row in rows), max(row["side"] for row in rows)
     images = list(dict.fromkeys(row["image"] for row in rows))
     medians, heights = {}, []
@@ -98,11 +96,11 @@ def resolution(data: StudyData, effort: Effort, seed: int, progress: Progress) -
         ends = np.quantile(values, [0.25, 0.75]) if len(values) else (float("nan"), float("nan"))
         heights.append((image, medians[image], float(ends[0]), float(ends[1])))
     words = ", ".join(f"{image} {value:.0f} um" if np.isfinite(value) else f"{image} not found" for image, value in medians.items())
+    limits = " or ".join(dict.fromkeys(f"{edge:.0f}" for edge in finest))
     paragraph = (
-        f"Resolution on {data.tested_on}, median over the largest squares of tissue in coronal slices: {words}. Voxels are {voxel:.1f} um, "
-        f"so that nothing can be finer than {2 * voxel:.0f} um. The method looks at where signal ends and noise begins; a smooth image "
-        f"without noise may come out finer than it looks. Squares are {sides[0]} to {sides[1]} voxels wide; below about 64 a single one is "
-        "uncertain by a fifth and more."
+        f"Resolution on {data.tested_on}, median over the largest squares of tissue in coronal slices: {words}. Nothing can be finer than "
+        f"two voxels, {limits} um. The method looks at where signal ends and noise begins; a smooth image without noise may come out finer "
+        f"than it looks. Squares are {sides[0]} to {sides[1]} voxels wide; below about 64 a single one is uncertain by a fifth and more."
     )
     return Finding(rows, paragraph, lambda path: bars(heights, path, "resolution (um), quartiles over slices", "Decorrelation analysis"))
 

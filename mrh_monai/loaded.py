@@ -59,6 +59,12 @@ class LoadedSubject:
         return self.mask if self.target_mask is None else self.mask & self.target_mask
 
     @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Edges of a voxel along x, y and z, in mm."""
+        x, y, z = np.linalg.norm(self.affine[:3, :3], axis=0).tolist()
+        return x, y, z
+
+    @property
     def slabs(self) -> PaddedImage:
         """The images, slab by slab."""
         return PaddedImage(self.padded, self.margin)

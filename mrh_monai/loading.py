@@ -185,10 +185,10 @@ def read_target(headers: dict[str, list[Header]], mask: np.ndarray, nan: str) ->
         SubjectError: The target is not finite inside the mask, or the same everywhere; or nowhere in the mask sound.
     """
     path = headers["target"][0].path
-    target = _finite(read_voxels(headers["target"][0])[..., 0], mask, path, nan)
     sound = _read_target_mask(headers["target_mask"], mask)
-    where = "inside the mask" + ("" if sound is None else " and the target_mask")
-    check_stain(target[mask if sound is None else mask & sound], path, where)
+    scored = mask if sound is None else mask & sound
+    target = _finite(read_voxels(headers["target"][0])[..., 0], scored, path, nan)
+    check_stain(target[scored], path, "inside the mask" + ("" if sound is None else " and the target_mask"))
     return target, sound
 
 

@@ -48,8 +48,7 @@ def misregistered(subject: LoadedSubject, rms_mm: float, seed: int) -> LoadedSub
     """
     if not rms_mm or subject.target is None:
         return subject
-    spacing = np.linalg.norm(subject.affine[:3, :3], axis=0)
-    field = displacement_field(subject.mask.shape, spacing, rms_mm, np.random.default_rng(seed))
+    field = displacement_field(subject.mask.shape, subject.spacing, rms_mm, np.random.default_rng(seed))
     grid = np.indices(subject.mask.shape, dtype=np.float64)
     for axis, along in zip(CORONAL_PLANE, field, strict=True):
         grid[axis] += along

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,13 +36,24 @@ class Regions:
                 found[name] = found.get(name, False) | (inside == label)
         return found
 
+    def need_some(self, mask: np.ndarray) -> dict[str, np.ndarray]:
+        """As `each`.
 
-def read_regions(path: Path | str, beside: Path, names: Path | str | None = None) -> Regions:
+        Raises:
+            SubjectError: No region has a voxel in the mask.
+        """
+        found = self.each(mask)
+        if not found:
+            raise SubjectError("labels", "regions inside the mask", "none", "check that they lie where the brain does")
+        return found
+
+
+def read_regions(path: Path | str, beside: Sequence[Path], names: Path | str | None = None) -> Regions:
     """Read a label volume.
 
     Args:
         path: Volume of whole numbers.
-        beside: A volume whose grid it must have.
+        beside: Volumes whose grid it must have.
         names: Text file of lines ``label,name`` (or separated by tab or spaces); None to call them by their numbers.
 
     Raises:
@@ -49,7 +61,8 @@ def read_regions(path: Path | str, beside: Path, names: Path | str | None = None
     """
     header = read_header(path)
     check_single(header, "labels")
-    check_one_grid([read_header(beside), header])
+    for other in beside:
+        check_one_grid([read_header(other), header])
     values = read_voxels(header)[..., 0]
     labels = np.asarray(np.rint(np.nan_to_num(values)), np.int64)
     if not np.array_equal(labels, values):

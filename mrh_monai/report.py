@@ -14,7 +14,7 @@ import numpy as np
 from markupsafe import Markup
 
 from mrh_monai import __version__
-from mrh_monai.errors import OptionError
+from mrh_monai.errors import MRHError, OptionError, sentence
 from mrh_monai.files import write_text
 from mrh_monai.pictures import Shown, channel_levels, three_planes
 from mrh_monai.provenance import command, versions
@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 LIMIT = 8 * 10**6  # bytes of a report
 VOLUMES = 3 * 10**6  # bytes of the viewer's volumes
 DETAILED = 3  # subjects shown in pictures
+LEFT_OUT = "Its pictures are left out to keep this page below 8 MB; they lie beside the results."
 NO_VIEWER = "The interactive viewer is left out: NiiVue was not found. It comes with nilearn: pip install 'mrh-monai[report]'."
 SCORES = (
     ("rmse", "RMSE"),
@@ -41,8 +42,12 @@ SCORES = (
 
 def after_inference(output_dir: Path | str, wanted: bool) -> None:
     """Write the report at the end of a bundle's inference, where one is wanted and volumes were predicted."""
-    if wanted and find_predictions(Path(output_dir)):
+    if not wanted or not find_predictions(Path(output_dir)):
+        return
+    try:
         logger.info("%s", write_report(output_dir))
+    except MRHError as error:  # the predictions are finished, whatever else lies beside them
+        logger.warning("no report: %s", sentence(error))
 
 
 def write_report(folder: Path | str, output: Path | str | None = None, subject: str | None = None) -> Path:
@@ -78,10 +83,18 @@ def write_report(folder: Path | str, output: Path | str | None = None, subject: 
             expected = "predictions, a training run, a comparison, a contribution or a study"
             raise OptionError(folder, expected, "none of them", "name what training, inference or mrh wrote")
         detailed = [read_reported(prediction) for prediction in predictions[:DETAILED]]
+        page = ""
         for count in range(len(detailed), -1, -1):
             page = _page(folder, predictions, detailed[:count], sections, Path(pictures))
-            if len(page.encode()) <= LIMIT or not count:
+            if len(page.encode()) <= LIMIT:
                 break
+        else:
+            # Too much even without subjects: tables and words stay, pictures of results go, last ones first.
+            for section in reversed(sections):
+                section["pictures"], section["texts"] = [], [*section["texts"], LEFT_OUT]
+                page = _page(folder, predictions, [], sections, Path(pictures))
+                if len(page.encode()) <= LIMIT:
+                    break
     write_text(output, page)
     return output
 
@@ -94,13 +107,11 @@ def _page(
     script = viewer_script() if detailed else None
     viewer = _viewer(detailed[0], min(VOLUMES, LIMIT - used - len(script) - 200_000)) if script is not None else None
     rest = len(predictions) - len(detailed)
-    about = predictions[0].about if predictions else {}
+    stains = list(dict.fromkeys(str(prediction.about.get("stain", "stain")).upper() for prediction in predictions))
     environment = jinja2.Environment(loader=jinja2.PackageLoader("mrh_monai", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    stain = str(about.get("stain", "")).upper()
     return environment.get_template("report_template.html.j2").render(
-        title=f"Virtual histology: {stain}" if stain else f"Results of {folder.resolve().name}",
+        title=f"Virtual histology: {', '.join(stains)}" if stains else f"Results of {folder.resolve().name}",
         subtitle=f"{folder.resolve().name}: {len(predictions)} predicted subject{'s' * (len(predictions) != 1)}; mrh-monai {__version__}.",
-        units=about.get("units", "the stain's units"),
         scores=_scores(predictions, detailed),
         subjects=subjects,
         more_subjects=f"Not shown in pictures: {rest} more; --subject NAME puts one of them first." if rest > 0 else "",
@@ -153,8 +164,9 @@ def _viewer(reported: Reported, limit: int) -> dict[str, Any]:
         layers.append(Layer(f"{stain} true", reported.target * mask, 0, high, "magma"))
         error = np.where(reported.scored, np.abs(reported.stain - reported.target), 0)
         layers.append(Layer("size of the error", error, 0, float(np.percentile(error[reported.scored], 99)) or 1.0, "hot"))
-    volumes, factor = embed(layers, mask, reported.affine, max(limit, 200_000))
-    joined = f", {factor} x {factor} x {factor} voxels joined into one to keep this page small" if factor > 1 else ""
+    volumes, factors = embed(layers, mask, reported.affine, max(limit, 200_000))
+    edges = " x ".join(map(str, factors))
+    joined = f", {edges} voxels joined into one to keep this page small" if max(factors) > 1 else ""
     note = f"Below: {reported.image_name or 'the prediction'}; in 256 grey levels{joined}. Read exact values from the NIfTI files."
     # JSON inside a script element must not hold anything that ends it.
     text = json.dumps(volumes).replace("<", "\\u003c")
@@ -162,33 +174,35 @@ def _viewer(reported: Reported, limit: int) -> dict[str, Any]:
 
 
 def _scores(predictions: Sequence[Prediction], detailed: Sequence[Reported]) -> dict[str, Any] | None:
-    found = {reported.prediction.name: reported.scores for reported in detailed}
+    found = {reported.prediction.path: reported.scores for reported in detailed}
     rows = []
     for prediction in sorted(predictions, key=lambda each: each.name):
         written = prediction.path.parents[1] / "scores.json"
-        scores = found.get(prediction.name) or (read_results(written).get(prediction.path.parent.name) if written.is_file() else None)
-        if isinstance(scores, dict):
-            rows.append([prediction.name, *("" if scores.get(key) is None else f"{scores[key]:.4g}" for key, _ in SCORES)])
-    return {"columns": ["", *(title for _, title in SCORES)], "rows": rows} if rows else None
+        scores = found.get(prediction.path) or (read_results(written).get(prediction.path.parent.name) if written.is_file() else None)
+        known = scores if isinstance(scores, dict) else {}
+        cells = ["" if known.get(key) is None else f"{known[key]:.4g}" for key, _ in SCORES]
+        rows.append([prediction.name, str(prediction.about.get("stain", "")).upper(), *cells, prediction.about.get("units", "")])
+    if not any("".join(row[2:-1]) for row in rows):
+        return None
+    return {"columns": ["", "stain", *(title for _, title in SCORES), "units of RMSE and MAE"], "rows": rows}
 
 
 def _provenance(predictions: Sequence[Prediction]) -> list[tuple[str, str]]:
-    rows = []
-    for title, key in (("Weights, SHA-256", "weights"), ("Sidecar, SHA-256", "sidecar"), ("Precision", "precision")):
-        values = sorted({str(prediction.record["made_by"].get(key, "unknown")) for prediction in predictions})
-        rows += [(title, ", ".join(values))] if values else []
-    about = predictions[0].about if predictions else {}
-    if about:
-        parent = about.get("parent")
+    rows: list[tuple[str, Any]] = []
+    for weights in dict.fromkeys(str(prediction.record["made_by"].get("weights", "unknown")) for prediction in predictions):
+        own = [prediction for prediction in predictions if prediction.record["made_by"].get("weights", "unknown") == weights]
+        about, made_by, parent = own[0].about, own[0].record["made_by"], own[0].about.get("parent")
+        network = f"{about.get('residual_blocks')} residual blocks, {about.get('features')} features, "
         rows += [
-            ("Network", f"{about.get('residual_blocks')} residual blocks, {about.get('features')} features"),
-            ("Input", f"{len(about.get('channels', []))} channels"),
-            ("Made by", json.dumps(about.get("source", {}))),
+            (f"{str(about.get('stain', 'stain')).upper()}: weights, SHA-256", weights),
+            ("Sidecar, SHA-256", made_by.get("sidecar", "unknown")),
+            ("Network", f"{network}{len(about.get('channels', []))} channels, {made_by.get('precision', 'unknown')}"),
+            ("Trained", json.dumps(about.get("source", {}))),
             ("Started from", "scratch" if parent is None else f"{parent.get('stain')}, SHA-256 {parent.get('sha256')}"),
+            ("Predicted by", about.get("command", "unknown")),
             ("Software", _listed(about.get("versions", {}))),
-            ("Command", about.get("command", "")),
         ]
-    rows += [("Report", f"{command()}; {_listed(versions())}")]
+    rows += [("Report by", f"{command()}; {_listed(versions())}")]
     return [(key, str(value)) for key, value in rows]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy.signal.windows import tukey
 
@@ -14,7 +16,7 @@ LEAST_DROP = 0.001  # behind a peak, for it to be one
 TAPER = 0.25
 
 
-def decorrelation(image: np.ndarray) -> float:
+def decorrelation(image: np.ndarray, spacing: Sequence[float] = (1.0, 1.0)) -> float:
     """The highest spatial frequency at which an image holds more than noise.
 
     The Fourier transform, and itself with all amplitudes set to 1, are correlated within circles of growing radius: the correlation peaks
@@ -22,9 +24,11 @@ def decorrelation(image: np.ndarray) -> float:
 
     Args:
         image: (N, M), any units.
+        spacing: Edges of a pixel.
 
     Returns:
-        Cut-off frequency, relative to the sampling limit: 0 (no peak) to 1; the resolution is two pixels divided by it.
+        Cut-off frequency, relative to the sampling limit along the pixels' longer edge: 0 (no peak) to 1; the resolution is two of these
+        edges divided by it.
 
     Source:
         Descloux, Grussmayer, Radenovic, Nat Methods 2019;16:918.
@@ -35,7 +39,8 @@ def decorrelation(image: np.ndarray) -> float:
     window = np.outer(tukey(image.shape[0], TAPER), tukey(image.shape[1], TAPER))
     centred = (image - image.mean()) * window
     amplitude = np.abs(np.fft.fft2(centred - centred.mean()))
-    frequency = np.hypot(*np.meshgrid(*(2 * np.fft.fftfreq(size) for size in image.shape), indexing="ij"))
+    along = [2 * np.fft.fftfreq(size) * max(spacing) / edge for size, edge in zip(image.shape, spacing, strict=True)]
+    frequency = np.hypot(*np.meshgrid(*along, indexing="ij"))
     first, _ = _peak(amplitude, frequency)
     strongest = 2 / first if first > 0 else min(image.shape) / 2
     peaks = [first]
@@ -115,18 +120,19 @@ def squares_of_slices(mask: np.ndarray) -> dict[int, tuple[slice, slice]]:
     return found
 
 
-def resolution_of_slices(volume: np.ndarray, mask: np.ndarray) -> np.ndarray:
+def resolution_of_slices(volume: np.ndarray, mask: np.ndarray, spacing: Sequence[float] = (1.0, 1.0)) -> np.ndarray:
     """The resolution of every coronal slice that has a large enough square of tissue.
 
     Args:
         volume: (X, Y, Z), any units.
         mask: (X, Y, Z) bool.
+        spacing: Edges of a voxel along x and z.
 
     Returns:
-        (S,) in voxels, of the slices of `squares_of_slices`; NaN where no frequency stands out.
+        (S,) in the units of ``spacing``, of the slices of `squares_of_slices`; NaN where no frequency stands out.
 
     Raises:
         SubjectError: No slice has a large enough square.
     """
-    cutoffs = np.array([decorrelation(volume[:, y][square]) for y, square in squares_of_slices(mask).items()])
-    return np.divide(2, cutoffs, out=np.full(len(cutoffs), np.nan), where=cutoffs > 0)
+    cutoffs = np.array([decorrelation(volume[:, y][square], spacing) for y, square in squares_of_slices(mask).items()])
+    return np.divide(2 * max(spacing), cutoffs, out=np.full(len(cutoffs), np.nan), where=cutoffs > 0)

@@ -74,11 +74,13 @@ class Trained:
         network: On the CPU or where it was trained.
         scaling: Of its training subjects.
         radius: Half the patch's edge, rounded down.
+        patches: How many it was trained on.
     """
 
     network: nn.Module
     scaling: Scaling
     radius: int
+    patches: int
 
 
 def load_study(datalist: Path | str, protocol: Protocol, key: str = "test", margin: int = 1) -> StudyData:
@@ -146,7 +148,7 @@ def train_small(
         loss.backward()
         optimizer.step()
         schedule.step()
-    return Trained(network, scaling, radius)
+    return Trained(network, scaling, radius, len(dataset))
 
 
 def predict_small(trained: Trained, subject: LoadedSubject, mask: np.ndarray, device: torch.device | str = "cpu") -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from mrh_monai.errors import SubjectError
-from mrh_monai.loaded import LoadedSubject
+from mrh_monai.loaded import CORONAL_PLANE, LoadedSubject
 from mrh_monai.metrics import ssim, stain_range
 from mrh_monai.misregistration import misregistered
 from mrh_monai.plots import bars, curves
@@ -74,22 +74,27 @@ def training_size(data: StudyData, effort: Effort, seed: int, progress: Progress
             "study training-size", "at least two subjects to train on", f"{most}", "add subjects to `training` in the datalist"
         )
     numbers = sorted({1, 2, most})
-    settings = [(n, patches, s) for n in numbers for patches in effort.patches for s in range(effort.seeds)]
+    # All numbers of subjects are compared on numbers of patches that one of them alone can give.
+    least = min(int(subject.scored.sum()) for subject in data.training)
+    amounts = sorted({min(patches, least) for patches in effort.patches})
+    settings = [(n, patches, s) for n in numbers for patches in amounts for s in range(effort.seeds)]
     rows = []
     for subjects, patches, repetition in progress(settings):
         # Another repetition begins with another subject.
         chosen = [data.training[(repetition + index) % most] for index in range(subjects)]
         trained = train_once(chosen, data, effort, patches=patches, seed=seed + repetition)
-        rows.append({"subjects": subjects, "patches": patches, "repetition": repetition, **score_small(trained, data.test)})
+        rows.append(
+            {"subjects": subjects, "patches": patches, "repetition": repetition, **score_small(trained, data.test, device=effort.device)}
+        )
     lines = {f"{n} subject{'s' * (n > 1)}": _points(rows, "patches", "r2", subjects=n) for n in numbers}
-    few, many = effort.patches[0], effort.patches[-1]
+    few, many = amounts[0], amounts[-1]
     first, last = _mean(rows, "r2", subjects=1, patches=few), _mean(rows, "r2", subjects=most, patches=many)
     by_patches = _mean(rows, "r2", subjects=most, patches=many) - _mean(rows, "r2", subjects=most, patches=few)
     by_subjects = last - _mean(rows, "r2", subjects=1, patches=many)
     paragraph = (
         f"R2 on {data.tested_on} went from {first:.3f} with {few} patches of one subject to {last:.3f} with {many} of {most}. With {most} "
-        f"subjects, {many // few} times the patches changed it by {by_patches:+.3f}; with {many} patches, {most} subjects instead of one "
-        f"by {by_subjects:+.3f}. "
+        f"subjects, {many / few:.0f} times the patches changed it by {by_patches:+.3f}; with {many} patches, {most} subjects instead of "
+        f"one by {by_subjects:+.3f}. "
         f"All networks had {effort.residual_blocks} residual blocks and {effort.steps} steps."
     )
     return Finding(rows, paragraph, lambda path: curves(lines, path, "patches", "R2 on unseen subjects", "Training size", log=True))
@@ -101,7 +106,9 @@ def depth(data: StudyData, effort: Effort, seed: int, progress: Progress) -> Fin
     for blocks, repetition in progress([(b, s) for b in effort.depths for s in range(effort.seeds)]):
         trained = train_once(data.training, data, effort, residual_blocks=blocks, seed=seed + repetition)
         similar = float(np.mean([_ssim(trained, subject, effort.device) for subject in data.test]))
-        rows.append({"residual_blocks": blocks, "repetition": repetition, **score_small(trained, data.test), "ssim": similar})
+        rows.append(
+            {"residual_blocks": blocks, "repetition": repetition, **score_small(trained, data.test, device=effort.device), "ssim": similar}
+        )
     best = min(effort.depths, key=lambda blocks: _mean(rows, "rmse", residual_blocks=blocks))
     words = [
         f"{blocks} (RMSE {_mean(rows, 'rmse', residual_blocks=blocks):.3g}, SSIM {_mean(rows, 'ssim', residual_blocks=blocks):.3f})"
@@ -109,7 +116,7 @@ def depth(data: StudyData, effort: Effort, seed: int, progress: Progress) -> Fin
     ]
     paragraph = (
         f"Residual blocks on {data.tested_on}: {', '.join(words)}. Of these, {best} gave the lowest RMSE after {effort.steps} steps on "
-        f"{effort.patches[-1]} patches; deeper networks may need more of both to show what they can."
+        f"{trained.patches} patches; deeper networks may need more of both to show what they can."
     )
     lines = {"RMSE": _points(rows, "residual_blocks", "rmse")}
     return Finding(rows, paragraph, lambda path: curves(lines, path, "residual blocks", "RMSE on unseen subjects", "Depth"))
@@ -120,14 +127,21 @@ def patch_size(data: StudyData, effort: Effort, seed: int, progress: Progress) -
 
     Each step sees the same number of voxels, so that wide patches are fewer.
     """
-    spacing = float(np.linalg.norm(data.test[0].affine[:3, 0]))
+    spacing = max(data.training[0].spacing[axis] for axis in CORONAL_PLANE)
     settings = [(w, d, s) for w in effort.widths for d in effort.displacements for s in range(effort.seeds)]
     rows = []
     for width, voxels, repetition in progress(settings):
         moved = [misregistered(s, voxels * spacing, seed + 1000 * repetition + index) for index, s in enumerate(data.training)]
         batch = max(round(256 * 9 / width**2), 8)
         trained = train_once(moved, data, effort, seed=seed + repetition, radius=width // 2, batch_size=batch)
-        rows.append({"width": width, "displacement_mm": voxels * spacing, "repetition": repetition, **score_small(trained, data.test)})
+        rows.append(
+            {
+                "width": width,
+                "displacement_mm": voxels * spacing,
+                "repetition": repetition,
+                **score_small(trained, data.test, device=effort.device),
+            }
+        )
     lines = {f"{w} x {w}": _points(rows, "displacement_mm", "r2", width=w) for w in effort.widths}
     worst = effort.displacements[-1] * spacing
     words = [
@@ -168,10 +182,10 @@ def uniform_patch(data: StudyData, effort: Effort, seed: int, progress: Progress
         uniform = train_once(data.training, data, effort, seed=seed + repetition, wrap=UniformPatches)
         for name, trained in (
             ("trained and tested on whole patches", whole),
-            ("trained on whole, tested on uniform", Trained(UniformPatches(whole.network), whole.scaling, whole.radius)),
+            ("trained on whole, tested on uniform", replace(whole, network=UniformPatches(whole.network))),
             ("trained and tested on uniform", uniform),
         ):
-            rows.append({"patches": name, "repetition": repetition, **score_small(trained, data.test)})
+            rows.append({"patches": name, "repetition": repetition, **score_small(trained, data.test, device=effort.device)})
     names = list(dict.fromkeys(row["patches"] for row in rows))
     means = {name: _mean(rows, "r2", patches=name) for name in names}
     heights = [(name, means[name], *_ends(rows, "r2", patches=name)) for name in names]

@@ -55,7 +55,7 @@ def viewer_script() -> str | None:
     return None if "</script" in source.lower() or "<!--" in source else source
 
 
-def embed(layers: Sequence[Layer], mask: np.ndarray, affine: np.ndarray, limit: int) -> tuple[list[dict[str, Any]], int]:
+def embed(layers: Sequence[Layer], mask: np.ndarray, affine: np.ndarray, limit: int) -> tuple[list[dict[str, Any]], tuple[int, ...]]:
     """Volumes as the viewer takes them: cropped to the mask, 256 levels, thinned out until they are small enough.
 
     Args:
@@ -65,29 +65,32 @@ def embed(layers: Sequence[Layer], mask: np.ndarray, affine: np.ndarray, limit: 
         limit: Bytes that all may take.
 
     Returns:
-        Per layer ``name``, ``label``, ``b64`` (a .nii.gz), ``colormap``, ``cal_min`` and ``cal_max``; and by what factor voxels were joined
-        along each axis.
+        Per layer ``name``, ``label``, ``b64`` (a .nii.gz), ``colormap``, ``cal_min`` and ``cal_max``; and how many voxels were joined along
+        each axis.
     """
     found = np.argwhere(mask)
     first = found.min(0)
     box = tuple(slice(int(a), int(b) + 1) for a, b in zip(first, found.max(0), strict=True))
-    factor = 1
+    factor, size = 1, mask[box].shape
     while True:
-        volumes = [_volume(layer, box, first, affine, factor, index) for index, layer in enumerate(layers)]
-        if sum(len(volume["b64"]) for volume in volumes) <= limit or min(mask[box].shape) // (factor + 1) < 2:
-            return volumes, factor
+        joined = tuple(max(1, min(factor, length // 2)) for length in size)  # never a whole axis into one voxel
+        volumes = [_volume(layer, box, first, affine, joined, index) for index, layer in enumerate(layers)]
+        if sum(len(volume["b64"]) for volume in volumes) <= limit or 2 * factor > max(size):
+            return volumes, joined
         factor += 1
 
 
-def _volume(layer: Layer, box: tuple[slice, ...], first: np.ndarray, affine: np.ndarray, factor: int, index: int) -> dict[str, Any]:
+def _volume(
+    layer: Layer, box: tuple[slice, ...], first: np.ndarray, affine: np.ndarray, factors: Sequence[int], index: int
+) -> dict[str, Any]:
     span = (layer.high - layer.low) or 1.0
     part = np.nan_to_num(np.asarray(layer.voxels[box], np.float32))
-    if factor > 1:
-        whole = [(0, -size % factor) for size in part.shape]
-        part = block_reduce(np.pad(part, whole, mode="edge"), (factor,) * 3, np.mean)
+    if max(factors) > 1:
+        whole = [(0, -size % factor) for size, factor in zip(part.shape, factors, strict=True)]
+        part = block_reduce(np.pad(part, whole, mode="edge"), tuple(factors), np.mean)
     levels = np.rint(((part - layer.low) / span).clip(0, 1) * LEVELS).astype(np.uint8)
-    placed = affine.astype(float) @ np.diag([factor, factor, factor, 1.0])
-    placed[:3, 3] = affine[:3, :3] @ (first + (factor - 1) / 2) + affine[:3, 3]
+    placed = affine.astype(float) @ np.diag([*factors, 1.0])
+    placed[:3, 3] = affine[:3, :3] @ (first + (np.asarray(factors) - 1) / 2) + affine[:3, 3]
     image = nibabel.Nifti1Image(levels, placed)
     image.header.set_slope_inter(span / LEVELS, layer.low)
     packed = gzip.compress(image.to_bytes(), 9, mtime=0)
