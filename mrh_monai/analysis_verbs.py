@@ -127,8 +127,8 @@ def contribution(
     from tqdm import tqdm
 
     from mrh_monai.checkpoint import load_network
+    from mrh_monai.contribution import check_noise, groups_of_images, single_images
     from mrh_monai.contribution import contribution as perturb
-    from mrh_monai.contribution import groups_of_images, single_images
     from mrh_monai.contribution_tables import contribution_table, write_contribution
     from mrh_monai.devices import choose_device
     from mrh_monai.errors import OptionError
@@ -142,7 +142,8 @@ def contribution(
     from mrh_monai.small_training import load_study
     from mrh_monai.subjects import MRH_NET_LAYOUT, Layout, find_subject
 
-    where, output = choose_device(device), writable_folder(output)
+    where = choose_device(device)
+    check_noise(noise)
     protocol = Protocol.from_metadata(bundle / "configs" / "metadata.json")
     perturbed = single_images(protocol, None if images is None else images.split(","))
     counts = integers("--retrain-top", fewer)
@@ -155,6 +156,8 @@ def contribution(
     data = load_study(datalist, protocol) if counts and datalist is not None else None
     nan = nan_rule(sidecar.scaling.mode, None)
     loaded = load_subject(files, protocol, nan=nan, margin=sidecar.patch_radius, axes=sidecar.patch_axes)
+
+    output = writable_folder(output)
 
     def bar(items: Iterable[Any]) -> Iterable[Any]:
         return tqdm(items, unit="image", disable=None, leave=False)

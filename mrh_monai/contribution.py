@@ -104,10 +104,9 @@ def contribution(
         Liang et al., eLife 2022;11:e72331, Methods: noise of 10% on one image at a time, RMSE against the noise-free output, normalised
         by the sum. What the 10% are of is not said there; here it is the image's mean in the mask.
     """
-    if not 0 < noise < np.inf or draws < 1 or not perturbed:
-        raise OptionError(
-            "contribution", "noise above 0, at least one draw and one image", f"{noise}, {draws}, {len(perturbed)}", "mend them"
-        )
+    check_noise(noise)
+    if draws < 1 or not perturbed:
+        raise OptionError("contribution", "at least one draw and one image", f"{draws} and {len(perturbed)}", "give more")
     device = torch.device(device)
     radius, axes = sidecar.patch_radius, tuple(sidecar.patch_axes)
     support = sidecar.scaling.support(subject.mask, axes, radius)
@@ -155,6 +154,16 @@ def contribution(
         if own.any():
             found[name] = (int(own.sum()), np.sqrt(squares[:, :, own].mean((0, 2), dtype=np.float64)))
     return Contribution(tuple(names), np.sqrt(squares.mean(2, dtype=np.float64)), found, len(centres))
+
+
+def check_noise(noise: float) -> None:
+    """Refuse noise that is none.
+
+    Raises:
+        OptionError: It is not a number above 0.
+    """
+    if not 0 < noise < np.inf:
+        raise OptionError("--noise", "a number above 0, relative to an image's mean", f"{noise}", "give, for example, 0.1")
 
 
 def single_images(protocol: Protocol, names: Sequence[str] | None = None) -> dict[str, list[int]]:

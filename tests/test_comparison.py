@@ -174,7 +174,7 @@ def test_what_was_compared_is_written_down(found, bundle):
     assert about["fitted_on"] == {"subjects": ["subject01", "subject02"], "voxels": 800}
     assert (about["structures"]["side"], about["structures"]["chosen"]) == ("below", "Otsu, training")
     assert (about["intervals"]["resampled"], about["intervals"]["draws"], about["intervals"]["level"]) == ("blocks", 1000, 0.95)
-    assert about["maps_from"] == [["the protocol"]]
+    assert about["maps_from"] == ["the protocol"]
 
 
 def test_regions_have_rows_of_their_own(found, test_subject):
@@ -234,13 +234,13 @@ def test_auc_is_the_same_interval_from_either_side(bundle, datalist_of):
         assert one["intervals"]["auc"] == pytest.approx(other["intervals"]["auc"])
 
 
-def test_one_animal_cannot_be_resampled(call, bundle, study, tmp_path):  # noqa: F811
+def test_one_animal_cannot_be_resampled(call, bundle, study, tmp_path):
     words = ("--datalist", study / "datalist.json", "-o", tmp_path / "o", "--no-maps", "--voxels", 200, "--bootstrap", "animals")
     status, _, err = call("compare", bundle, *words)
     assert (status, "bootstrap: expected at least two animals, found 1" in err) == (1, True)
 
 
-def test_the_verb_writes_tables_and_pictures(call, bundle, study, labels, tmp_path):  # noqa: F811
+def test_the_verb_writes_tables_and_pictures(call, bundle, study, labels, tmp_path):
     names = tmp_path / "names.txt"
     names.write_text("1,left\n2,right\n")
     words = ("--datalist", study / "datalist.json", "--labels", labels, "--label-names", names, "-o", tmp_path / "out", "--voxels", 800)
@@ -271,7 +271,7 @@ def test_the_verb_writes_tables_and_pictures(call, bundle, study, labels, tmp_pa
         (["--datalist", "{study}/datalist.json", "--gradients", "no.bval"], "no.bval: expected a gradient table, found no such file"),
     ],
 )
-def test_wrong_words_are_one_sentence_and_status_1(call, bundle, study, datalist_of, tmp_path, monkeypatch, words, sentence):  # noqa: F811
+def test_wrong_words_are_one_sentence_and_status_1(call, bundle, study, datalist_of, tmp_path, monkeypatch, words, sentence):
     monkeypatch.chdir(tmp_path)
     names = {"study": study}
     if "{no_training}" in words:

@@ -165,7 +165,7 @@ def test_rician_noise_is_the_magnitude_of_a_complex_signal(rng):
 def test_no_noise_no_draws_or_no_images_are_refused(options):
     network, sidecar, subject = make()
     arguments = {"perturbed": {"a": [0]}} | options
-    with pytest.raises(OptionError, match="contribution: expected noise above 0, at least one draw and one image, found"):
+    with pytest.raises(OptionError, match="expected (a number above 0, relative to an image|at least one draw and one image)"):
         contribution(network, sidecar, subject, **arguments)
 
 

@@ -102,7 +102,7 @@ def test_ten_images_are_listed_of_many(groups, rng):
     assert lines[11].endswith("Last: i0.")
 
 
-def test_mrh_contribution_writes_and_prints(call, bundle, study, tmp_path):  # noqa: F811
+def test_mrh_contribution_writes_and_prints(call, bundle, study, tmp_path):
     out = tmp_path / "out"
     words = ("--images", "t2,mt_on,mt_off", "--voxels", 100, "--draws", 2, "--noise", 0.2, "--seed", 3, "--device", "cpu")
     retrain = ("--retrain-top", "1,2", "--datalist", study / "datalist.json", "--steps", 3, "--patches", 64)
@@ -136,11 +136,11 @@ def test_mrh_contribution_writes_and_prints(call, bundle, study, tmp_path):  # n
         (["--retrain-top", "4;5"], "--retrain-top: expected whole numbers above 0 between commas"),
         (["--retrain-top", "0"], "--retrain-top: expected whole numbers above 0 between commas"),
         (["--retrain-top", "4", "--datalist", "no.json"], "no.json: expected a datalist (JSON file), found no such file"),
-        (["--noise", "0"], "contribution: expected noise above 0"),
+        (["--noise", "0"], "--noise: expected a number above 0"),
         (["--labels", "no.nii"], "no.nii: expected a file, found none"),
     ],
 )
-def test_wrong_input_is_one_sentence_and_leaves_nothing(call, bundle, study, tmp_path, words, sentence):  # noqa: F811
+def test_wrong_input_is_one_sentence_and_leaves_nothing(call, bundle, study, tmp_path, words, sentence):
     out = tmp_path / "out"
     words = [word.format(study=study) for word in words]
     status, _, err = call("contribution", bundle, study / "subject04", "-o", out, "--device", "cpu", *words)
@@ -150,7 +150,7 @@ def test_wrong_input_is_one_sentence_and_leaves_nothing(call, bundle, study, tmp
     assert not out.exists()
 
 
-def test_no_weights_and_no_subject_are_named(call, bundle, study, tmp_path):  # noqa: F811
+def test_no_weights_and_no_subject_are_named(call, bundle, study, tmp_path):
     status, _, err = call("contribution", bundle, tmp_path / "nobody", "-o", tmp_path / "out")
     assert (status, "nobody: expected a subject's folder, found nothing" in err) == (1, True)
     (bundle / "models" / "model.pt").unlink()

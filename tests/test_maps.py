@@ -24,7 +24,6 @@ pytestmark = pytest.mark.analysis
 
 
 def two_shells(b0=0.0):
-    """Both of the protocol's shells."""
     rows = np.array(SHELL_2000 + SHELL_5000)
     b_values = np.where(rows[:, 0] < 100, b0, rows[:, 0])
     return GradientTable(b_values, rows[:, 1:], np.repeat([0, 1], 32), "t")
@@ -262,7 +261,7 @@ def test_nan_and_a_scan_without_signal_are_one_sentence(scan, tmp_path):
         write_maps(scan, tmp_path / "out")
 
 
-def test_the_verb(call, scan, tmp_path):  # noqa: F811
+def test_the_verb(call, scan, tmp_path):
     status, out, err = call("maps", scan, "-o", tmp_path / "maps")
     assert (status, "the shell at b = 2500 s/mm^2 has too few directions for a tensor" in err) == (0, True)
     assert out.splitlines() == [str(tmp_path / "maps" / f"{name}_1000.nii.gz") for name in ("fa", "md", "ad", "rd")]
@@ -292,7 +291,7 @@ def test_no_gradient_table_is_one_sentence_and_status_1(scan, tmp_path):
     ],
 )
 @pytest.mark.filterwarnings("ignore:.*too few directions")
-def test_wrong_words_are_one_sentence(call, scan, tmp_path, monkeypatch, words, sentence):  # noqa: F811
+def test_wrong_words_are_one_sentence(call, scan, tmp_path, monkeypatch, words, sentence):
     monkeypatch.chdir(tmp_path)
     other = write_fsl(tmp_path / "short.bval", [0, 1000], np.eye(3)[:, :2])
     small = write_nifti(tmp_path / "small.nii", np.ones((2, 2, 2), np.uint8))

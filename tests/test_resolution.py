@@ -94,3 +94,12 @@ def test_each_slice_with_enough_tissue_counts():
     # In voxels: two over the cut-off. What lies outside the mask takes no part, and a constant has none.
     np.testing.assert_allclose(found[:2], [2 / 0.4, 2 / 0.8], rtol=0.2)
     assert (len(found), np.isnan(found[2])) == (3, True)
+
+
+def test_pixels_that_are_not_square_are_measured_in_mm(rng):
+    """A blob of one width along both axes has one resolution, however its pixels are shaped."""
+    frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(192, 0.1), np.fft.fftfreq(96, 0.2), indexing="ij"))
+    image = np.fft.ifft2(np.fft.fft2(rng.normal(size=(192, 96))) * (frequency < 1.25)).real
+    image += rng.normal(0, 0.02 * image.std(), image.shape)
+    cutoff = decorrelation(image, (0.1, 0.2))
+    assert 2 * 0.2 / cutoff == pytest.approx(1 / 1.25, rel=0.15)

@@ -183,11 +183,9 @@ def test_resolution_names_the_median_of_every_image(run):
         found = np.array([row["um"] for row in rows if row["image"] == image])
         expected = f"{image} {np.nanmedian(found):.0f} um" if np.isfinite(found).any() else f"{image} not found"
         assert expected in text
-        voxels = np.array([row["voxels"] for row in rows if row["image"] == image])
-        np.testing.assert_allclose(found, 62.5 * voxels)
     assert np.isfinite([row["um"] for row in rows]).any()
-    assert min(row["voxels"] for row in rows if np.isfinite(row["voxels"])) >= 2
-    assert "Voxels are 62.5 um, so that nothing can be finer than 125 um." in text
+    assert min(row["um"] for row in rows if np.isfinite(row["um"])) >= 125
+    assert "Nothing can be finer than two voxels, 125 um." in text
 
 
 def test_the_same_seed_finds_the_same(phantom, tmp_path, monkeypatch):
@@ -261,7 +259,7 @@ def test_unknown_names_are_refused_before_anything_is_written(name, options, mes
     assert not (tmp_path / "out").exists()
 
 
-def test_mrh_study_prints_what_was_found_and_where_it_is(call, phantom, tmp_path, monkeypatch):  # noqa: F811
+def test_mrh_study_prints_what_was_found_and_where_it_is(call, phantom, tmp_path, monkeypatch):
     monkeypatch.setattr(studies, "QUICK", replace(TINY, seeds=1))
     status, out, _ = call("study", "depth", "-o", tmp_path / "out", "--datalist", phantom, "--device", "cpu")
     text, *files = out.strip().split("\n\n")
@@ -279,7 +277,7 @@ def test_mrh_study_prints_what_was_found_and_where_it_is(call, phantom, tmp_path
         (["depth", "--device", "gpu"], "device: expected auto, cpu, cuda or cuda:N"),
     ],
 )
-def test_a_study_that_cannot_be_is_one_sentence(call, one_subject, tmp_path, words, sentence):  # noqa: F811
+def test_a_study_that_cannot_be_is_one_sentence(call, one_subject, tmp_path, words, sentence):
     status, _, err = call("study", *(word.format(one=one_subject) for word in words), "-o", tmp_path / "out")
     assert status == 1
     assert sentence in err

@@ -1,0 +1,99 @@
+"""Predictions with records, and what a page says of them, for the tests of reports."""
+
+import base64
+import gzip
+import html
+import json
+import re
+
+import nibabel
+import numpy as np
+import pytest
+
+from mrh_monai import report
+from mrh_monai.checkpoint import Sidecar
+from mrh_monai.finished import made_of, write_record
+from mrh_monai.loading import load_subjects
+from mrh_monai.protocol import MRH_NET
+from mrh_monai.provenance import about_files, about_network
+from mrh_monai.report import write_report
+from mrh_monai.reported import find_predictions, read_reported
+from mrh_monai.scaling import fit_scaling
+from mrh_monai.subjects import find_subject
+from mrh_monai.viewer import viewer_script
+from mrh_monai.volumes import read_header, read_voxels, write_nifti
+
+MADE_BY = {"weights": "a" * 64, "sidecar": "b" * 64, "precision": "float32"}
+VIEWER = viewer_script()
+needs_viewer = pytest.mark.skipif(VIEWER is None, reason="NiiVue comes with nilearn, which is not installed")
+
+
+@pytest.fixture(scope="module")
+def scaling(study):
+    subjects = [find_subject(study / name, target="targets/AF.img") for name in ("subject01", "subject02")]
+    return fit_scaling(load_subjects(subjects, MRH_NET, need_target=True))
+
+
+@pytest.fixture
+def about(scaling):
+    sidecar = Sidecar("af", "grey values", MRH_NET.names, 5, 64, [0, 2], 1, scaling, source={"recipe": "fast", "seed": 4})
+    return about_network(sidecar, MRH_NET)
+
+
+def predict(out, files, about, seed=0, made_by=MADE_BY):
+    """A finished prediction, its stain the target with noise, or noise alone."""
+    header = read_header(files.mask)
+    mask = read_voxels(header)[..., 0] > 0
+    target = read_voxels(read_header(files.target))[..., 0].astype(float) if files.target else np.full(mask.shape, 100.0)
+    stain = (target + np.random.default_rng(seed).normal(0, 20, mask.shape)) * mask
+    path = out / files.name / f"{files.name}_af.nii.gz"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_nifti(path, stain.astype(np.float32), header.affine)
+    write_record(path, made_of(files), made_by, about | {"files": about_files(files)})
+    return stain.astype(np.float32)
+
+
+@pytest.fixture
+def files(study):
+    return find_subject(study / "subject04", target="targets/AF.img")
+
+
+@pytest.fixture
+def results(files, about, tmp_path):
+    predict(tmp_path / "out", files, about)
+    return tmp_path / "out"
+
+
+def read(folder, **options):
+    """The page without NiiVue's source."""
+    text = write_report(folder, **options).read_text()
+    return text if VIEWER is None else text.replace(VIEWER, "")
+
+
+def cells(page):
+    return [[html.unescape(re.sub("<[^>]*>", "", cell)) for cell in re.findall(r"<td.*?</td>", row)]
+            for row in re.findall(r"<tr.*?</tr>", page, re.S)]  # fmt: skip
+
+
+def checks_of(folder):
+    (prediction,) = find_predictions(folder)
+    return {check["what"]: (check["found"], check["good"]) for check in read_reported(prediction).checks}
+
+
+def volumes_of(page):
+    (text,) = re.findall(r'<script type="application/json" id="volumes">(.*?)</script>', page, re.S)
+    volumes = json.loads(text)
+    return {v["label"]: nibabel.Nifti1Image.from_bytes(gzip.decompress(base64.b64decode(v["b64"]))) for v in volumes}
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Pictures that are none, in no time."""
+    for name in ("three_planes", "channel_levels"):
+        monkeypatch.setattr(report, name, lambda *arguments: arguments[-1].write_bytes(b"0" * 30_000))
+
+
+def picture(path, text=b"png"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text)
+    return "data:image/png;base64," + base64.b64encode(text).decode()

@@ -1,0 +1,33 @@
+import sys
+from types import SimpleNamespace
+
+import nibabel
+import pytest
+from reports import about, files, predict, scaling  # noqa: F401 (fixtures)
+
+import mrh_monai
+from mrh_monai.protocol import MRH_NET
+from mrh_monai.provenance import about_files, command, versions
+
+pytestmark = pytest.mark.analysis
+
+
+def test_provenance_tells_versions_command_and_files(monkeypatch, files, about):
+    found = versions()
+    assert (found["mrh-monai"], found["nibabel"]) == (mrh_monai.__version__, nibabel.__version__)
+    assert found["python"] == ".".join(map(str, sys.version_info[:3]))
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/mrh", "predict", "a b"])
+    monkeypatch.setitem(sys.modules, "__main__", SimpleNamespace(__spec__=None))
+    assert command() == "mrh predict 'a b'"
+    monkeypatch.setitem(sys.modules, "__main__", SimpleNamespace(__spec__=SimpleNamespace(name="monai.bundle.__main__")))
+    assert command() == "python -m monai.bundle predict 'a b'"
+    assert about["channels"] == MRH_NET.to_rows()
+    assert about_files(files) == {
+        "image": [str(path.resolve()) for path in files.image], "mask": str(files.mask.resolve()), "fa": str(files.fa.resolve()),
+        "target": str(files.target.resolve()),
+    }  # fmt: skip
+
+
+def test_a_library_that_is_absent_has_no_version(monkeypatch):
+    monkeypatch.setattr("mrh_monai.provenance.LIBRARIES", ("numpy", "no-such-library"))
+    assert list(versions()) == ["mrh-monai", "python", "numpy"]
