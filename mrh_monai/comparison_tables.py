@@ -93,23 +93,23 @@ def ranked(models: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def standing(found: Comparison) -> str:
     """One sentence: what the network is ahead of beyond chance, and what it is not."""
-    behind, open_cases, cases = [], [], 0
-    for model in ranked(found.models):
-        if model["name"] == NETWORK:
-            continue
-        cases += len(SHOWN)
+    behind: dict[str, list[str]] = {}
+    even: dict[str, list[str]] = {}
+    others = [model for model in ranked(found.models) if model["name"] != NETWORK]
+    for model in others:
         for name in SHOWN:
             low, high = model["network_ahead"][name]
             if name in LOWER_IS_BETTER:
                 low, high = -high, -low
             if high < 0:
-                behind.append(f"{model['name']} in {TITLES[name]}")
+                behind.setdefault(model["name"], []).append(TITLES[name])
             elif not low > 0:
-                open_cases.append(f"{model['name']} in {TITLES[name]}")
-    if not behind and not open_cases:
+                even.setdefault(model["name"], []).append(TITLES[name])
+    if not behind and not even:
         return "The network is ahead of all of them in R2, RMSE and AUC; no interval of a difference holds 0."
-    parts = [f"{word} {_first(listed)}" for word, listed in (("behind", behind), ("not told apart from", open_cases)) if listed]
-    rest = "" if len(behind) + len(open_cases) == cases else "; ahead in all else"
+    parts = [f"{word} {_listed(cases)}" for word, cases in (("behind", behind), ("not told apart from", even)) if cases]
+    count = sum(map(len, [*behind.values(), *even.values()]))
+    rest = "" if count == len(SHOWN) * len(others) else "; ahead in all else"
     return f"The network is {' and '.join(parts)}{rest}."
 
 
@@ -131,9 +131,10 @@ def regions_table(found: Comparison) -> str:
     return "\n".join(lines)
 
 
-def _first(listed: Sequence[str], most: int = 6) -> str:
-    rest = len(listed) - most
-    return ", ".join(listed[:most]) + (f" and {rest} more (network_ahead in comparison.json)" if rest > 0 else "")
+def _listed(cases: dict[str, list[str]], most: int = 5) -> str:
+    words = [f"{name} ({', '.join(scores)})" for name, scores in cases.items()]
+    rest = len(words) - most
+    return "; ".join(words[:most]) + (f" and {rest} more (network_ahead in comparison.json)" if rest > 0 else "")
 
 
 def _panels(models: Sequence[dict[str, Any]]) -> list[str]:

@@ -23,7 +23,7 @@ def roc_curves(
         title: Above it.
         first: Name of the heavy one.
     """
-    figure, axes = new_figure(1, 1, (6.6, 4.6))
+    figure, axes = new_figure(1, 1, (5.2 + 0.075 * max(map(len, curves)), 4.6))
     axis = axes[0][0]
     others = sorted((name for name in curves if name != first), key=lambda name: -areas[name])
     colours = _colours(len(others))
@@ -77,13 +77,15 @@ def bland_altman(pairs: Mapping[str, tuple[np.ndarray, np.ndarray]], path: Path 
     """
     figure, axes = new_figure(1, len(pairs), (3.8 * len(pairs) + 0.2, 3.3))
     limit = max(float(np.percentile(np.abs(p - t), 99.9)) for t, p in pairs.values())
+    ends = [float(np.percentile((t + p) / 2, share)) for t, p in pairs.values() for share in (0.02, 99.98)]
     for axis, (name, (target, prediction)) in zip(axes[0], pairs.items(), strict=True):
         mean, difference = (target + prediction) / 2, prediction - target
-        axis.hexbin(mean, difference, gridsize=70, bins="log", cmap="viridis", mincnt=1, linewidths=0)
+        span = (min(ends), max(ends), -limit, limit)
+        axis.hexbin(mean, difference, gridsize=70, bins="log", cmap="viridis", extent=span, mincnt=1, linewidths=0)
         bias, spread = float(difference.mean()), 1.96 * float(difference.std())
         for level, style in ((bias, "-"), (bias - spread, "--"), (bias + spread, "--")):
             axis.axhline(level, color="#cc3311", linewidth=0.8, linestyle=style)
-        axis.set(xlabel=f"mean of both ({units})", ylabel=f"predicted - true ({units})", ylim=(-limit, limit))
+        axis.set(xlabel=f"mean of both ({units})", ylabel=f"predicted - true ({units})", xlim=span[:2], ylim=span[2:])
         axis.set_title(f"{name}\nbias {bias:.2f}, limits {bias - spread:.1f} to {bias + spread:.1f}", fontsize=8)
     save(figure, path)
 

@@ -145,13 +145,14 @@ def patch_size(data: StudyData, effort: Effort, seed: int, progress: Progress) -
     lines = {f"{w} x {w}": _points(rows, "displacement_mm", "r2", width=w) for w in effort.widths}
     worst = effort.displacements[-1] * spacing
     words = [
-        f"{w} x {w} from {_mean(rows, 'r2', width=w, displacement_mm=0.0):.3f} to {_mean(rows, 'r2', width=w, displacement_mm=worst):.3f}"
+        f"from {_mean(rows, 'r2', width=w, displacement_mm=0.0):.3f} to {_mean(rows, 'r2', width=w, displacement_mm=worst):.3f} "
+        f"with patches of {w} x {w} voxels"
         for w in effort.widths
     ]
     best = max(effort.widths, key=lambda w: _mean(rows, "r2", width=w, displacement_mm=worst))
     paragraph = (
         f"With training stains misregistered by {1000 * worst:.0f} um (root mean square, smooth over 1 mm) instead of 0, R2 on "
-        f"{data.tested_on} went with patches of {', of '.join(words)} voxels. At that misregistration patches of {best} x {best} did best."
+        f"{data.tested_on} went {', '.join(words)}. At that misregistration patches of {best} x {best} did best."
     )
     title = "Patch size and misregistration"
     return Finding(rows, paragraph, lambda path: curves(lines, path, "misregistration, RMS (mm)", "R2 on unseen subjects", title))

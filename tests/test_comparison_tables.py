@@ -82,13 +82,13 @@ def test_a_network_below_others_is_not_put_first():
 def test_the_sentence_says_where_the_network_is_not_ahead():
     assert standing(make()) == "The network is ahead of all of them in R2, RMSE and AUC; no interval of a difference holds 0."
     behind = {"mtr": {"r2": (-0.3, -0.1)}, "linear, 5 maps": {"rmse": (1.0, 4.0)}}
-    assert standing(make(ahead=behind)) == "The network is behind linear, 5 maps in RMSE, mtr in R2; ahead in all else."
+    assert standing(make(ahead=behind)) == "The network is behind linear, 5 maps (RMSE); mtr (R2); ahead in all else."
     level = {"fa_1900": {"rmse": (-3.0, 1.0), "auc": (0.0, 0.1)}}
-    assert standing(make(ahead=level)) == "The network is not told apart from fa_1900 in RMSE, fa_1900 in AUC; ahead in all else."
+    assert standing(make(ahead=level)) == "The network is not told apart from fa_1900 (RMSE, AUC); ahead in all else."
     both = standing(make(ahead=behind | level))
-    assert both.startswith("The network is behind linear, 5 maps in RMSE, mtr in R2 and not told apart from fa_1900 in RMSE")
+    assert both.startswith("The network is behind linear, 5 maps (RMSE); mtr (R2) and not told apart from fa_1900 (RMSE, AUC)")
     unknown = {"mtr": {"auc": (float("nan"), float("nan"))}}
-    assert "not told apart from mtr in AUC" in standing(make(ahead=unknown))
+    assert "not told apart from mtr (AUC)" in standing(make(ahead=unknown))
 
 
 def test_a_network_that_is_ahead_of_none_is_not_called_ahead_of_the_others():

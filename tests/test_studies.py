@@ -118,7 +118,7 @@ def test_patch_size_is_varied_together_with_misregistration(run, data):
     ends = {(w, d): mean(rows, "r2", width=w, displacement_mm=d) for w in (3, 5) for d in (0.0, 0.0625)}
     assert "misregistered by 62 um (root mean square" in text
     for width in (3, 5):
-        assert f"{width} x {width} from {ends[width, 0.0]:.3f} to {ends[width, 0.0625]:.3f}" in text
+        assert f"from {ends[width, 0.0]:.3f} to {ends[width, 0.0625]:.3f} with patches of {width} x {width} voxels" in text
     best = max((3, 5), key=lambda width: ends[width, 0.0625])
     assert f"At that misregistration patches of {best} x {best} did best." in text
     moved = [misregistered(subject, 0.0625, 1000 + index) for index, subject in enumerate(data.training)]
