@@ -139,15 +139,18 @@ def evaluate(
     target: Annotated[Path, typer.Argument(help="True stain.")],
     mask: Annotated[Path, typer.Option(help="Brain mask of 0 and 1.")],
     output: Annotated[Optional[Path], typer.Option("--output", "-o", help="JSON file to write.")] = None,  # noqa: UP045
+    threshold: Annotated[Optional[float], typer.Option(help="For AUC, in the stain's units; Otsu's of the target if not given.")] = None,  # noqa: UP045
 ) -> None:
     """Score a predicted stain against the true one, inside the mask."""
     from mrh_monai.files import write_text
     from mrh_monai.loading import check_stain, load_stains
-    from mrh_monai.metrics import as_json, score
+    from mrh_monai.metrics import as_json, auc, score, structures
 
     volumes = load_stains([prediction, target], mask)
-    check_stain(volumes[1][volumes[2]], target, "inside the mask")
-    text = as_json(score(*volumes))
+    predicted, true = (volume[volumes[2]] for volume in volumes[:2])
+    check_stain(true, target, "inside the mask")
+    found, chosen = structures(true, threshold=threshold, where="--threshold")
+    text = as_json({**score(*volumes), "auc": auc(predicted, found), "threshold": chosen})
     if output is not None:
         write_text(output, text + "\n")
     print(text)

@@ -9,6 +9,8 @@ import scipy.io
 from conftest import write_mrh_subject, write_nifti
 from matlab_files import forward, mrh_net, write_network
 from patch_file_writing import write_patch_file
+from skimage.filters import threshold_otsu
+from sklearn.metrics import roc_auc_score
 
 from mrh_monai.checkpoint import Sidecar, save_checkpoint
 from mrh_monai.cli import main
@@ -100,6 +102,14 @@ def test_evaluate_refuses_a_stain_that_is_the_same_everywhere(call, study):
     assert (status, "Masked_outline.img: expected a stain inside the mask, found 1 everywhere" in err) == (1, True)
 
 
+def test_evaluate_detects_structures_above_a_threshold(call, study):
+    prediction, target, mask = (study / "subject01" / name for name in ("rigidaffine_Lddm_fa.img", "targets/AF.img", "Masked_outline.img"))
+    scores = [json.loads(call("evaluate", prediction, target, "--mask", mask, *words)[1]) for words in ((), ("--threshold", "200"))]
+    p, t = (nibabel.load(path).get_fdata()[nibabel.load(mask).get_fdata() > 0] for path in (prediction, target))
+    assert [s["threshold"] for s in scores] == [pytest.approx(threshold_otsu(t), abs=1), 200]
+    assert scores[1]["auc"] == pytest.approx(roc_auc_score(t > 200, p))
+
+
 def test_evaluate_prints_and_writes_scores(call, study, tmp_path):
     target = study / "subject01" / "targets" / "AF.img"
     status, out, _ = call("evaluate", target, target, "--mask", study / "subject01" / "Masked_outline.img", "-o", tmp_path / "s.json")
@@ -126,6 +136,18 @@ def test_evaluate_prints_and_writes_scores(call, study, tmp_path):
         (["predict", "{bundle}", "{study}/subject01", "-o", "a.nii", "--device", "gpu"], "device: expected auto, cpu, cuda or cuda:N"),
         (["predict", "{bundle}", "{study}/subject01", "-o", "a.nii", "--nan", "skip"], "nan: expected refuse or zero"),
         (["evaluate", "{study}/no.nii", "{study}/no.nii", "--mask", "{study}/no.nii"], "no.nii: expected a file, found none"),
+        (
+            [
+                "evaluate",
+                "{study}/subject01/targets/AF.img",
+                "{study}/subject01/targets/AF.img",
+                "--mask",
+                "{study}/subject01/Masked_outline.img",
+                "--threshold",
+                "999",
+            ],
+            "--threshold: expected a threshold within the target's",
+        ),
         (["phantom", "p", "--subjects", "0"], "subjects"),
         (["phantom", "p", "--shape", "5", "5", "5"], "shape: expected at least 24 3 24 voxels, found 5 5 5"),
         (["phantom", "{study}/datalist.json/p"], "expected a folder that can be written"),
