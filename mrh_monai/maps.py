@@ -119,7 +119,7 @@ def write_maps(
     Raises:
         SubjectError: As `mrh_monai.loading.load_subjects` and `plan_maps`.
     """
-    scan, out = Path(scan), writable_folder(out)
+    scan = Path(scan)
     own_mask = None if mask is None else Path(mask)
     if scan.is_file():
         header = read_header(scan)
@@ -140,7 +140,7 @@ def write_maps(
         plan = plan_maps(read_headers(subject, protocol)["image"], protocol, gradients)
         loaded = load_subject(subject, protocol, margin=0)
         image, inside, affine = loaded.image, loaded.mask, loaded.affine
-    written = []
+    out, written = writable_folder(out), []
     for name, values in parameter_maps(image[inside], plan).items():
         volume = np.zeros(inside.shape, np.float32)
         volume[inside] = values

@@ -90,12 +90,12 @@ def run_study(
         raise OptionError("study", f"one of {', '.join(STUDIES)}", repr(name), f"did you mean {near[0]}" if near else "choose one of them")
     if stain not in STAIN_FILES:
         raise OptionError("--stain", " or ".join(STAIN_FILES), repr(stain), "choose one of the digital brain's")
-    out = writable_folder(out)
     effort = replace(FULL if full else QUICK, device=device)
     margin = max(effort.widths) // 2
     with tempfile.TemporaryDirectory() as folder:
         # Everything is in memory once it is loaded; the digital brains themselves are not kept.
         data = load_study(datalist or _phantom(Path(folder), stain), protocol, margin=margin)
+    out = writable_folder(out)
     found = STUDIES[name](data, effort, seed, progress)
     files = [out / f"{name}.{ending}" for ending in ("csv", "png", "txt")]
     write_text(files[0], as_csv(found.rows))
