@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,19 +84,23 @@ def write_report(folder: Path | str, output: Path | str | None = None, subject: 
             raise OptionError(folder, expected, "none of them", "name what training, inference or mrh wrote")
         detailed = [read_reported(prediction) for prediction in predictions[:DETAILED]]
         page = ""
-        for count in range(len(detailed), -1, -1):
-            page = _page(folder, predictions, detailed[:count], sections, Path(pictures))
+        for page in _pages(folder, predictions, detailed, sections, Path(pictures)):
             if len(page.encode()) <= LIMIT:
                 break
-        else:
-            # Too much even without subjects: tables and words stay, pictures of results go, last ones first.
-            for section in reversed(sections):
-                section["pictures"], section["texts"] = [], [*section["texts"], LEFT_OUT]
-                page = _page(folder, predictions, [], sections, Path(pictures))
-                if len(page.encode()) <= LIMIT:
-                    break
     write_text(output, page)
     return output
+
+
+def _pages(
+    folder: Path, predictions: Sequence[Prediction], detailed: Sequence[Reported], sections: list[dict[str, Any]], pictures: Path
+) -> Iterator[str]:
+    """Pages with less and less on them: fewer subjects, then fewer pictures of results, last ones first; in the end words and tables."""
+    for count in range(len(detailed), 0, -1):
+        yield _page(folder, predictions, detailed[:count], sections, pictures)
+    for kept in range(len(sections), -1, -1):
+        rest = [{**section, "pictures": [], "texts": [*section["texts"], LEFT_OUT]} for section in sections[kept:]]
+        yield _page(folder, predictions, detailed[:1], [*sections[:kept], *rest], pictures)
+    yield _page(folder, predictions, [], rest, pictures)
 
 
 def _page(

@@ -96,12 +96,15 @@ def test_pictures_of_results_go_before_the_page_grows_too_large(quick, results, 
         (results / name / "depth.csv").write_text("a\n1\n")
         (results / name / "depth.txt").write_text(f"what {name} found")
         (results / name / "depth.png").write_bytes(bytes(40_000))
-    monkeypatch.setattr(report, "LIMIT", 80_000)
-    page = read(results)
-    assert len(page.encode()) <= 80_000
-    assert "what one found" in page
-    assert "what two found" in page
-    assert page.count("Its pictures are left out to keep this page below 8 MB") == 1
+    monkeypatch.setattr(report, "LIMIT", 10**7)
+    whole = write_report(results).stat().st_size
+    for name, left_out in (("with both", 0), ("with one", 1), ("with none", 2)):
+        monkeypatch.setattr(report, "LIMIT", whole - left_out * 50_000)
+        page = read(results)
+        assert (page.count("Its pictures are left out to keep this page below 8 MB"), name) == (left_out, name)
+        assert (results / "report.html").stat().st_size <= report.LIMIT
+        for words in ("<h2>subject04</h2>", "what one found", "what two found"):
+            assert words in page
 
 
 def test_foreign_results_do_not_end_inference(results, caplog):
