@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+
+from mrh_monai.tables import as_csv
 
 
 @dataclass
@@ -50,11 +50,7 @@ class RunRecord:
 
     def csv(self) -> str:
         """All rows as CSV; numbers keep every digit."""
-        stream = io.StringIO()
-        writer = csv.DictWriter(stream, self.rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.rows)
-        return stream.getvalue()
+        return as_csv(self.rows)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything, for a checkpoint."""
