@@ -225,6 +225,6 @@ def as_json(scores: dict[str, Any]) -> str:
             return {key: plain(inner) for key, inner in value.items()}
         if isinstance(value, list | tuple):
             return [plain(inner) for inner in value]
-        return None if isinstance(value, float) and not np.isfinite(value) else value
+        return None if isinstance(value, float | np.floating) and not np.isfinite(value) else value
 
     return json.dumps(plain(scores), indent=2)

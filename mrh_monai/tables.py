@@ -16,5 +16,7 @@ def as_csv(rows: Sequence[dict[str, Any]]) -> str:
     writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        writer.writerow({key: "" if isinstance(value, float) and not np.isfinite(value) else value for key, value in row.items()})
+        writer.writerow(
+            {key: "" if isinstance(value, float | np.floating) and not np.isfinite(value) else value for key, value in row.items()}
+        )
     return stream.getvalue()
