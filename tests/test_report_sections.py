@@ -1,11 +1,10 @@
 import json
 import re
-import shutil
 
 import pytest
-from conftest import ROOT
 from reports import about, cells, files, picture, quick, read, results, scaling  # noqa: F401 (fixtures)
 from test_cli import call  # noqa: F401 (a fixture)
+from test_comparison import bundle  # noqa: F401 (a fixture)
 
 from mrh_monai import report
 from mrh_monai.errors import SubjectError
@@ -56,8 +55,7 @@ def test_trainings_comparisons_contributions_and_studies_have_sections(tmp_path)
     assert "NiiVue was not found" not in page
 
 
-def test_what_our_own_commands_write_has_its_sections(study, tmp_path, call):
-    bundle = shutil.copytree(ROOT / "bundles" / "mrh_af", tmp_path / "mrh_af")
+def test_what_our_own_commands_write_has_its_sections(bundle, study, tmp_path, call):
     out = tmp_path / "out"
     subject = study / "subject04"
     options = ("--datalist", study / "datalist.json", "--device", "cpu", "--no-maps", "--voxels", 200, "-o", out / "compare")
