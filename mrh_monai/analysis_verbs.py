@@ -105,7 +105,7 @@ def compare(
 def contribution(
     bundle: Annotated[Path, typer.Argument(help="Bundle folder, with trained weights in models/.")],
     subject: Annotated[Path, typer.Argument(help="Subject folder.")],
-    output: Out,
+    output: Out = Path("contribution"),
     noise: Annotated[float, typer.Option(help="Of an image's mean in the mask.")] = 0.1,
     draws: Annotated[int, typer.Option(min=1, help="How often the noise is drawn.")] = 3,
     voxels: Annotated[int, typer.Option(min=1, help="How many voxels to look at, drawn at random.")] = 10_000,
@@ -184,7 +184,7 @@ def contribution(
 @verbs.command()
 def study(
     name: Annotated[str, typer.Argument(help="training-size, depth, patch-size, misregistration, uniform-patch, features or resolution.")],
-    output: Out,
+    output: Out = Path("studies"),
     datalist: Annotated[Optional[Path], typer.Option(help="Training and test subjects; digital mouse brains if not given.")] = None,  # noqa: UP045
     channels: Annotated[Optional[Path], typer.Option(help="YAML file of their MR images; MRH-Net's 67 if not given.")] = None,  # noqa: UP045
     stain: Annotated[str, typer.Option(help="Of the digital brains: af, nf or mbp.")] = "af",

@@ -2,6 +2,7 @@ import csv
 import json
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import matplotlib.image
 import numpy as np
@@ -261,6 +262,9 @@ def test_unknown_names_are_refused_before_anything_is_written(name, options, mes
 
 def test_mrh_study_prints_what_was_found_and_where_it_is(call, phantom, tmp_path, monkeypatch):
     monkeypatch.setattr(studies, "QUICK", replace(TINY, seeds=1))
+    monkeypatch.chdir(tmp_path)
+    assert call("study", "depth", "--datalist", phantom, "--device", "cpu")[0] == 0
+    assert sorted(path.name for path in Path("studies").iterdir()) == ["depth.csv", "depth.png", "depth.txt"]
     status, out, _ = call("study", "depth", "-o", tmp_path / "out", "--datalist", phantom, "--device", "cpu")
     text, *files = out.strip().split("\n\n")
     assert (status, text) == (0, (tmp_path / "out" / "depth.txt").read_text().strip())
