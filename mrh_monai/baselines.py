@@ -33,10 +33,6 @@ class Voxels:
     maps: dict[str, np.ndarray]
     target: np.ndarray
 
-    def take(self, chosen: np.ndarray) -> Voxels:
-        """Some of them, by index or (N,) bool."""
-        return Voxels(self.channels[chosen], {name: values[chosen] for name, values in self.maps.items()}, self.target[chosen])
-
 
 def join(parts: Sequence[Voxels]) -> Voxels:
     """The voxels of several subjects together."""

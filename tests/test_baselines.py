@@ -101,17 +101,12 @@ def test_rows_with_all_maps_with_some_and_with_none():
     assert list(by_name(single, ("qa",))) == ["qa (best image)"]
 
 
-def test_subjects_are_joined_and_voxels_taken():
+def test_subjects_are_joined():
     parts = [make(seed, linear, count) for seed, count in ((1, 5), (2, 3))]
     whole = join(parts)
     np.testing.assert_array_equal(whole.channels, np.concatenate([part.channels for part in parts]))
     np.testing.assert_array_equal(whole.target[5:], parts[1].target)
     np.testing.assert_array_equal(whole.maps["mk"], [*parts[0].maps["mk"], *parts[1].maps["mk"]])
-    for chosen in (np.array([6, 0]), np.arange(8) % 3 == 0):
-        taken = whole.take(chosen)
-        np.testing.assert_array_equal(taken.channels, whole.channels[chosen])
-        np.testing.assert_array_equal(taken.maps["fa_1900"], whole.maps["fa_1900"][chosen])
-        np.testing.assert_array_equal(taken.target, whole.target[chosen])
 
 
 def test_a_baseline_takes_only_what_it_names():
