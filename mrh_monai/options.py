@@ -28,7 +28,7 @@ def start(config_files: Sequence[Path | str]) -> None:
     """The first thing that a bundle's config does: errors become sentences (unless `debug`), and unknown top-level ids are refused.
 
     Args:
-        config_files: The bundle's own config files, which say what ids there are.
+        config_files: The bundle's own config files, which say what ids there are; as YAML, or exported as JSON under the same name.
 
     Raises:
         OptionError: The config that is being run has an id that its file lacks and to which nothing refers.
@@ -37,8 +37,10 @@ def start(config_files: Sequence[Path | str]) -> None:
     one_sentence_errors(flag("debug", running.get("debug")))
     known = set(MONAIS_OWN)
     for path in config_files:
+        exported = Path(path).with_suffix(".json")
         try:
-            known |= set(yaml.safe_load(Path(path).read_text()))
+            # JSON is YAML.
+            known |= set(yaml.safe_load((exported if exported.is_file() and not Path(path).is_file() else Path(path)).read_text()))
         except FileNotFoundError as error:
             raise OptionError(
                 "--bundle_root", "the bundle's folder", f"no {path}", "give --bundle_root bundles/mrh_af or the like"

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import BUNDLE, write_mrh_subject
-from monai.bundle import run
+from monai.bundle import ConfigParser, run
 
 from mrh_monai.checkpoint import load_network
 from mrh_monai.datalists import write_datalist
@@ -84,6 +84,21 @@ def test_inference_predicts_every_voxel_of_the_mask_on_the_subjects_grid(trained
     np.testing.assert_array_equal(image.get_fdata() != 0, loaded.mask)
     np.testing.assert_allclose(image.affine, loaded.affine, atol=1e-6)
     assert image.get_data_dtype() == np.float32
+
+
+def test_configs_exported_as_json_run_the_same(trained, study, tmp_path):
+    bundle = tmp_path / "mrh_af"
+    shutil.copytree(trained[0], bundle)
+    for path in (bundle / "configs").glob("*.yaml"):
+        ConfigParser.export_config_file(ConfigParser.load_config_file(path), str(path.with_suffix(".json")), fmt="json", indent=2)
+        path.unlink()
+    options = {"datalist": str(study / "datalist.json"), "report": False}
+    bundle_run(bundle, "inference.json", "evaluate.json", output_dir=str(tmp_path / "json"), **options)
+    bundle_run(trained[0], "inference.yaml", "evaluate.yaml", output_dir=str(tmp_path / "yaml"), **options)
+    for name in ("scores.json", "subject04/subject04_af.nii.gz"):
+        assert (tmp_path / "json" / name).read_bytes() == (tmp_path / "yaml" / name).read_bytes()
+    bundle_run(bundle, "train.json", datalist=options["datalist"], output_dir=str(tmp_path / "out"), **SMALL)
+    assert (tmp_path / "out" / "model.pt").read_bytes() == (trained[1] / "model.pt").read_bytes()
 
 
 def test_inference_ends_with_a_report_unless_told_otherwise(trained, study, tmp_path):
