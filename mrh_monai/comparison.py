@@ -116,9 +116,9 @@ def compare(
 
     reader = _Reader(protocol, sidecar, gradients if with_maps else None)
     rng = np.random.default_rng(seed)
-    drawn = [reader.some(subject, voxels // len(training), rng) for subject in training]
-    fitted = baselines(join(drawn), protocol.names)
-    threshold_found = structures(join(drawn).target, side, threshold, "--threshold")[1]
+    drawn = join([reader.some(subject, voxels // len(training), rng) for subject in training])
+    fitted = baselines(drawn, protocol.names)
+    threshold_found = structures(drawn.target, side, threshold, "--threshold")[1]
     unit = resampled or ("animals" if len(test) >= FEW_ANIMALS else "blocks")
 
     bench = _Bench(network.to(device), sidecar, fitted, side, threshold_found, block_mm, torch.device(device), regions)
@@ -131,7 +131,7 @@ def compare(
             "stain": sidecar.stain,
             "units": sidecar.units,
             "residual_blocks": sidecar.residual_blocks,
-            "fitted_on": {"subjects": [s.name for s in training], "voxels": len(join(drawn).target)},
+            "fitted_on": {"subjects": [s.name for s in training], "voxels": len(drawn.target)},
             "scored_on": {"subjects": [s.name for s in test], "voxels": bench.voxels},
             "structures": {"side": side, "threshold": threshold_found, "chosen": "given" if threshold is not None else "Otsu, training"},
             "intervals": {"resampled": unit, "block_mm": bench.edges if unit == "blocks" else None, "draws": DRAWS, "level": LEVEL},

@@ -111,6 +111,7 @@ def contribution(
     radius, axes = sidecar.patch_radius, tuple(sidecar.patch_axes)
     support = sidecar.scaling.support(subject.mask, axes, radius)
     gain, offset = (torch.from_numpy(values).to(device) for values in sidecar.scaling.coefficients(subject, support))
+    each = {} if regions is None else regions.need_some(support)
     centres = np.argwhere(support)
     if voxels is not None:
         centres = centres[np.sort(np.random.default_rng([seed, 0]).permutation(len(centres))[:voxels])]
@@ -146,7 +147,6 @@ def contribution(
                 convolve = torch.nn.functional.conv2d if len(axes) == 2 else torch.nn.functional.conv3d
                 noisy = behind(sums[part] + convolve(batch, weight, padding=1))
                 squares[draw, index, start : start + BATCH] = ((noisy - clean[part]) * units).square().cpu()
-    each = {} if regions is None else regions.need_some(support)
     chosen = np.flatnonzero(_positions(support, centres)) if each else np.zeros(0, int)
     found = {}
     for name, members in each.items():
