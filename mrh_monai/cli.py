@@ -73,7 +73,9 @@ def datalist(
 @app.command()
 def predict(
     bundle: Annotated[Path, typer.Argument(help="Bundle folder, with trained weights in models/.")],
-    subject: Annotated[Path, typer.Argument(help="Subject folder, or a MAT file of patches.")],
+    subject: Annotated[
+        Path, typer.Argument(help="Subject folder, 4D image with NAME_mask.* beside it, manifest (*.mrh.json), or MAT file of patches.")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="NIfTI file to write; a MAT file for a file of patches.")],
     precision: Annotated[str, typer.Option(help="float32, tf32, bf16 or auto.")] = "float32",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
@@ -86,17 +88,14 @@ def predict(
     layout: LayoutFile = None,
 ) -> None:
     """Predict the stain of one subject."""
+    from mrh_monai.inputs import find_input
     from mrh_monai.patch_files import check_predictions_output, write_predictions
     from mrh_monai.patch_loading import is_patch_file
-    from mrh_monai.subjects import MRH_NET_LAYOUT, Layout, Subject, find_subject
+    from mrh_monai.subjects import MRH_NET_LAYOUT, Layout
     from mrh_monai.volumes import check_nifti_output, write_nifti
 
-    if subject.suffix.lower() == ".mat" and not subject.is_dir():
-        files = Subject(subject.name.split(".")[0], (subject,))
-        check_predictions_output(output)
-    else:
-        check_nifti_output(output)
-        files = find_subject(subject, Layout.from_yaml(layout) if layout else MRH_NET_LAYOUT)
+    files = find_input(subject, Layout.from_yaml(layout) if layout else MRH_NET_LAYOUT)
+    (check_predictions_output if is_patch_file(files) else check_nifti_output)(output)
 
     from tqdm import tqdm
 

@@ -66,6 +66,27 @@ def read_datalist(path: Path | str | None) -> Datalist:
     return datalist
 
 
+def read_manifest(path: Path | str, name: str) -> Subject:
+    """One entry of a datalist in a file of its own; its relative paths start from the file's folder.
+
+    Args:
+        path: The JSON file.
+        name: The subject's, where the entry has no ``subject``.
+
+    Raises:
+        DatalistError: It is no such file.
+    """
+    path = Path(path)
+    how = "write it like an entry of a datalist: image, mask or fa, and perhaps subject and slices"
+    try:
+        entry = json.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        raise DatalistError(path, "a manifest in JSON", f"something else ({error})", how) from error
+    if isinstance(entry, dict) and not entry.get("mask") and not entry.get("fa"):
+        raise DatalistError(path, "a mask, or an FA map to stand in for it", "neither", how)
+    return _subject({"subject": name, **entry} if isinstance(entry, dict) else entry, path, "manifest")
+
+
 def section(datalist: Datalist, key: str, where: object = "datalist") -> list[Subject]:
     """One section that must have subjects.
 
