@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import SimpleNamespace
+from types import FrameType, SimpleNamespace
 from typing import Any
 
 import yaml
@@ -59,18 +59,35 @@ def start(config_files: Sequence[Path | str]) -> None:
             raise OptionError(f"--{name}", "an option of this bundle", "an unknown one", remedy)
 
 
+def bundle_root() -> str:
+    """The folder of the bundle whose config is being run, for those who do not name it: the one around the config's own `configs/`."""
+    from monai.bundle import ConfigWorkflow
+
+    workflow = _calling(ConfigWorkflow)
+    return "." if workflow is None else str(workflow.config_root_path.parent)
+
+
 def _running_config() -> Mapping[str, Any]:
-    # A config's expressions cannot name the config as a whole, and MONAI adds unknown ids to it in silence, so the
-    # parser that evaluates this very call is looked up among the callers.
     from monai.bundle import ConfigParser
 
-    frame = sys._getframe()
+    parser = _calling(ConfigParser)
+    if parser is None:
+        raise RuntimeError("options.start belongs into a bundle's config")
+    return parser.get()
+
+
+def _calling(kind: type) -> Any:
+    """The nearest caller that is a method of such an object; None for none.
+
+    A config's expressions can name neither the config as a whole, to which MONAI adds unknown ids in silence, nor the file that they stand
+    in, so that what evaluates this very call is looked up.
+    """
+    frame: FrameType | None = sys._getframe()
     while frame is not None:
-        parser = frame.f_locals.get("self")
-        if isinstance(parser, ConfigParser):
-            return parser.get()
-        frame = frame.f_back  # type: ignore[assignment]
-    raise RuntimeError("options.start belongs into a bundle's config")
+        if isinstance(frame.f_locals.get("self"), kind):
+            return frame.f_locals["self"]
+        frame = frame.f_back
+    return None
 
 
 def training_settings(

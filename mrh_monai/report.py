@@ -201,7 +201,7 @@ def _provenance(predictions: Sequence[Prediction]) -> list[tuple[str, str]]:
             (f"{str(about.get('stain', 'stain')).upper()}: weights, SHA-256", weights),
             ("Sidecar, SHA-256", made_by.get("sidecar", "unknown")),
             ("Network", f"{network}{len(about.get('channels', []))} channels, {made_by.get('precision', 'unknown')}"),
-            ("Trained", json.dumps(about.get("source", {}))),
+            ("Trained", _listed({key: value for key, value in about.get("source", {}).items() if key != "versions"})),
             ("Started from", "scratch" if parent is None else f"{parent.get('stain')}, SHA-256 {parent.get('sha256')}"),
             ("Predicted by", about.get("command", "unknown")),
             ("Software", _listed(about.get("versions", {}))),
@@ -210,8 +210,9 @@ def _provenance(predictions: Sequence[Prediction]) -> list[tuple[str, str]]:
     return [(key, str(value)) for key, value in rows]
 
 
-def _listed(found: dict[str, str]) -> str:
-    return ", ".join(f"{name} {version}" for name, version in found.items())
+def _listed(found: dict[str, Any]) -> str:
+    words = {name: " ".join(map(str, value)) if isinstance(value, list) else value for name, value in found.items()}
+    return ", ".join(f"{name} {value}" for name, value in words.items())
 
 
 def _high(volume: np.ndarray, mask: np.ndarray) -> float:

@@ -61,10 +61,25 @@ class CentreScore(Metric):
         return self.score(prediction, target)
 
 
+class OnlyLoss:
+    """First of a trainer's handlers: of an iteration's output only the loss goes on to the others, in the form that MONAI's expect.
+
+    A decollated batch would have that form, at the cost of a dictionary a patch. Predictions and labels are let go of a step earlier.
+    """
+
+    def attach(self, trainer: Any) -> None:
+        """Listen to a trainer."""
+        trainer.add_event_handler(Events.ITERATION_COMPLETED, self)
+
+    def __call__(self, trainer: Any) -> None:
+        """``{"loss": ..., "pred": ..., ...}`` to ``[{"loss": ...}]``."""
+        trainer.state.output = [{"loss": trainer.state.output["loss"]}]
+
+
 class RunRecorder:
     """Writes a training run down after every epoch, so that it can be killed at any moment and goes on exactly.
 
-    Attach it behind the `ValidationHandler`. After each epoch `OUT/` holds `metrics.csv`, `model.pt` with its sidecar (the best so far)
+    After each epoch `OUT/` holds `metrics.csv`, `model.pt` with its sidecar (the best so far)
     and `checkpoint.pt` (all state), each replaced whole. `run` drives the trainer and at the end puts the best weights into the bundle.
 
     Args:
@@ -106,8 +121,7 @@ class RunRecorder:
         self.record = RunRecord(patience)
         self._loss, self._steps = torch.zeros(()), 0
 
-    def attach(self, trainer: Any) -> None:
-        """Listen to a trainer."""
+    def _attach(self, trainer: Any) -> None:
         trainer.add_event_handler(Events.EPOCH_STARTED, self._epoch_started)
         trainer.add_event_handler(Events.ITERATION_COMPLETED, self._iteration_completed)
         trainer.add_event_handler(Events.EPOCH_COMPLETED, self._epoch_completed)
@@ -120,6 +134,7 @@ class RunRecorder:
             OptionError: It was written by a run with other settings.
         """
         path = self.output_dir / CHECKPOINT
+        self._attach(trainer)  # behind all handlers of the config, validation among them
         if self.resume and path.is_file():
             self._load(path, trainer)
         elif self.resume:
@@ -135,7 +150,7 @@ class RunRecorder:
         self._loss, self._steps = torch.zeros((), device=trainer.state.device), 0
 
     def _iteration_completed(self, trainer: Any) -> None:
-        self._loss += trainer.state.output["loss"].detach()
+        self._loss += trainer.state.output[0]["loss"].detach()
         self._steps += 1
 
     def _epoch_completed(self, trainer: Any) -> None:

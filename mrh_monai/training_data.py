@@ -46,6 +46,7 @@ class TrainingData:
         validation: Likewise, to validate on.
         subjects: Names of the training subjects.
         patches_per_subject: How many patches each of them gives.
+        validation_subjects: Names of the subjects validated on; empty where training patches are held out instead.
         digest: SHA-256 of a part of the patches, by which a resumed run knows its data.
     """
 
@@ -98,6 +99,7 @@ class TrainingData:
             self.validation = dataset(training, held_out, factors)
         self.train = dataset(training, centres, factors)
         self.subjects = [s.name for s in chosen]
+        self.validation_subjects = [s.name for s in others]
         self.patches_per_subject = np.bincount(centres[:, 0], minlength=len(chosen)).tolist()
         self.digest = _digest(self.train, self.validation)
 
