@@ -8,7 +8,8 @@ from typing import Annotated, Optional
 
 import typer
 
-from mrh_monai.analysis_verbs import LayoutFile, verbs
+from mrh_monai import analysis_verbs, bundle_verbs
+from mrh_monai.analysis_verbs import LayoutFile
 from mrh_monai.errors import MRHError, OptionError, one_sentence_errors, sentence
 
 app = typer.Typer(
@@ -258,7 +259,8 @@ def fetch(
     print(fetch_published(name, folder, url))
 
 
-app.add_typer(verbs)
+app.add_typer(bundle_verbs.verbs)
+app.add_typer(analysis_verbs.verbs)
 
 
 def main() -> None:

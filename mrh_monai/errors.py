@@ -57,6 +57,10 @@ class OutputError(MRHError):
     """A result cannot be written where it was asked for."""
 
 
+class BundleError(MRHError):
+    """A bundle, or the zip of one, is none, is damaged, or holds what it must not."""
+
+
 class DownloadError(MRHError):
     """A published file cannot be fetched, or is not the one that it was."""
 

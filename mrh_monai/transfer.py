@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +14,14 @@ from typing import Any
 import torch
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
+from mrh_monai.bundle_zips import BundleZip
 from mrh_monai.checkpoint import Sidecar, load_checkpoint, read_sidecar, sidecar_path
-from mrh_monai.errors import CheckpointError, OptionError
+from mrh_monai.errors import CheckpointError, MRHError, OptionError
 from mrh_monai.network import MRHNet
 from mrh_monai.scaling import Scaling
 
 logger = logging.getLogger(__name__)
 
-LARGEST_MEMBER = 1 << 30
 GET_ONE = (
     "train the parent bundle first, import published weights into it (mrh import-matlab), name another parent with --pretrained, "
     "or train from scratch with --pretrained none"
@@ -103,38 +101,31 @@ def _check_version(where: Path, name: str, metadata: bytes, own: Path) -> None:
     if not declared:
         return
     try:
-        fits = declared["name"] != name or SpecifierSet(declared["version"]).contains(version, prereleases=True)
+        # A packed bundle says what it was trained from, which need not be what it had declared, and then has no range.
+        span = declared["version"] if "used" not in declared else declared.get("version", "")
+        fits = declared["name"] != name or SpecifierSet(span).contains(version, prereleases=True)
     except (InvalidSpecifier, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(
             declaration, "`pretrained` with a name and a range of versions such as >=0.1,<0.2", f"{declared!r}", "mend the metadata"
         ) from error
     if not fits:
-        expected = f"{name} of version {declared['version']} as {own.name} declares"
+        expected = f"{name} of version {span} as {own.name} declares"
         raise CheckpointError(where, expected, f"version {version}", "use a fitting release of the parent bundle, or train it anew")
 
 
 def _from_zip(where: Path, own: Path) -> Parent:
     try:
-        with zipfile.ZipFile(where) as archive, tempfile.TemporaryDirectory() as folder:
-            names = [name for name in archive.namelist() if re.fullmatch(r"(?:[^/\\]+/)?models/model\.pt", name)]
-            if len(names) != 1:
-                raise CheckpointError(where, "one models/model.pt", f"{len(names)}", GET_ONE)
-            root = names[0].removesuffix("models/model.pt")
-            described = f"{root}models/model.json"
-            if described not in archive.namelist():
-                raise CheckpointError(where, f"{described} beside the weights", "none", "pack it again with all of models/")
-            if f"{root}configs/metadata.json" in archive.namelist():
-                _check_version(where, root.strip("/"), archive.read(f"{root}configs/metadata.json"), own)
+        with BundleZip(where) as archive, tempfile.TemporaryDirectory() as folder:
             weights = Path(folder) / "model.pt"
-            for name, path in ((names[0], weights), (described, sidecar_path(weights))):
-                if archive.getinfo(name).file_size > LARGEST_MEMBER:
-                    raise CheckpointError(where, f"at most {LARGEST_MEMBER >> 30} GiB as {name}", "more", GET_ONE)
+            for name, path in (("models/model.pt", weights), ("models/model.json", sidecar_path(weights))):
+                if name not in archive.files:
+                    raise CheckpointError(where, f"{name} in it", "none", f"pack it again with `mrh pack`, or {GET_ONE}")
                 path.write_bytes(archive.read(name))
+            if "configs/metadata.json" in archive.files:
+                _check_version(where, archive.name, archive.read("configs/metadata.json"), own)
             return Parent(where, *load_checkpoint(weights))
-    except CheckpointError as error:
+    except MRHError as error:
         raise CheckpointError(where, error.expected, error.found, error.remedy) from error
-    except (zipfile.BadZipFile, zlib.error, KeyError, OSError, RuntimeError, NotImplementedError) as error:
-        raise CheckpointError(where, "a bundle zip", f"a damaged one ({type(error).__name__})", f"copy it again, or {GET_ONE}") from error
 
 
 def depth(asked: int | None, parent: Parent | None, default: int) -> int:

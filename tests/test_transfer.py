@@ -235,9 +235,9 @@ def test_damaged_zips_are_one_sentence(parent_bundle, child, tmp_path):
             load_parent(path, child)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("readme.txt", "no bundle")
-    with pytest.raises(CheckpointError, match=r"expected one models/model\.pt, found 0"):
+    with pytest.raises(CheckpointError, match=r"expected models/model\.pt in it, found none"):
         load_parent(path, child)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("mrh_af/models/model.pt", b"weights without a sidecar")
-    with pytest.raises(CheckpointError, match=r"mrh_af\.zip: expected mrh_af/models/model\.json beside the weights, found none"):
+    with pytest.raises(CheckpointError, match=r"mrh_af\.zip: expected models/model\.json in it, found none"):
         load_parent(path, child)

@@ -1,0 +1,77 @@
+"""The verbs of `mrh` that send and receive bundles; what one needs is imported inside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+verbs = typer.Typer()
+
+Signers = Annotated[
+    Optional[Path],  # noqa: UP045 (typer)
+    typer.Option(help="Trusted signers, in OpenSSH's format (`name@example.org ssh-ed25519 AAAA...`): the zip must be signed by one."),
+]
+Signature = Annotated[Optional[Path], typer.Option(help="The signature; ZIP.sig if not given.")]  # noqa: UP045
+Trust = Annotated[bool, typer.Option("--trust", help="Accept code in its configs that this project did not write. It can do anything.")]
+
+
+@verbs.command()
+def pack(
+    bundle: Annotated[Path, typer.Argument(help="Bundle folder, with trained weights in models/.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Zip to write.")],
+    scores: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="scores.json of an evaluation by these weights, for the model card."),
+    ] = None,
+    sign: Annotated[Optional[Path], typer.Option(help="OpenSSH private key to sign the zip with.")] = None,  # noqa: UP045
+) -> None:
+    """Write a bundle's zip: the same bytes for the same bundle, weights inside, its lineage and model card filled in."""
+    from mrh_monai.packing import pack as write
+    from mrh_monai.signing import sign as write_signature
+
+    packed = write(bundle, output, scores)
+    print(f"{output}: {packed.name}, {len(packed.files)} files, SHA-256 {packed.sha256}")
+    if packed.left_out:
+        print(f"left out: {', '.join(packed.left_out)}")
+    for code in packed.foreign:
+        print(f"a receiver will need --trust for {code}")
+    if sign is not None:
+        print(write_signature(output, sign))
+
+
+@verbs.command()
+def verify(
+    archive: Annotated[Path, typer.Argument(metavar="ZIP", help="Bundle zip.")],
+    signers: Signers = None,
+    signature: Signature = None,
+    trust: Trust = False,
+) -> None:
+    """Examine a bundle zip without running any of it: paths, sizes, SHA-256, weights, signature, and all code in its configs."""
+    from mrh_monai.unpacking import verify as examine
+
+    found = examine(archive, signers, signature)
+    strange = set(found.foreign)
+    print(f"{found.name}: {len(found.files)} files as its manifest says")
+    blocks, channels = found.sidecar.residual_blocks, len(found.sidecar.channels)
+    print(f"weights: plain tensors, {blocks} residual blocks, {channels} channels, {found.sidecar.stain}, SHA-256 {found.sidecar.sha256}")
+    print(f"signed by {found.signer}" if found.signer is not None else "signature: not asked for; --signers FILE names whom you trust")
+    print(f"code that its configs run: {len(found.code)} places, {len(strange)} of them not this project's")
+    for code in found.code:
+        print(f"{'NOT OURS ' if code in strange else '         '}{code}")
+    found.check_trust(trust)
+
+
+@verbs.command()
+def unpack(
+    archive: Annotated[Path, typer.Argument(metavar="ZIP", help="Bundle zip.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to put the bundle's own folder into.")],
+    signers: Signers = None,
+    signature: Signature = None,
+    trust: Trust = False,
+) -> None:
+    """Unpack a bundle zip that is sound; of any other nothing is left behind."""
+    from mrh_monai.unpacking import unpack as write
+
+    print(write(archive, output, trust, signers, signature))

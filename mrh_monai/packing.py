@@ -1,0 +1,177 @@
+"""A trained bundle into a zip for others: its own files alone, weights, lineage, a filled model card, and a list of what it holds."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mrh_monai.bundle_zips import LARGEST_FILE, UNSAFE, write_bundle_zip
+from mrh_monai.checkpoint import Sidecar, load_checkpoint, load_strictly, read_sidecar
+from mrh_monai.config_code import Code, code_of, foreign
+from mrh_monai.errors import BundleError, CheckpointError
+from mrh_monai.model_card import fill_card
+from mrh_monai.protocol import Protocol
+
+MANIFEST = "MANIFEST.sha256"
+# Folders of a bundle, and which of their files go along.
+PACKED = {"configs": (".yaml", ".yml", ".json", ".conf"), "docs": (".md", ".png", ".jpg"), "models": ()}
+WEIGHTS = ("models/model.pt", "models/model.json")
+CARD, METADATA = "docs/README.md", "configs/metadata.json"
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What went into a zip.
+
+    Attributes:
+        name: The bundle's.
+        files: Paths inside the bundle, in order.
+        left_out: Files of the bundle's folder that did not go along.
+        foreign: Code in its configs that this project did not write, for which a receiver must trust its sender.
+        sha256: Of the zip.
+    """
+
+    name: str
+    files: list[str]
+    left_out: list[str]
+    foreign: list[Code] = field(default_factory=list)
+    sha256: str = ""
+
+
+def pack(bundle: Path | str, output: Path | str, scores: Path | str | None = None) -> Packed:
+    """Write a bundle's zip; the bundle itself stays as it is. The same input gives the same bytes.
+
+    Args:
+        bundle: Bundle folder with trained weights.
+        output: The zip to write or replace.
+        scores: `OUT/scores.json` of an evaluation by these weights, for the model card; None for none.
+
+    Raises:
+        BundleError: It is no bundle, or its metadata are broken; the scores are of other weights.
+        CheckpointError: It has no weights, or others than its sidecar and protocol say.
+        OutputError: The zip cannot be written.
+    """
+    bundle, output = Path(bundle), Path(output)
+    if not (bundle / METADATA).is_file():
+        found = f"a folder without {METADATA}" if bundle.is_dir() else "a file" if bundle.exists() else "nothing"
+        raise BundleError(bundle, "a bundle folder", found, "name one such as bundles/mrh_af")
+    if output.suffix.lower() != ".zip":
+        raise BundleError(output, "a zip to write", f"the ending {output.suffix or '(none)'}", "name it X.zip")
+    name = bundle.resolve().name
+    if UNSAFE.search(name):
+        raise BundleError(bundle, "a folder name that can be unpacked anywhere", repr(name), "rename the folder")
+    sidecar = check_weights(bundle)
+    chosen, left_out = _chosen(bundle)
+    files = {file: (bundle / file).read_bytes() for file in chosen}
+    measured = None if scores is None else read_scores(scores, sidecar)
+    protocol = Protocol.from_metadata(bundle / METADATA)
+    files[METADATA] = _with_lineage(bundle / METADATA, sidecar, measured)
+    readme = files.get(CARD, b"").decode(errors="replace")
+    files[CARD] = fill_card(readme, sidecar, protocol, measured).encode()
+    files[MANIFEST] = manifest(files)
+    write_bundle_zip(output, name, files)
+    return Packed(name, sorted(files), left_out, foreign(code_of(files)), hashlib.sha256(output.read_bytes()).hexdigest())
+
+
+def manifest(files: Mapping[str, bytes]) -> bytes:
+    """SHA-256 of every file, as ``sha256sum --check`` reads it."""
+    return "".join(f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in sorted(files.items())).encode()
+
+
+def check_weights(bundle: Path) -> Sidecar:
+    """Load a bundle's weights as tensors and nothing else, into the network that sidecar and protocol describe.
+
+    Raises:
+        CheckpointError: They do not fit, or are not numbers.
+        OptionError: The metadata hold no protocol.
+    """
+    path = bundle / WEIGHTS[0]
+    described = read_sidecar(path)
+    if path.stat().st_size > LARGEST_FILE:
+        raise CheckpointError(path, f"at most {LARGEST_FILE >> 30} GiB", f"{path.stat().st_size / 2**30:.3g} GiB", "this is no MRH-Net")
+    protocol = Protocol.from_metadata(bundle / METADATA)
+    if described.channels != protocol.names:
+        found = f"{len(described.channels)} others" if len(described.channels) != len(protocol) else "others, or another order"
+        raise CheckpointError(path, f"the {len(protocol)} channels of {METADATA}", found, "put weights of this bundle's protocol into it")
+    state, sidecar = load_checkpoint(path)
+    load_strictly(sidecar.network(), state, path)
+    broken = next((key for key, tensor in state.items() if not bool(tensor.isfinite().all())), None)
+    if broken is not None:
+        raise CheckpointError(f"{path}, tensor {broken}", "finite numbers", "NaN or Inf", "train the network again")
+    return sidecar
+
+
+def read_scores(path: Path | str, sidecar: Sidecar) -> dict[str, dict[str, float]]:
+    """Scores of whole subjects, which the weights at hand must have got.
+
+    Args:
+        path: `OUT/scores.json`; the records of the predictions lie beside it.
+        sidecar: Of the weights.
+
+    Raises:
+        BundleError: It is no such file; its subjects were predicted by other weights, or it cannot be told by which.
+    """
+    path = Path(path)
+    remedy = "name the scores.json that evaluate.yaml wrote with these weights, among its predictions"
+    try:
+        scores = json.loads(path.read_text())
+        values = np.array([list(row.values()) for row in scores.values()], float)
+        if not len(values):
+            raise ValueError("no subjects")
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise BundleError(path, "scores of subjects in JSON", f"{type(error).__name__} ({error})", remedy) from error
+    for subject in scores:
+        record = path.parent / subject / f"{subject}_{sidecar.stain}.json"
+        try:
+            weights = json.loads(record.read_text())["made_by"]["weights"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise BundleError(record, f"the record of {subject}'s prediction", type(error).__name__, remedy) from error
+        if weights != sidecar.sha256:
+            raise BundleError(record, f"a prediction by the weights {sidecar.sha256[:12]}", f"one by {str(weights)[:12]}", remedy)
+    return scores
+
+
+def _chosen(bundle: Path) -> tuple[list[str], list[str]]:
+    """What goes along, and what stays; links are followed nowhere."""
+    chosen, left_out = [], []
+    for path in sorted(bundle.rglob("*")):
+        name = path.relative_to(bundle).as_posix()
+        folder, _, file = name.partition("/")
+        if path.is_dir() and not path.is_symlink():
+            continue
+        fits = file and "/" not in file and not file.startswith(".") and path.suffix.lower() in PACKED.get(folder, ())
+        if path.is_file() and not path.is_symlink() and (fits or name in ("LICENSE", *WEIGHTS)):
+            chosen.append(name)
+        else:
+            left_out.append(name)
+    return chosen, left_out
+
+
+def _with_lineage(path: Path, sidecar: Sidecar, scores: Mapping[str, Mapping[str, float]] | None) -> bytes:
+    """`metadata.json` with what the network really started from, and its scores."""
+    try:
+        content: dict[str, Any] = json.loads(path.read_text())
+        declared = dict(content.get("pretrained") or {})
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise BundleError(path, "bundle metadata in JSON", f"{type(error).__name__} ({error})", "restore it") from error
+    if sidecar.parent is not None:
+        same = declared.get("name") == sidecar.parent.get("name")
+        content["pretrained"] = (declared if same else {}) | {"used": True} | sidecar.parent
+    elif declared:
+        content["pretrained"] = declared | {"used": False}
+    source = sidecar.source
+    measured = {name: source[name] for name in ("val_rmse", "val_r2") if name in source}
+    content["eval_metrics"] = {**measured, **({"subjects": scores} if scores else {})}
+    content["weights"] = {
+        "file": WEIGHTS[0],
+        "sha256": sidecar.sha256,
+        "residual_blocks": sidecar.residual_blocks,
+        "features": sidecar.features,
+    }
+    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
