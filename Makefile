@@ -2,6 +2,7 @@
 # make test   fresh machine: environment, then all tests but the slow ones below
 # make test-distributed  tests of several processes
 # make test-analysis  tests of comparisons, contributions, studies and reports
+# make test-wheel  the built wheel in a new environment of its own, with bundles packed here
 # make test-browser  reports in a real browser; needs Chromium
 # make check  ruff and mypy
 # make fuzz   two thousand damaged network files, imported one by one
@@ -12,7 +13,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test test-distributed test-analysis test-browser check fuzz bundles bench clean
+.PHONY: demo test test-distributed test-analysis test-wheel test-browser check fuzz bundles bench clean
 .DEFAULT_GOAL := demo
 
 $(READY): pyproject.toml constraints.txt
@@ -25,13 +26,24 @@ demo: $(READY)
 	$(BIN)/python examples/demo.py demo
 
 test: $(READY)
-	$(BIN)/python -m pytest -m "not distributed and not analysis and not browser"
+	$(BIN)/python -m pytest -m "not distributed and not analysis and not browser and not wheel"
 
 test-distributed: $(READY)
 	$(BIN)/python -m pytest -m distributed
 
 test-analysis: $(READY)
 	$(BIN)/python -m pytest -m analysis
+
+.venv-wheel/.ready: $(READY) $(wildcard mrh_monai/*.py mrh_monai/bundle_template/*/*)
+	rm -rf .venv-wheel build
+	$(PYTHON) -m venv .venv-wheel
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir .venv-wheel/dist .
+	.venv-wheel/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
+	.venv-wheel/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt .venv-wheel/dist/*.whl
+	touch $@
+
+test-wheel: .venv-wheel/.ready
+	MRH_WHEEL_PYTHON=$(CURDIR)/.venv-wheel/bin/python $(BIN)/python -m pytest -m wheel
 
 test-browser: $(READY)
 	$(BIN)/python -m pytest -m browser
@@ -58,4 +70,4 @@ bench: $(READY)
 	$(BIN)/python benchmarks/on_cuda.py -o bench/on_cuda.json
 
 clean:
-	rm -rf .venv demo bench
+	rm -rf .venv .venv-wheel demo bench

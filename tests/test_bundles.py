@@ -110,7 +110,7 @@ def test_wrong_parents_have_one_cause(chain, study, tmp_path):
         archive.write(chain / "mrh_af" / "models" / "model.pt", "mrh_af/models/model.pt")
     empty = Path(shutil.copytree(ROOT / "bundles" / "mrh_af", tmp_path / "untrained", ignore=shutil.ignore_patterns("model.*")))
     for options, message in (
-        ({"pretrained": str(damaged)}, "expected mrh_af/models/model.json beside the weights, found none"),
+        ({"pretrained": str(damaged)}, "expected models/model.json in it, found none"),
         ({"pretrained": str(empty)}, "expected the parent's trained weights, found a bundle without them"),
         ({"pretrained": str(chain / "mrh_nf")}, "expected another bundle as parent, found the bundle itself"),
         ({"residual_blocks": 4}, "expected 4 residual blocks as this network has, found 1"),
