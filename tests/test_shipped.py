@@ -15,6 +15,8 @@ from test_bundle import SMALL, bundle_run, undo_hooks  # noqa: F401 (a fixture)
 from mrh_monai.bundles import SHIPPED
 from mrh_monai.checkpoint import load_checkpoint
 from mrh_monai.network import MRHNet
+from mrh_monai.packing import pack
+from mrh_monai.unpacking import unpack
 
 pytestmark = pytest.mark.usefixtures("undo_hooks")
 
@@ -35,6 +37,15 @@ def bundle(request, tmp_path, monkeypatch):
 def test_metadata_is_valid_under_the_schema(bundle, shared):
     schema = shared / "model_zoo" / "meta_schema_20240725.json"
     verify_metadata(meta_file=str(bundle / "configs" / "metadata.json"), filepath=str(schema))
+
+
+def test_metadata_of_a_packed_bundle_is_valid_too(bundle, shared, tmp_path):
+    pack(with_random_weights(bundle, tmp_path, parent=True), tmp_path / "sent.zip")
+    received = unpack(tmp_path / "sent.zip", tmp_path / "received")
+    metadata = str(received / "configs" / "metadata.json")
+    verify_metadata(meta_file=metadata, filepath=str(shared / "model_zoo" / "meta_schema_20240725.json"))
+    config = str(received / "configs" / "inference.yaml")
+    verify_net_in_out(net_id="network_def", meta_file=metadata, config_file=config, device="cpu", bundle_root=str(received))
 
 
 def test_metadata_has_what_the_model_zoo_asks_for(bundle):
