@@ -1,0 +1,187 @@
+"""A MONAI Label server on this machine, what it serves, and what `monai.bundle run` makes of the same."""
+
+import gzip
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT, write_nifti
+
+from mrh_monai.checkpoint import Sidecar, save_checkpoint
+from mrh_monai.datalists import read_datalist
+from mrh_monai.loading import load_subjects
+from mrh_monai.network import MRHNet
+from mrh_monai.protocol import MRH_NET
+from mrh_monai.scaling import fit_scaling
+from mrh_monai.volumes import read_header, read_voxels
+
+requests = pytest.importorskip("requests")
+
+APP = ROOT / "apps" / "monailabel"
+IMAGES = ("split", "stack", "subject04")
+OBLIQUE = np.array([[0.06, 0.01, 0, -3], [-0.01, 0.06, 0.002, 2], [0, -0.002, 0.0625, 5], [0, 0, 0, 1]])
+# The same sums in the same order take the same number of threads.
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def write_weights(bundle, training, seed):
+    torch.manual_seed(seed)
+    network = MRHNet(67, 8, 1, initialisation="he")
+    sidecar = Sidecar(bundle.name.removeprefix("mrh_"), "units", MRH_NET.names, 1, 8, [0, 2], 1, training)
+    save_checkpoint(bundle / "models" / "model.pt", network.state_dict(), sidecar)
+
+
+@pytest.fixture(scope="module")
+def scaling(study):
+    training = load_subjects(read_datalist(study / "datalist.json")["training"], MRH_NET, need_target=True)
+    return fit_scaling(training, weights=MRH_NET.weights)
+
+
+@pytest.fixture(scope="module")
+def bundles(scaling, tmp_path_factory):
+    """All three bundles with networks of random weights, and one without weights."""
+    root = tmp_path_factory.mktemp("bundles")
+    for seed, name in enumerate(("mrh_af", "mrh_nf", "mrh_mbp", "untrained")):
+        source = ROOT / "bundles" / (name if name != "untrained" else "mrh_af")
+        shutil.copytree(source, root / name, ignore=shutil.ignore_patterns("model.*"))
+        if name != "untrained":
+            write_weights(root / name, scaling, seed)
+    return root
+
+
+def entry(name, image, mask):
+    return {"subject": name, "image": [str(path) for path in image], "mask": str(mask)}
+
+
+@pytest.fixture(scope="module")
+def scans(study, tmp_path_factory):
+    """A folder of what the datastore takes and what it does not, and the datalist of the good ones beside it."""
+    root = tmp_path_factory.mktemp("label")
+    folder = root / "scans"
+    names = [f"rigidaffine_{part}.img" for part in ("Lddm_dwi2000", "Lddm_dwi5000", "lddm_t2MTONOFF")]
+    shutil.copytree(study / "subject04", folder / "subject04")
+    shutil.copytree(study / "subject03", folder / "subject03", ignore=shutil.ignore_patterns("*MTONOFF*"))
+    stack = np.concatenate([read_voxels(read_header(study / "subject02" / name)) for name in names], axis=-1)
+    mask = read_voxels(read_header(study / "subject02" / "Masked_outline.img"))[..., 0]
+    for name, voxels in (("stack", stack), ("short", stack[..., :66])):
+        write_nifti(folder / f"{name}.nii.gz", voxels, OBLIQUE)
+        write_nifti(folder / f"{name}_mask.nii.gz", mask, OBLIQUE)
+    write_nifti(folder / "stack_fa.nii.gz", mask, OBLIQUE)
+    write_nifti(folder / "bare.nii.gz", stack, OBLIQUE)
+    (folder / "notes.txt").write_text("no scan")
+    elsewhere = Path(os.path.relpath(study / "subject01", folder))
+    manifest = entry("mouse12", [elsewhere / name for name in names], elsewhere / "Masked_outline.img")
+    (folder / "split.mrh.json").write_text(json.dumps(manifest))
+    good = [
+        entry("split", [study / "subject01" / name for name in names], study / "subject01" / "Masked_outline.img"),
+        entry("stack", [folder / "stack.nii.gz"], folder / "stack_mask.nii.gz"),
+        entry("subject04", [study / "subject04" / name for name in names], study / "subject04" / "Masked_outline.img"),
+    ]
+    (root / "datalist.json").write_text(json.dumps({"test": good}))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def runs(bundles, scans, tmp_path_factory):
+    """What `monai.bundle run` writes, by name; begun, while the server starts."""
+    out, datalist, begun = tmp_path_factory.mktemp("expected"), scans.parent / "datalist.json", {}
+    for name, bundle, more in (("af", "mrh_af", ()), ("nf", "mrh_nf", ()), ("sliced", "mrh_af", ("--slices", "2:4"))):
+        root = bundles / bundle
+        command = [sys.executable, "-m", "monai.bundle", "run", "--bundle_root", root, "--config_file", root / "configs" / "inference.yaml"]
+        command += ["--datalist", datalist, "--output_dir", out / name, "--report", "False", *more]
+        words, pipe = [str(word) for word in command], subprocess.PIPE
+        begun[out / name] = subprocess.Popen(words, env=ENVIRONMENT, stdout=pipe, stderr=subprocess.STDOUT)
+    yield begun
+    for process in begun.values():
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture(scope="module")
+def expected(runs):
+    """(run, image) to what `monai.bundle run` writes."""
+    volumes = {}
+    for out, process in runs.items():
+        printed, _ = process.communicate(timeout=150)
+        assert process.returncode == 0, printed.decode()
+        volumes |= {(out.name, image): nibabel.load(next((out / image).glob("*.nii.gz"))) for image in IMAGES}
+    return volumes
+
+
+def start(app, scans, log, *options):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    # A copy, as MONAI Label writes its log beside the app.
+    copy = Path(shutil.copytree(APP, app, ignore=shutil.ignore_patterns("logs", "model", "bin", "__pycache__")))
+    command = [
+        sys.executable,
+        str(Path(__file__).with_name("guarded_server.py")),
+        "start_server",
+        "--app",
+        str(copy),
+        "--studies",
+        str(scans),
+    ]
+    command += ["--host", "127.0.0.1", "--port", str(port), *map(str, options)]
+    with log.open("w") as file:
+        return subprocess.Popen(command, env=ENVIRONMENT, stdout=file, stderr=subprocess.STDOUT), f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture(scope="module")
+def server(runs, bundles, scans, tmp_path_factory):
+    """Address of a server, which ends with the tests of this file."""
+    root = tmp_path_factory.mktemp("server")
+    log = root / "server.log"
+    process, address = start(root / "app", scans, log, "--conf", "bundles", bundles)
+    try:
+        for _ in range(240):
+            assert process.poll() is None, log.read_text()
+            try:
+                requests.get(f"{address}/info/", timeout=30)
+                break
+            except requests.ConnectionError:
+                time.sleep(0.5)
+        else:
+            pytest.fail(log.read_text())
+        yield address
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+        assert "REACHED OUT" not in log.read_text()
+    finally:
+        process.kill()
+
+
+def infer(server, model, image, output="image", **params):
+    answer = requests.post(
+        f"{server}/infer/{model}", params={"image": image, "output": output}, data={"params": json.dumps(params)}, timeout=60
+    )
+    return answer if output != "image" or answer.status_code != 200 else volume(answer)
+
+
+def volume(answer):
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-disposition"].endswith('.nii.gz"')
+    return nibabel.Nifti1Image.from_bytes(gzip.decompress(answer.content))
+
+
+def assert_same(found, expected):
+    assert found.get_data_dtype() == np.float32
+    assert np.asanyarray(found.dataobj).tobytes() == np.asanyarray(expected.dataobj).tobytes()
+    assert found.affine.tobytes() == expected.affine.tobytes()
+    assert found.header.binaryblock == expected.header.binaryblock
+
+
+def sentence(answer, status):
+    assert answer.status_code == status, answer.text
+    return answer.json()["detail"]
