@@ -4,6 +4,8 @@
 # make test-analysis  tests of comparisons, contributions, studies and reports
 # make test-wheel  the built wheel in a new environment of its own, with bundles packed here
 # make test-browser  reports in a real browser; needs Chromium
+# make test-label  tests of the MONAI Label app, in an environment of its own
+# make label-demo  MONAI Label on the digital mouse brain, with what `make demo` trained, on 127.0.0.1 (PORT=8000)
 # make check  ruff and mypy
 # make fuzz   two thousand damaged network files, imported one by one
 # make bundles  the shipped bundles anew from their template
@@ -12,8 +14,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+LABEL := .venv-label/bin
+LABEL_READY := .venv-label/.ready
+PORT ?= 8000
 
-.PHONY: demo test test-distributed test-analysis test-wheel test-browser check fuzz bundles bench clean
+.PHONY: demo test test-distributed test-analysis test-wheel test-label test-browser label-demo check fuzz bundles bench clean
 .DEFAULT_GOAL := demo
 
 $(READY): pyproject.toml constraints.txt
@@ -22,11 +27,19 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
 	touch $@
 
+# MONAI Label depends on sam2, which is built on the spot. In isolation the build would fetch PyTorch, gigabytes of it, a second time.
+$(LABEL_READY): pyproject.toml apps/monailabel/requirements.txt
+	$(PYTHON) -m venv .venv-label
+	$(LABEL)/python -m pip install --quiet --disable-pip-version-check setuptools $$(grep ^torch== apps/monailabel/requirements.txt)
+	SAM2_BUILD_CUDA=0 $(LABEL)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation \
+	    --requirement apps/monailabel/requirements.txt --editable . pytest
+	touch $@
+
 demo: $(READY)
 	$(BIN)/python examples/demo.py demo
 
 test: $(READY)
-	$(BIN)/python -m pytest -m "not distributed and not analysis and not browser and not wheel"
+	$(BIN)/python -m pytest -m "not (distributed or analysis or browser or wheel or label or deploy)"
 
 test-distributed: $(READY)
 	$(BIN)/python -m pytest -m distributed
@@ -47,6 +60,17 @@ test-wheel: .venv-wheel/.ready
 
 test-browser: $(READY)
 	$(BIN)/python -m pytest -m browser
+
+test-label: $(LABEL_READY)
+	$(LABEL)/python -m pytest -m label tests/apps
+
+demo/bundles/mrh_mbp/models/model.pt:
+	$(MAKE) demo
+
+label-demo: $(LABEL_READY) demo/bundles/mrh_mbp/models/model.pt
+	@echo 'curl -X POST "http://127.0.0.1:$(PORT)/infer/mrh_af?image=subject06&output=image" -o subject06_af.nii.gz'
+	$(LABEL)/python -m monailabel.main start_server --app apps/monailabel --studies demo/brains --conf bundles demo/bundles \
+	    --host 127.0.0.1 --port $(PORT)
 
 check: $(READY)
 	$(BIN)/ruff check .
@@ -70,4 +94,4 @@ bench: $(READY)
 	$(BIN)/python benchmarks/on_cuda.py -o bench/on_cuda.json
 
 clean:
-	rm -rf .venv .venv-wheel demo bench
+	rm -rf .venv .venv-wheel .venv-label .venv-deploy demo bench
