@@ -60,7 +60,7 @@ class FoldedMRHNet(MRHNet):
 def fold(network: MRHNet, width: int) -> MRHNet:
     """The same network, the same parameters, in the fastest arithmetic for patches of a width.
 
-    A network that computes in another way than `MRHNet` does, by a class of its own or by hooks, is left as it is.
+    A network that computes in another way than `MRHNet` does, by a class of its own, by hooks or by another forward, is left as it is.
 
     Args:
         network: Any.
@@ -102,9 +102,9 @@ def _convolutions(network: MRHNet) -> list[Any]:
 
 
 def _is_plain(network: nn.Module) -> TypeGuard[MRHNet]:
-    """Whether a network is what its class says: no subclass, and nothing hooked in between."""
-    hooks = any(module._forward_hooks or module._forward_pre_hooks for module in network.modules())
-    return type(network) in (MRHNet, FoldedMRHNet) and not hooks
+    """Whether a network is what its class says: no subclass, nothing hooked in between, and no forward put in place as TensorRT's is."""
+    changed = any(module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module) for module in network.modules())
+    return type(network) in (MRHNet, FoldedMRHNet) and not changed
 
 
 def _folds(network: MRHNet, patch_shape: tuple[int, ...]) -> bool:
