@@ -1,4 +1,4 @@
-"""The verbs of `mrh` that send and receive bundles; what one needs is imported inside it."""
+"""The verbs of `mrh` that hand bundles on and take them in; what one needs is imported inside it."""
 
 from __future__ import annotations
 
@@ -75,3 +75,18 @@ def unpack(
     from mrh_monai.unpacking import unpack as write
 
     print(write(archive, output, trust, signers, signature))
+
+
+@verbs.command()
+def export(
+    bundle: Annotated[Path, typer.Argument(help="Bundle folder, with trained weights in models/.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write: TorchScript if it ends in .ts, ONNX if in .onnx.")],
+    what: Annotated[
+        str, typer.Option(help="patch: scaled patches to scaled patches; slab: raw coronal slices and a mask to the stain.")
+    ] = "patch",
+) -> None:
+    """Write a network as one TorchScript or ONNX file, checked against PyTorch."""
+    from mrh_monai.export import export as run
+
+    difference = run(bundle, output, what)
+    print(f"{output}: {what}, differs from PyTorch by {difference:.1e} at most")
