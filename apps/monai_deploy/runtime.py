@@ -1,0 +1,35 @@
+"""What Holoscan asks of the machine, put right before it is imported."""
+
+from __future__ import annotations
+
+import os
+import warnings
+
+from mrh_monai.errors import MRHError
+
+
+class RuntimeMissingError(MRHError):
+    """A library that the SDK loads is not installed."""
+
+
+def prepare() -> None:
+    """Find CUDA's runtime library and quiet Holoscan; to be called before Holoscan is first imported.
+
+    Holoscan is linked against ``libcudart.so.13`` and cannot be imported without it, even where there is neither a GPU nor a driver. The
+    wheel `nvidia-cuda-runtime` puts the library where the dynamic linker does not look; but once it is loaded from there, Holoscan takes
+    the loaded one, and nobody need set LD_LIBRARY_PATH.
+
+    Raises:
+        RuntimeMissingError: There is no such library.
+    """
+    os.environ.setdefault("HOLOSCAN_LOG_LEVEL", "ERROR")
+    # Holoscan wishes for stacks of 32 MiB; what runs here runs under `monai.bundle run` too, in the usual 8.
+    warnings.filterwarnings("ignore", message="Current stack size")
+    try:
+        from cuda.pathfinder import load_nvidia_dynamic_lib
+
+        load_nvidia_dynamic_lib("cudart")
+    except (ImportError, RuntimeError, OSError) as error:  # pathfinder's own errors are RuntimeErrors
+        expected = "the CUDA 13 runtime library (libcudart.so.13), which it loads even without a GPU"
+        remedy = "install apps/monai_deploy/requirements.txt, which brings it"
+        raise RuntimeMissingError("Holoscan", expected, f"{type(error).__name__}", remedy) from error
