@@ -1,0 +1,352 @@
+"""The MONAI Deploy application, as its users run it and part by part."""
+
+import io
+import json
+import logging
+import os
+import pickle
+import re
+import shutil
+import subprocess
+import sys
+import warnings
+from contextlib import contextmanager
+from dataclasses import asdict
+from importlib.util import find_spec
+from pathlib import Path
+from types import SimpleNamespace
+
+import nibabel
+import numpy as np
+import pytest
+import torch
+from conftest import BUNDLE, ROOT, write_nifti
+from monai.bundle import run
+
+from mrh_monai.checkpoint import Sidecar, read_sidecar, save_checkpoint
+from mrh_monai.datalists import write_datalist
+from mrh_monai.errors import MRHError, MRHWarning, SubjectError
+from mrh_monai.files import sha256
+from mrh_monai.loading import load_subjects
+from mrh_monai.network import MRHNet
+from mrh_monai.protocol import MRH_NET
+from mrh_monai.scaling import fit_scaling
+from mrh_monai.subjects import Subject, find_subject
+
+if find_spec("holoscan") is None:
+    pytest.skip("the MONAI Deploy App SDK is not installed (make test-deploy)", allow_module_level=True)
+
+pytestmark = [pytest.mark.deploy, pytest.mark.filterwarnings("ignore:.*no gradient table")]
+
+APP = ROOT / "apps" / "monai_deploy"
+OBLIQUE = np.array([[0.06, 0.01, 0, -3], [-0.01, 0.06, 0, 5], [0, 0, 0.0625, 7], [0, 0, 0, 1]])
+
+
+@pytest.fixture(scope="module")
+def bundle(study, tmp_path_factory):
+    """The AF bundle with a network of random weights."""
+    root = tmp_path_factory.mktemp("bundle") / "mrh_af"
+    shutil.copytree(BUNDLE, root, ignore=shutil.ignore_patterns("model.*"))
+    torch.manual_seed(0)
+    network = MRHNet(67, 8, 1, initialisation="he")
+    training = load_subjects([find_subject(study / "subject01", target="targets/AF.img")], MRH_NET, need_target=True)
+    sidecar = Sidecar("af", "u", MRH_NET.names, 1, 8, [0, 2], 1, fit_scaling(training, weights=MRH_NET.weights))
+    save_checkpoint(root / "models" / "model.pt", network.state_dict(), sidecar)
+    return root
+
+
+@pytest.fixture(scope="module")
+def inputs(study, tmp_path_factory):
+    """A folder of all kinds: two subject folders, a 4D image on an oblique grid, a manifest with its files, and what is no subject."""
+    root = tmp_path_factory.mktemp("inputs")
+    for name in ("subject03", "subject04"):
+        shutil.copytree(study / name, root / name)
+    parts = [nibabel.load(study / "subject02" / f"rigidaffine_{part}.img") for part in ("Lddm_dwi2000", "Lddm_dwi5000", "lddm_t2MTONOFF")]
+    image = np.concatenate([np.asarray(part.dataobj) for part in parts], axis=3)
+    mask = np.asarray(nibabel.load(study / "subject02" / "Masked_outline.img").dataobj).reshape(image.shape[:3])
+    write_nifti(root / "mouse.nii.gz", image, OBLIQUE)
+    write_nifti(root / "mouse_mask.nii.gz", mask, OBLIQUE)
+    write_nifti(root / "scan.nii", image, OBLIQUE)
+    write_nifti(root / "outline.nii", mask, OBLIQUE)
+    (root / "rat.mrh.json").write_text(json.dumps({"image": "scan.nii", "mask": "outline.nii", "slices": [[1, 4]]}))
+    (root / "notes.txt").write_text("to be left alone")
+    return root
+
+
+@pytest.fixture(scope="module")
+def subjects(inputs):
+    """What the folder of all kinds holds, written down by hand."""
+    return [
+        Subject("mouse", (inputs / "mouse.nii.gz",), inputs / "mouse_mask.nii.gz"),
+        Subject("rat", (inputs / "scan.nii",), inputs / "outline.nii", slices=((1, 4),)),
+        find_subject(inputs / "subject03"),
+        find_subject(inputs / "subject04"),
+    ]
+
+
+@pytest.fixture(scope="module")
+def reference(bundle, subjects, tmp_path_factory):
+    """Results of `monai.bundle run` on the same subjects."""
+    root = tmp_path_factory.mktemp("reference")
+    write_datalist(root / "datalist.json", {"training": [], "validation": [], "test": subjects})
+    options = {"datalist": str(root / "datalist.json"), "output_dir": str(root / "out"), "device": "cpu", "report": False}
+    with undone():
+        run(config_file=str(bundle / "configs" / "inference.yaml"), bundle_root=str(bundle), logging_file=False, **options)
+    return root / "out"
+
+
+@contextmanager
+def undone():
+    """Take back what configs and the application change in their process, which here is pytest's."""
+    before = sys.excepthook, warnings.showwarning, logging.getLogger("ignite").level
+    yield
+    sys.excepthook, warnings.showwarning, level = before
+    logging.getLogger("ignite").setLevel(level)
+
+
+@pytest.fixture(scope="module")
+def app():
+    """The application's module; its neighbours can be imported then."""
+    sys.path.insert(0, str(APP))
+    with undone(), warnings.catch_warnings():
+        import app
+
+        yield app
+    sys.path.remove(str(APP))
+
+
+@pytest.fixture
+def call(app, capfd):
+    """Run the application in this process: exit status, lines of output, lines of errors."""
+
+    def main(*words):
+        with undone():
+            status = app.main([str(word) for word in words])
+        out, err = capfd.readouterr()
+        return status, out.splitlines(), err.splitlines()
+
+    return main
+
+
+def run_app(*words, **environment):
+    """Run the application as users do."""
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", **{name: str(value) for name, value in environment.items()}}
+    command = [sys.executable, *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
+
+
+def assert_as_monai_run(out: Path, reference: Path, names: list[str]):
+    assert sorted(path.name for path in out.iterdir()) == sorted(names)
+    for name in names:
+        assert sorted(path.name for path in (out / name).iterdir()) == [f"{name}_af.json", f"{name}_af.nii.gz"]
+        found, expected = (nibabel.load(root / name / f"{name}_af.nii.gz") for root in (out, reference))
+        voxels = np.asarray(found.dataobj)
+        assert voxels.dtype == found.get_data_dtype() == np.float32
+        assert np.abs(voxels).max() > 1
+        np.testing.assert_allclose(voxels, np.asarray(expected.dataobj), rtol=0, atol=1e-6)
+        np.testing.assert_array_equal(found.affine, expected.affine)
+        record, other = (json.loads((root / name / f"{name}_af.json").read_text()) for root in (out, reference))
+        for key in ("made_by", "slices", "bytes"):
+            assert record[key] == other[key]
+
+
+def test_a_folder_of_all_kinds_gives_what_monai_bundle_run_gives(bundle, inputs, reference, tmp_path):
+    done = run_app(APP / "app.py", "-i", inputs, "-o", tmp_path / "out", "-m", bundle, "--device", "cpu")
+    names = ["mouse", "rat", "subject03", "subject04"]
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [str(tmp_path / "out" / name / f"{name}_af.nii.gz") for name in names]
+    assert_as_monai_run(tmp_path / "out", reference, names)
+
+
+def test_a_package_runs_the_folder_with_the_sdks_variables(bundle, inputs, reference, tmp_path):
+    """Its models lie in folders of one folder."""
+    shutil.copytree(bundle, tmp_path / "models" / "mrh_af")
+    paths = {"INPUT": inputs / "subject04", "OUTPUT": tmp_path / "out", "MODEL": tmp_path / "models"}
+    done = run_app(APP, **{f"HOLOSCAN_{name}_PATH": path for name, path in paths.items()})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert_as_monai_run(tmp_path / "out", reference, ["subject04"])
+
+
+@pytest.mark.parametrize(("given", "name"), [("subject03", "subject03"), ("mouse.nii.gz", "mouse"), ("rat.mrh.json", "rat")])
+def test_one_subject_of_each_kind(call, bundle, inputs, reference, tmp_path, given, name):
+    status, _, err = call("-i", inputs / given, "-o", tmp_path / "out", "-m", bundle, "--device", "cpu")
+    assert (status, err) == (0, [])
+    assert_as_monai_run(tmp_path / "out", reference, [name])
+
+
+def test_one_wrong_subject_does_not_keep_the_others(call, bundle, inputs, reference, tmp_path):
+    """One has a channel too few, one a file that ends too early, one lacks a file."""
+    root = folder_with(tmp_path / "in", inputs / "subject03")
+    for ending in ("img", "hdr"):
+        (root / "copy0" / f"rigidaffine_Lddm_dwi5000.{ending}").unlink()
+    of_66_channels(inputs, root)
+    shutil.copy(inputs / "mouse.nii.gz", root)
+    made(root / "cut.nii.gz", (inputs / "mouse.nii.gz").read_bytes()[:-1000])
+    for name in ("mouse", "cut"):
+        shutil.copy(inputs / "mouse_mask.nii.gz", root / f"{name}_mask.nii.gz")
+    status, out, err = call("-i", root, "-o", tmp_path / "out", "-m", bundle, "--device", "cpu")
+    assert (status, out, len(err)) == (1, [str(tmp_path / "out" / "mouse" / "mouse_af.nii.gz")], 3)
+    assert "copy0: expected one file rigidaffine_[Ll]ddm_dwi5000.*, found none" in err[0]
+    assert "cut.nii.gz: expected 67 volumes" in err[1]
+    assert "few: expected 67 channels" in err[2]
+    assert_as_monai_run(tmp_path / "out", reference, ["mouse"])
+
+
+def test_a_failed_write_is_a_sentence_and_leaves_the_old_file(call, bundle, inputs, tmp_path):
+    (tmp_path / "out" / "subject03" / "subject03_af.nii.gz").mkdir(parents=True)
+    status, out, err = call("-i", inputs / "subject03", "-o", tmp_path / "out", "-m", bundle)
+    assert (status, out, len(err)) == (1, [], 1)
+    assert "subject03_af.nii.gz: expected a file to write, found a folder" in err[0]
+
+
+def weights_as(bundle, folder, data, signed=False):
+    """A copy of the bundle whose weights are something else, of which its sidecar may know."""
+    shutil.copytree(bundle, folder)
+    weights = folder / "models" / "model.pt"
+    weights.write_bytes(data)
+    if signed:
+        weights.with_suffix(".json").write_text(json.dumps(asdict(read_sidecar(weights)) | {"sha256": sha256(weights)}))
+    return folder
+
+
+def made(path, content=b""):
+    path.write_bytes(content)
+    return path
+
+
+def folder_with(folder, *sources):
+    folder.mkdir()
+    for source in sources:
+        shutil.copytree(source, folder / f"copy{len(list(folder.iterdir()))}")
+    return folder
+
+
+def of_66_channels(inputs, folder):
+    shutil.copy(inputs / "mouse_mask.nii.gz", folder / "few_mask.nii.gz")
+    return write_nifti(folder / "few.nii", np.asarray(nibabel.load(inputs / "mouse.nii.gz").dataobj)[..., :66], OBLIQUE)
+
+
+NO_WEIGHTS = shutil.ignore_patterns("model.*")
+PICKLE = pickle.dumps({"a": io.BytesIO(b"x")}, protocol=2)
+# Of the bundle, the inputs and an empty folder: what is typed otherwise, and what is said then.
+WRONG = {
+    "no input": (
+        lambda b, i, t: {"-i": t / "nowhere"},
+        "nowhere: expected a subject's folder, .* or a folder of these, found nothing; check the path",
+    ),
+    "empty folder": (lambda b, i, t: {"-i": folder_with(t / "in")}, "in: expected a subject's folder, .* with none of them; check"),
+    "66 channels": (lambda b, i, t: {"-i": of_66_channels(i, t)}, "few: expected 67 channels"),
+    "no mask": (lambda b, i, t: {"-i": i / "scan.nii"}, "scan.nii: expected its mask or its FA map beside it"),
+    "patches": (lambda b, i, t: {"-i": made(t / "p.mat")}, "p.mat: expected a subject's folder, .* found a MAT file of patches; predict"),
+    "no bundle": (lambda b, i, t: {"-m": folder_with(t / "m")}, "m: expected one bundle, found no configs/inference.yaml in it"),
+    "two bundles": (lambda b, i, t: {"-m": folder_with(t / "m", b, b)}, "m: expected one bundle, found copy0, copy1; name the bundle's"),
+    "no model path": (lambda b, i, t: {"-m": t / "nowhere"}, "nowhere: expected a bundle's folder, found nothing"),
+    "zip": (lambda b, i, t: {"-m": made(t / "x.zip", b"PK cut")}, "x.zip: expected a bundle's folder, .* unpack it first: mrh unpack"),
+    "a file": (lambda b, i, t: {"-m": b / "models" / "model.pt"}, "model.pt: expected a bundle's folder, found a file; name the folder"),
+    "no weights": (lambda b, i, t: {"-m": shutil.copytree(b, t / "b", ignore=NO_WEIGHTS)}, "model.pt: expected trained weights, found no"),
+    "pickle": (
+        lambda b, i, t: {"-m": weights_as(b, t / "b", PICKLE, signed=True)},
+        "model.pt: expected a PyTorch state dict, found UnpicklingError",
+    ),
+    "other weights": (lambda b, i, t: {"-m": weights_as(b, t / "b", b"x")}, "model.pt: expected the weights that model.json .* others"),
+    "output": (lambda b, i, t: {"-o": made(t / "file")}, "file: expected a folder that can be written, found FileExistsError"),
+    "device": (lambda b, i, t: {"--device": "tpu"}, "device: expected .* found 'tpu'"),
+    "layout": (lambda b, i, t: {"--layout": t / "no.yaml"}, "no.yaml: expected a YAML file of file patterns, found FileNotFoundError"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_inputs_are_one_sentence_and_status_1(call, bundle, inputs, tmp_path, name):
+    change, sentence = WRONG[name]
+    words = {"-i": inputs / "subject03", "-m": bundle, "-o": tmp_path / "out", **change(bundle, inputs, tmp_path)}
+    before = sorted(tmp_path.rglob("*"))
+    status, out, err = call(*(word for pair in words.items() for word in pair))
+    assert (status, out, len(err)) == (1, [], 1), err
+    assert re.search(f"^error: .*{sentence}.*\\.$", err[0]), err[0]
+    assert set(tmp_path.rglob("*")) - set(before) <= {tmp_path / "out"}
+
+
+def test_a_sentence_is_the_whole_output_of_the_process(bundle, tmp_path):
+    done = run_app(APP / "app.py", "-i", bundle, "-o", tmp_path / "out", "-m", bundle)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert done.stderr.startswith(f"error: {bundle}: expected a subject's folder")
+
+
+def test_wrong_words_are_a_usage_error(call, capfd):
+    with pytest.raises(SystemExit, match="2"):
+        call("--wrong")
+
+
+def test_without_cudas_runtime_the_remedy_is_named(app, monkeypatch):
+    import cuda.pathfinder
+    from runtime import prepare
+
+    def find(name):
+        raise cuda.pathfinder.DynamicLibNotFoundError(name)
+
+    monkeypatch.setattr(cuda.pathfinder, "load_nvidia_dynamic_lib", find)
+    with pytest.raises(MRHError, match="Holoscan: expected the CUDA 13 runtime .* install apps/monai_deploy/requirements.txt"):
+        prepare()
+
+
+def test_the_subjects_of_a_folder(app, inputs, subjects):
+    from subject_reader import subjects_in
+
+    assert subjects_in(inputs) == (subjects, [])
+
+
+def test_folders_without_images_are_left_out_aloud_and_hidden_files_in_silence(app, inputs, tmp_path):
+    from subject_reader import subjects_in
+
+    shutil.copytree(inputs / "subject03", tmp_path / "subject03")
+    (tmp_path / "targets").mkdir()
+    (tmp_path / "._scan.nii.gz").write_bytes(b"of a file system")
+    with pytest.warns(MRHWarning, match="targets: a folder without rigidaffine") as warned:
+        found, wrong = subjects_in(tmp_path)
+    assert (len(warned), [subject.name for subject in found], wrong) == (1, ["subject03"], [])
+
+
+def test_two_subjects_of_one_name_would_share_a_result(app, inputs, tmp_path):
+    from subject_reader import subjects_in
+
+    shutil.copytree(inputs / "subject03", tmp_path / "mouse")
+    for name in ("mouse.nii.gz", "mouse_mask.nii.gz"):
+        shutil.copy(inputs / name, tmp_path / name)
+    found, wrong = subjects_in(tmp_path)
+    assert [subject.name for subject in found] == ["mouse"]
+    assert [type(error) for error in wrong] == [SubjectError]
+    assert "mouse.nii.gz: expected a subject name of its own, found mouse, as of" in str(wrong[0])
+
+
+def test_the_bundle_operator_sends_on_or_reports(app, capsys):
+    from bundle_operator import BundleOperator
+    from failures import Failures
+
+    def predict(subject):
+        if subject == "bad":
+            raise SubjectError("bad", "a", "b", "c")
+        return f"stain of {subject}"
+
+    failures, sent = Failures(), []
+    operator = SimpleNamespace(_bundle=SimpleNamespace(predict=predict), _failures=failures)
+    for subject in ("good", "bad"):
+        op_input = SimpleNamespace(receive={"subject": subject}.__getitem__)
+        BundleOperator.compute(operator, op_input, SimpleNamespace(emit=lambda *what: sent.append(what)), None)
+    assert (sent, failures.count) == ([("stain of good", "stain")], 1)
+    assert capsys.readouterr().err == "error: bad: expected a, found b; c.\n"
+
+
+def test_the_writer_keeps_numbers_and_grid_and_forgets_an_older_record(app, tmp_path):
+    from monai.deploy.core import Image
+    from nifti_writer import write_stain
+
+    voxels = np.random.default_rng(0).uniform(0, 0.9, (3, 4, 5)).astype(np.float32)
+    record = {"inputs": {"inputs": {}, "slices": None}, "made_by": {"weights": "w"}, "about": {}}
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "m_nf.json").write_text("{}")
+    path = write_stain(tmp_path, Image(voxels, {"subject": "m", "stain": "nf", "affine": OBLIQUE, "record": record}))
+    image = nibabel.load(path)
+    assert path == tmp_path / "m" / "m_nf.nii.gz"
+    np.testing.assert_array_equal(np.asarray(image.dataobj), voxels)
+    np.testing.assert_allclose(image.affine, OBLIQUE, atol=1e-6)
+    assert json.loads((tmp_path / "m" / "m_nf.json").read_text())["made_by"] == {"weights": "w"}
