@@ -5,6 +5,7 @@
 # make test-wheel  the built wheel in a new environment of its own, with bundles packed here
 # make test-browser  reports in a real browser; needs Chromium
 # make test-label  tests of the MONAI Label app, in an environment of its own
+# make test-deploy  the MONAI Deploy application, in an environment of its own
 # make label-demo  MONAI Label on the digital mouse brain, with what `make demo` trained, on 127.0.0.1 (PORT=8000)
 # make check  ruff and mypy
 # make fuzz   two thousand damaged network files, imported one by one
@@ -18,7 +19,7 @@ LABEL := .venv-label/bin
 LABEL_READY := .venv-label/.ready
 PORT ?= 8000
 
-.PHONY: demo test test-distributed test-analysis test-wheel test-label test-browser label-demo check fuzz bundles bench clean
+.PHONY: demo test test-distributed test-analysis test-wheel test-label test-deploy test-browser label-demo check fuzz bundles bench clean
 .DEFAULT_GOAL := demo
 
 $(READY): pyproject.toml constraints.txt
@@ -71,6 +72,15 @@ label-demo: $(LABEL_READY) demo/bundles/mrh_mbp/models/model.pt
 	@echo 'curl -X POST "http://127.0.0.1:$(PORT)/infer/mrh_af?image=subject06&output=image" -o subject06_af.nii.gz'
 	$(LABEL)/python -m monailabel.main start_server --app apps/monailabel --studies demo/brains --conf bundles demo/bundles \
 	    --host 127.0.0.1 --port $(PORT)
+
+.venv-deploy/.ready: pyproject.toml $(wildcard apps/monai_deploy/*.txt)
+	$(PYTHON) -m venv .venv-deploy
+	.venv-deploy/bin/python -m pip install --quiet --disable-pip-version-check --constraint apps/monai_deploy/constraints.txt \
+		--requirement apps/monai_deploy/requirements.txt --editable . pytest
+	touch $@
+
+test-deploy: .venv-deploy/.ready
+	.venv-deploy/bin/python -m pytest -m deploy tests/apps
 
 check: $(READY)
 	$(BIN)/ruff check .
