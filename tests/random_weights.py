@@ -1,4 +1,4 @@
-"""Bundles with weights that nobody trained, saved as trained ones are."""
+"""Networks whose every weight matters, and bundles that hold them saved as trained ones are, without training."""
 
 import shutil
 from pathlib import Path
@@ -10,6 +10,7 @@ from mrh_monai.network import MRHNet
 from mrh_monai.protocol import Protocol
 from mrh_monai.scaling import Scaling
 
+TARGET_MAX = 250.0
 PARENT = {"name": "mrh_af", "stain": "af", "sha256": "0" * 64, "copied": ["conv1.weight"], "frozen": []}
 SOURCE = {
     "recipe": "fast", "seed": 4, "epochs": 3, "batch_size": 32, "learning_rate": 0.002, "patches": 400,
@@ -19,18 +20,35 @@ SOURCE = {
 }  # fmt: skip
 
 
-def with_random_weights(bundle: Path, folder: Path, seed: int = 0, residual_blocks: int = 1, parent: bool = False) -> Path:
-    """A copy of a bundle under ``folder``, with a small network of He's initialisation."""
-    root = folder / bundle.name
-    shutil.copytree(bundle, root, ignore=shutil.ignore_patterns("model.*"))
-    stain = bundle.name.removeprefix("mrh_")
-    channels = Protocol.from_metadata(root / "configs" / "metadata.json").names
+def random_network(channels=67, features=8, blocks=1, dims=2, seed=0):
+    """Biases are not 0, blocks are not the identity, and most predictions are above 0."""
     torch.manual_seed(seed)
-    network = MRHNet(len(channels), 8, residual_blocks, initialisation="he")
-    torch.nn.init.constant_(network.conv5.bias, 0.5)  # predictions of either sign would hide what is cut off at 0
-    scaling = Scaling("robust", *((value,) * len(channels) for value in (0.2, 0.1)), 250.0, (1.0,) * len(channels))
-    lineage = PARENT if parent else None
-    units = f"8-bit {stain}"
-    sidecar = Sidecar(stain, units, channels, residual_blocks, 8, [0, 2], 1, scaling, parent=lineage, source=SOURCE)
-    save_checkpoint(root / "models" / "model.pt", network.state_dict(), sidecar)
+    network = MRHNet(channels, features, blocks, spatial_dims=dims, initialisation="he")
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if name.endswith("bias"):
+                parameter.uniform_(-0.1, 0.1)
+        network.conv5.bias.fill_(0.5)
+    return network.eval()
+
+
+def sidecar_of(network, channels, axes=(0, 2), radius=1, stain="af", scaling=None, **more):
+    count = len(channels)
+    scaling = scaling or Scaling("robust", (0.2,) * count, (0.1,) * count, TARGET_MAX, (1.0,) * count, 99.0)
+    shape = len(network.blocks), network.conv1.out_channels, list(axes), radius
+    return Sidecar(stain, f"8-bit {stain}", list(channels), *shape, scaling, **more)
+
+
+def save_random_weights(bundle: Path, seed=0, residual_blocks=1, features=8, scaling=None, parent=False):
+    """Put a small network into a bundle."""
+    channels = Protocol.from_metadata(bundle / "configs" / "metadata.json").names
+    network = random_network(len(channels), features, residual_blocks, seed=seed)
+    more = {"stain": bundle.name.removeprefix("mrh_"), "scaling": scaling, "parent": PARENT if parent else None, "source": SOURCE}
+    save_checkpoint(bundle / "models" / "model.pt", network.state_dict(), sidecar_of(network, channels, **more))
+
+
+def with_random_weights(bundle: Path, folder: Path, seed=0, residual_blocks=1, parent=False, **more) -> Path:
+    """A copy of a bundle under ``folder``, with a small network in it."""
+    root = Path(shutil.copytree(bundle, folder / bundle.name, ignore=shutil.ignore_patterns("model.*")))
+    save_random_weights(root, seed, residual_blocks, parent=parent, **more)
     return root

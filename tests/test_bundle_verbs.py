@@ -2,7 +2,8 @@ import sys
 
 import pytest
 import torch
-from weights import bundle_with_weights
+from conftest import BUNDLE
+from random_weights import with_random_weights
 
 from mrh_monai.cli import main
 from mrh_monai.export import load
@@ -26,7 +27,7 @@ def call(monkeypatch, capsys):
 
 
 def test_export_writes_patches_unless_told_otherwise(call, tmp_path):
-    bundle = bundle_with_weights(tmp_path)
+    bundle = with_random_weights(BUNDLE, tmp_path)
     status, out, _ = call("export", bundle, "-o", tmp_path / "af.ts")
     assert (status, out.split(",")[0]) == (0, f"{tmp_path / 'af.ts'}: patch")
     assert load(tmp_path / "af.ts")(torch.zeros(2, 67, 3, 3)).shape == (2, 1, 3, 3)

@@ -4,21 +4,20 @@ import shutil
 import nibabel
 import numpy as np
 import pytest
-import torch
 from conftest import BUNDLE, write_nifti
 from patch_file_writing import write_patch_file
+from random_weights import with_random_weights
 from sklearn.linear_model import LinearRegression
 from test_cli import call  # noqa: F401 (a fixture)
 
 from mrh_monai import metrics
 from mrh_monai.bootstrap import SCORES
-from mrh_monai.checkpoint import Sidecar, load_network, save_checkpoint
+from mrh_monai.checkpoint import load_network
 from mrh_monai.comparison import NETWORK, compare
 from mrh_monai.datalists import read_datalist
 from mrh_monai.errors import OptionError
 from mrh_monai.loading import load_subject, load_subjects
 from mrh_monai.maps import parameter_maps, plan_maps
-from mrh_monai.network import MRHNet
 from mrh_monai.protocol import MRH_NET
 from mrh_monai.scaling import fit_scaling, robust_level
 from mrh_monai.volumes import read_header, write_analyze
@@ -35,14 +34,8 @@ pytestmark = pytest.mark.analysis
 @pytest.fixture(scope="module")
 def bundle(study, tmp_path_factory):
     """The AF bundle with a network of random weights."""
-    root = tmp_path_factory.mktemp("bundle") / "mrh_af"
-    shutil.copytree(BUNDLE, root, ignore=shutil.ignore_patterns("model.*"))
-    torch.manual_seed(0)
-    network = MRHNet(67, 8, 1, initialisation="he")
     training = load_subjects(read_datalist(study / "datalist.json")["training"], MRH_NET, need_target=True)
-    sidecar = Sidecar("af", "u", MRH_NET.names, 1, 8, [0, 2], 1, fit_scaling(training, weights=MRH_NET.weights))
-    save_checkpoint(root / "models" / "model.pt", network.state_dict(), sidecar)
-    return root
+    return with_random_weights(BUNDLE, tmp_path_factory.mktemp("bundle"), scaling=fit_scaling(training, weights=MRH_NET.weights))
 
 
 @pytest.fixture(scope="module")

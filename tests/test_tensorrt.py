@@ -9,9 +9,10 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from conftest import BUNDLE
 from monai.networks.utils import convert_to_onnx
+from random_weights import random_network, sidecar_of, with_random_weights
 from test_bundle import bundle_run, undo_hooks  # noqa: F401 (a fixture)
-from weights import bundle_with_weights, random_network, sidecar_of
 
 from mrh_monai import tensorrt
 from mrh_monai.errors import OptionError, root_cause
@@ -29,7 +30,7 @@ def options(study, out, **more):
 
 
 def test_without_a_gpu_the_overlay_ends_in_a_sentence(study, tmp_path):
-    bundle = bundle_with_weights(tmp_path)
+    bundle = with_random_weights(BUNDLE, tmp_path)
     with pytest.raises(RuntimeError) as caught:
         bundle_run(bundle, *CONFIGS, **options(study, tmp_path / "out", device="cpu"))
     error = root_cause(caught.value)
@@ -74,7 +75,7 @@ def test_the_overlay_predicts_with_the_compiled_network(study, tmp_path, monkeyp
 
     monkeypatch.setattr(monai.networks, "trt_compile", compiled)
     monkeypatch.setattr(tensorrt, "check_tensorrt", lambda device: None)
-    bundle = bundle_with_weights(tmp_path)
+    bundle = with_random_weights(BUNDLE, tmp_path)
     bundle_run(bundle, *CONFIGS, **options(study, tmp_path / "trt", device="cpu", batch_size=64))
     bundle_run(bundle, "inference.yaml", **options(study, tmp_path / "plain", device="cpu", batch_size=64))
     np.testing.assert_allclose(predicted(tmp_path / "trt"), predicted(tmp_path / "plain"), rtol=1e-5, atol=2.5e-3)
@@ -100,7 +101,7 @@ def test_the_network_becomes_onnx_as_monais_compiler_asks():
 )
 @pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-4), ("tf32", 2e-2)])
 def test_tensorrt_agrees_with_pytorch(study, tmp_path, precision, tolerance):
-    bundle = bundle_with_weights(tmp_path, blocks=5)
+    bundle = with_random_weights(BUNDLE, tmp_path, residual_blocks=5)
     more = {"device": "cuda", "batch_size": 256}
     bundle_run(bundle, *CONFIGS, **options(study, tmp_path / "trt", precision=precision, **more))
     bundle_run(bundle, "inference.yaml", **options(study, tmp_path / "plain", **more))

@@ -4,9 +4,10 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from conftest import BUNDLE, ROOT
 from monai.bundle import ckpt_export, onnx_export
 from monai.data import load_net_with_metadata
-from weights import bundle_with_weights
+from random_weights import with_random_weights
 
 from mrh_monai.bundles import SHIPPED
 from mrh_monai.checkpoint import load_network
@@ -16,7 +17,7 @@ from mrh_monai.checkpoint import load_network
 def bundle(request, tmp_path, monkeypatch):
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    return bundle_with_weights(tmp_path, request.param, blocks=1)
+    return with_random_weights(ROOT / "bundles" / request.param, tmp_path)
 
 
 def named(bundle):
@@ -51,7 +52,7 @@ def test_onnx_export_gives_the_network(bundle, tmp_path):
 
 
 def test_onnx_export_of_any_batch_size(tmp_path):
-    bundle = bundle_with_weights(tmp_path)
+    bundle = with_random_weights(BUNDLE, tmp_path)
     batch = {"input_names": ["image"], "output_names": ["pred"], "dynamic_axes": {"image": [0]}}
     onnx_export(filepath=str(tmp_path / "net.onnx"), converter_kwargs=batch, **named(bundle))
     session = onnxruntime.InferenceSession(str(tmp_path / "net.onnx"), providers=["CPUExecutionProvider"])
@@ -67,7 +68,7 @@ def test_ckpt_export_needs_to_know_the_bundle_alone(bundle):
 
 def test_weights_of_another_depth_are_not_exported(tmp_path):
     """Without weights in models/ the config builds the paper's 30 blocks; MONAI loads what it is given into that strictly."""
-    bundle = bundle_with_weights(tmp_path)
+    bundle = with_random_weights(BUNDLE, tmp_path)
     moved = (bundle / "models").rename(tmp_path / "weights") / "model.pt"
     options = {**named(bundle), "ckpt_file": str(moved), "filepath": str(tmp_path / "net.ts")}
     with pytest.raises(RuntimeError, match="Missing key"):

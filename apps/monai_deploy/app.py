@@ -27,6 +27,7 @@ from nifti_writer import NiftiWriter  # noqa: E402
 from stain_bundle import StainBundle, find_bundle  # noqa: E402
 from subject_reader import SubjectReader, subjects_in  # noqa: E402
 
+from mrh_monai.files import writable_folder  # noqa: E402
 from mrh_monai.subjects import MRH_NET_LAYOUT, Layout, Subject  # noqa: E402
 
 DEFAULT_BUNDLE = Path(__file__).resolve().parent.parent.parent / "bundles" / "mrh_af"
@@ -87,6 +88,7 @@ def main(argv: Sequence[str]) -> int:
             failures.add(error)
         if subjects:
             bundle = StainBundle(folder, chosen.output, chosen.device, chosen.debug)
+            writable_folder(chosen.output)
             # Its own arguments: Holoscan would look for options of its own among what was typed.
             app = VirtualHistology(
                 [sys.executable, __file__], subjects=subjects, bundle=bundle, output_dir=chosen.output, failures=failures

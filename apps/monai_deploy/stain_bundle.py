@@ -24,7 +24,7 @@ class StainBundle:
 
     Args:
         folder: The bundle.
-        output_dir: Folder of the results, tried by the config's own `initialize`.
+        output_dir: Folder of the results, which the config asks for.
         device: auto, cpu, cuda or cuda:N.
         debug: Whether errors inside MONAI's engine show tracebacks.
 
@@ -43,8 +43,8 @@ class StainBundle:
             if transform["_target_"] == SAVER:
                 transform["_disabled_"] = True
         parser.update({"bundle_root": str(folder), "output_dir": str(output_dir), "device": device, "debug": debug})
-        self._sidecar = parser.get_parsed_content("sidecar")  # weights that are none are found before a folder is made for the results
         parser.get_parsed_content("initialize")
+        self._sidecar = parser.get_parsed_content("sidecar")
         self._protocol = parser.get_parsed_content("protocol")
         self._preprocessing = parser.get_parsed_content("preprocessing")
         self._evaluator = parser.get_parsed_content("evaluator")

@@ -14,15 +14,9 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
-import torch
-from conftest import ROOT, write_nifti
+from conftest import BUNDLE, ROOT, write_nifti
+from random_weights import with_random_weights
 
-from mrh_monai.checkpoint import Sidecar, save_checkpoint
-from mrh_monai.datalists import read_datalist
-from mrh_monai.loading import load_subjects
-from mrh_monai.network import MRHNet
-from mrh_monai.protocol import MRH_NET
-from mrh_monai.scaling import fit_scaling
 from mrh_monai.volumes import read_header, read_voxels
 
 requests = pytest.importorskip("requests")
@@ -34,28 +28,13 @@ OBLIQUE = np.array([[0.06, 0.01, 0, -3], [-0.01, 0.06, 0.002, 2], [0, -0.002, 0.
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
-def write_weights(bundle, training, seed):
-    torch.manual_seed(seed)
-    network = MRHNet(67, 8, 1, initialisation="he")
-    sidecar = Sidecar(bundle.name.removeprefix("mrh_"), "units", MRH_NET.names, 1, 8, [0, 2], 1, training)
-    save_checkpoint(bundle / "models" / "model.pt", network.state_dict(), sidecar)
-
-
 @pytest.fixture(scope="module")
-def scaling(study):
-    training = load_subjects(read_datalist(study / "datalist.json")["training"], MRH_NET, need_target=True)
-    return fit_scaling(training, weights=MRH_NET.weights)
-
-
-@pytest.fixture(scope="module")
-def bundles(scaling, tmp_path_factory):
+def bundles(tmp_path_factory):
     """All three bundles with networks of random weights, and one without weights."""
     root = tmp_path_factory.mktemp("bundles")
-    for seed, name in enumerate(("mrh_af", "mrh_nf", "mrh_mbp", "untrained")):
-        source = ROOT / "bundles" / (name if name != "untrained" else "mrh_af")
-        shutil.copytree(source, root / name, ignore=shutil.ignore_patterns("model.*"))
-        if name != "untrained":
-            write_weights(root / name, scaling, seed)
+    for seed, name in enumerate(("mrh_af", "mrh_nf", "mrh_mbp")):
+        with_random_weights(ROOT / "bundles" / name, root, seed)
+    shutil.copytree(BUNDLE, root / "untrained", ignore=shutil.ignore_patterns("model.*"))
     return root
 
 

@@ -1,131 +1,26 @@
-"""The MONAI Deploy application, as its users run it and part by part."""
+"""The MONAI Deploy application, as its users run it."""
 
 import io
 import json
-import logging
 import os
 import pickle
 import re
 import shutil
 import subprocess
 import sys
-import warnings
-from contextlib import contextmanager
 from dataclasses import asdict
-from importlib.util import find_spec
 from pathlib import Path
-from types import SimpleNamespace
 
 import nibabel
 import numpy as np
 import pytest
-import torch
-from conftest import BUNDLE, ROOT, write_nifti
-from monai.bundle import run
+from conftest import write_nifti
+from deploy_application import APP, OBLIQUE, app, bundle, call, inputs, reference, subjects  # noqa: F401 (fixtures)
 
-from mrh_monai.checkpoint import Sidecar, read_sidecar, save_checkpoint
-from mrh_monai.datalists import write_datalist
-from mrh_monai.errors import MRHError, MRHWarning, SubjectError
+from mrh_monai.checkpoint import read_sidecar
 from mrh_monai.files import sha256
-from mrh_monai.loading import load_subjects
-from mrh_monai.network import MRHNet
-from mrh_monai.protocol import MRH_NET
-from mrh_monai.scaling import fit_scaling
-from mrh_monai.subjects import Subject, find_subject
-
-if find_spec("holoscan") is None:
-    pytest.skip("the MONAI Deploy App SDK is not installed (make test-deploy)", allow_module_level=True)
 
 pytestmark = [pytest.mark.deploy, pytest.mark.filterwarnings("ignore:.*no gradient table")]
-
-APP = ROOT / "apps" / "monai_deploy"
-OBLIQUE = np.array([[0.06, 0.01, 0, -3], [-0.01, 0.06, 0, 5], [0, 0, 0.0625, 7], [0, 0, 0, 1]])
-
-
-@pytest.fixture(scope="module")
-def bundle(study, tmp_path_factory):
-    """The AF bundle with a network of random weights."""
-    root = tmp_path_factory.mktemp("bundle") / "mrh_af"
-    shutil.copytree(BUNDLE, root, ignore=shutil.ignore_patterns("model.*"))
-    torch.manual_seed(0)
-    network = MRHNet(67, 8, 1, initialisation="he")
-    training = load_subjects([find_subject(study / "subject01", target="targets/AF.img")], MRH_NET, need_target=True)
-    sidecar = Sidecar("af", "u", MRH_NET.names, 1, 8, [0, 2], 1, fit_scaling(training, weights=MRH_NET.weights))
-    save_checkpoint(root / "models" / "model.pt", network.state_dict(), sidecar)
-    return root
-
-
-@pytest.fixture(scope="module")
-def inputs(study, tmp_path_factory):
-    """A folder of all kinds: two subject folders, a 4D image on an oblique grid, a manifest with its files, and what is no subject."""
-    root = tmp_path_factory.mktemp("inputs")
-    for name in ("subject03", "subject04"):
-        shutil.copytree(study / name, root / name)
-    parts = [nibabel.load(study / "subject02" / f"rigidaffine_{part}.img") for part in ("Lddm_dwi2000", "Lddm_dwi5000", "lddm_t2MTONOFF")]
-    image = np.concatenate([np.asarray(part.dataobj) for part in parts], axis=3)
-    mask = np.asarray(nibabel.load(study / "subject02" / "Masked_outline.img").dataobj).reshape(image.shape[:3])
-    write_nifti(root / "mouse.nii.gz", image, OBLIQUE)
-    write_nifti(root / "mouse_mask.nii.gz", mask, OBLIQUE)
-    write_nifti(root / "scan.nii", image, OBLIQUE)
-    write_nifti(root / "outline.nii", mask, OBLIQUE)
-    (root / "rat.mrh.json").write_text(json.dumps({"image": "scan.nii", "mask": "outline.nii", "slices": [[1, 4]]}))
-    (root / "notes.txt").write_text("to be left alone")
-    return root
-
-
-@pytest.fixture(scope="module")
-def subjects(inputs):
-    """What the folder of all kinds holds, written down by hand."""
-    return [
-        Subject("mouse", (inputs / "mouse.nii.gz",), inputs / "mouse_mask.nii.gz"),
-        Subject("rat", (inputs / "scan.nii",), inputs / "outline.nii", slices=((1, 4),)),
-        find_subject(inputs / "subject03"),
-        find_subject(inputs / "subject04"),
-    ]
-
-
-@pytest.fixture(scope="module")
-def reference(bundle, subjects, tmp_path_factory):
-    """Results of `monai.bundle run` on the same subjects."""
-    root = tmp_path_factory.mktemp("reference")
-    write_datalist(root / "datalist.json", {"training": [], "validation": [], "test": subjects})
-    options = {"datalist": str(root / "datalist.json"), "output_dir": str(root / "out"), "device": "cpu", "report": False}
-    with undone():
-        run(config_file=str(bundle / "configs" / "inference.yaml"), bundle_root=str(bundle), logging_file=False, **options)
-    return root / "out"
-
-
-@contextmanager
-def undone():
-    """Take back what configs and the application change in their process, which here is pytest's."""
-    before = sys.excepthook, warnings.showwarning, logging.getLogger("ignite").level
-    yield
-    sys.excepthook, warnings.showwarning, level = before
-    logging.getLogger("ignite").setLevel(level)
-
-
-@pytest.fixture(scope="module")
-def app():
-    """The application's module; its neighbours can be imported then."""
-    sys.path.insert(0, str(APP))
-    with undone(), warnings.catch_warnings():
-        import app
-
-        yield app
-    sys.path.remove(str(APP))
-
-
-@pytest.fixture
-def call(app, capfd):
-    """Run the application in this process: exit status, lines of output, lines of errors."""
-
-    def main(*words):
-        with undone():
-            status = app.main([str(word) for word in words])
-        out, err = capfd.readouterr()
-        return status, out.splitlines(), err.splitlines()
-
-    return main
 
 
 def run_app(*words, **environment):
@@ -275,78 +170,3 @@ def test_a_sentence_is_the_whole_output_of_the_process(bundle, tmp_path):
 def test_wrong_words_are_a_usage_error(call, capfd):
     with pytest.raises(SystemExit, match="2"):
         call("--wrong")
-
-
-def test_without_cudas_runtime_the_remedy_is_named(app, monkeypatch):
-    import cuda.pathfinder
-    from runtime import prepare
-
-    def find(name):
-        raise cuda.pathfinder.DynamicLibNotFoundError(name)
-
-    monkeypatch.setattr(cuda.pathfinder, "load_nvidia_dynamic_lib", find)
-    with pytest.raises(MRHError, match="Holoscan: expected the CUDA 13 runtime .* install apps/monai_deploy/requirements.txt"):
-        prepare()
-
-
-def test_the_subjects_of_a_folder(app, inputs, subjects):
-    from subject_reader import subjects_in
-
-    assert subjects_in(inputs) == (subjects, [])
-
-
-def test_folders_without_images_are_left_out_aloud_and_hidden_files_in_silence(app, inputs, tmp_path):
-    from subject_reader import subjects_in
-
-    shutil.copytree(inputs / "subject03", tmp_path / "subject03")
-    (tmp_path / "targets").mkdir()
-    (tmp_path / "._scan.nii.gz").write_bytes(b"of a file system")
-    with pytest.warns(MRHWarning, match="targets: a folder without rigidaffine") as warned:
-        found, wrong = subjects_in(tmp_path)
-    assert (len(warned), [subject.name for subject in found], wrong) == (1, ["subject03"], [])
-
-
-def test_two_subjects_of_one_name_would_share_a_result(app, inputs, tmp_path):
-    from subject_reader import subjects_in
-
-    shutil.copytree(inputs / "subject03", tmp_path / "mouse")
-    for name in ("mouse.nii.gz", "mouse_mask.nii.gz"):
-        shutil.copy(inputs / name, tmp_path / name)
-    found, wrong = subjects_in(tmp_path)
-    assert [subject.name for subject in found] == ["mouse"]
-    assert [type(error) for error in wrong] == [SubjectError]
-    assert "mouse.nii.gz: expected a subject name of its own, found mouse, as of" in str(wrong[0])
-
-
-def test_the_bundle_operator_sends_on_or_reports(app, capsys):
-    from bundle_operator import BundleOperator
-    from failures import Failures
-
-    def predict(subject):
-        if subject == "bad":
-            raise SubjectError("bad", "a", "b", "c")
-        return f"stain of {subject}"
-
-    failures, sent = Failures(), []
-    operator = SimpleNamespace(_bundle=SimpleNamespace(predict=predict), _failures=failures)
-    for subject in ("good", "bad"):
-        op_input = SimpleNamespace(receive={"subject": subject}.__getitem__)
-        BundleOperator.compute(operator, op_input, SimpleNamespace(emit=lambda *what: sent.append(what)), None)
-    assert (sent, failures.count) == ([("stain of good", "stain")], 1)
-    assert capsys.readouterr().err == "error: bad: expected a, found b; c.\n"
-
-
-def test_the_writer_keeps_numbers_and_grid_and_forgets_an_older_record(app, tmp_path):
-    from monai.deploy.core import Image
-    from nifti_writer import write_stain
-
-    voxels = np.random.default_rng(0).uniform(0, 0.9, (3, 4, 5)).astype(np.float32)
-    record = {"inputs": {"inputs": {}, "slices": None}, "made_by": {"weights": "w"}, "about": {}}
-    (tmp_path / "m").mkdir()
-    (tmp_path / "m" / "m_nf.json").write_text("{}")
-    path = write_stain(tmp_path, Image(voxels, {"subject": "m", "stain": "nf", "affine": OBLIQUE, "record": record}))
-    image = nibabel.load(path)
-    assert path == tmp_path / "m" / "m_nf.nii.gz"
-    np.testing.assert_array_equal(np.asarray(image.dataobj), voxels)
-    np.testing.assert_allclose(image.affine, OBLIQUE, atol=1e-6)
-    assert json.loads((tmp_path / "m" / "m_nf.json").read_text())["made_by"] == {"weights": "w"}

@@ -23,14 +23,13 @@ from label_server import (  # noqa: F401 (fixtures)
     expected,
     infer,
     runs,
-    scaling,
     scans,
     sentence,
     server,
     start,
     volume,
-    write_weights,
 )
+from random_weights import save_random_weights
 
 from mrh_monai.errors import MRHError
 
@@ -189,7 +188,7 @@ def test_scans_are_neither_taken_in_nor_removed(server, scans):
     assert "expected an image of the datastore" in sentence(requests.post(f"{server}/infer/mrh_af", files=upload, timeout=30), 404)
 
 
-def test_weights_are_checked_for_every_request(server, bundles, scaling):
+def test_weights_are_checked_for_every_request(server, bundles):
     bundle = bundles / "mrh_mbp"
     before = np.asanyarray(infer(server, "mrh_mbp", "stack").dataobj)
     weights = (bundle / "models" / "model.pt").read_bytes()
@@ -197,7 +196,7 @@ def test_weights_are_checked_for_every_request(server, bundles, scaling):
     assert "expected the weights that model.json describes" in sentence(infer(server, "mrh_mbp", "stack"), 500)
     (bundle / "models" / "model.pt").write_bytes(weights)
     np.testing.assert_array_equal(infer(server, "mrh_mbp", "stack").dataobj, before)
-    write_weights(bundle, scaling, seed=77)
+    save_random_weights(bundle, seed=77)
     assert not np.array_equal(infer(server, "mrh_mbp", "stack").dataobj, before)
 
 
