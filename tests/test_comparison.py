@@ -162,7 +162,7 @@ def test_nothing_is_fitted_on_what_is_scored(found, bundle, study, labels, tmp_p
 def test_what_was_compared_is_written_down(found, bundle):
     about = found.about
     sidecar = json.loads((bundle / "models" / "model.json").read_text())
-    assert (about["bundle"], about["weights"], about["stain"], about["units"]) == ("mrh_af", sidecar["sha256"], "af", "u")
+    assert (about["bundle"], about["weights"], about["stain"], about["units"]) == ("mrh_af", sidecar["sha256"], "af", "8-bit af")
     assert about["scored_on"] == {"subjects": ["subject04"], "voxels": 14 * 6 * 12}
     assert about["fitted_on"] == {"subjects": ["subject01", "subject02"], "voxels": 800}
     assert (about["structures"]["side"], about["structures"]["chosen"]) == ("below", "Otsu, training")
