@@ -49,6 +49,7 @@ def verify(
     trust: Trust = False,
 ) -> None:
     """Examine a bundle zip without running any of it: paths, sizes, SHA-256, weights, signature, and all code in its configs."""
+    from mrh_monai.errors import one_line
     from mrh_monai.unpacking import verify as examine
 
     found = examine(archive, signers, signature)
@@ -56,7 +57,11 @@ def verify(
     print(f"{found.name}: {len(found.files)} files as its manifest says")
     blocks, channels = found.sidecar.residual_blocks, len(found.sidecar.channels)
     print(f"weights: plain tensors, {blocks} residual blocks, {channels} channels, {found.sidecar.stain}, SHA-256 {found.sidecar.sha256}")
-    print(f"signed by {found.signer}" if found.signer is not None else "signature: not asked for; --signers FILE names whom you trust")
+    print(
+        f"signed by {one_line(found.signer)}"
+        if found.signer is not None
+        else "signature: not asked for; --signers FILE names whom you trust"
+    )
     print(f"code that its configs run: {len(found.code)} places, {len(strange)} of them not this project's")
     for code in found.code:
         print(f"{'NOT OURS ' if code in strange else '         '}{code}")

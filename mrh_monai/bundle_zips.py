@@ -17,8 +17,9 @@ LARGEST_ZIP = 2 << 30
 MOST_FILES = 1000
 # The earliest that a zip can say.
 NO_TIME = (1980, 1, 1, 0, 0, 0)
-# Names that Windows keeps for devices, and what no file can be called there.
-UNSAFE = re.compile(r"[\x00-\x1f\x7f\\:*?\"<>|]|[. ]$|^(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$)", re.I)
+LONGEST_NAME = 200
+# Hidden files, what no file can be called on Windows, and names that it keeps for devices.
+UNSAFE = re.compile(r"^\.|[\\:*?\"<>|]|[. ]$|^(?:con|prn|aux|nul|(?:com|lpt)[\d¹²³])(?:\.|$)", re.I)
 COPY_AGAIN = "get the zip again from whom it came"
 
 
@@ -68,10 +69,17 @@ class BundleZip:
         Raises:
             BundleError: It is damaged, or longer than the zip says.
         """
+        info, blocks = self._infos[name], []
         try:
-            return self._zip.read(self._infos[name])
+            with self._zip.open(info) as stream:
+                while block := stream.read(1 << 20):  # all at once, it would be unpacked beyond the length that it is said to have
+                    blocks.append(block)
         except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError, ValueError) as error:
             raise BundleError(f"{self.path}, {name}", "a bundle zip", f"a damaged one ({error})", COPY_AGAIN) from error
+        content = b"".join(blocks)
+        if len(content) != info.file_size:
+            raise BundleError(f"{self.path}, {name}", f"{info.file_size} bytes", f"{len(content)}", COPY_AGAIN)
+        return content
 
     def unpack(self, folder: Path) -> None:
         """Write all files below a folder, whose own names and rights they get: nothing of the zip but paths and contents is taken over."""
@@ -89,7 +97,7 @@ class BundleZip:
         known: set[str] = set()
         for info in infos:
             self._check(info)
-            if info.is_dir():
+            if info.filename.endswith("/"):
                 continue
             parts = info.filename.casefold().split("/")
             folders |= {"/".join(parts[:depth]) for depth in range(1, len(parts))}
@@ -101,6 +109,8 @@ class BundleZip:
             raise BundleError(f"{self.path}, {min(known & folders)}", "a file or a folder", "both", COPY_AGAIN)
         if not members:
             raise BundleError(self.path, "a bundle zip", "an empty one", COPY_AGAIN)
+        if min(info.header_offset for info in infos) != 0:
+            raise BundleError(self.path, "a zip and nothing else", "something in front of it", "do not unpack this")
         total = sum(info.file_size for info in members.values())
         if total > LARGEST_ZIP:
             found = f"{total / 2**30:.3g} GiB from a zip of {self.path.stat().st_size / 2**20:.3g} MiB"
@@ -110,12 +120,10 @@ class BundleZip:
     def _check(self, info: zipfile.ZipInfo) -> None:
         name = info.filename
         shown = f"{self.path}, {name!r}"
-        # zipfile itself cuts names at a zero byte and turns backslashes; what it read is what counts.
-        parts = info.orig_filename.rstrip("/").split("/") if info.is_dir() else info.orig_filename.split("/")
-        if any(part in ("", ".", "..") or UNSAFE.search(part) for part in parts) or info.orig_filename != name:
-            raise BundleError(
-                shown, "a path inside the bundle", "one that leads elsewhere, or means another on some systems", "do not unpack this"
-            )
+        # zipfile itself cuts names at a zero byte and turns backslashes.
+        if info.orig_filename != name or not is_safe(name.removesuffix("/")):
+            found = "one that leads elsewhere, or that some systems cannot have or show"
+            raise BundleError(shown, "a path inside the bundle", found, "do not unpack this")
         kind = stat.S_IFMT(info.external_attr >> 16)
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise BundleError(shown, "a plain file", "a link" if kind == stat.S_IFLNK else "a special file", "do not unpack this")
@@ -126,6 +134,12 @@ class BundleZip:
         if info.file_size > LARGEST_FILE:
             found = f"{info.file_size / 2**30:.3g} GiB"
             raise BundleError(shown, f"at most {LARGEST_FILE >> 30} GiB once unpacked", found, "do not unpack this")
+
+
+def is_safe(path: str) -> bool:
+    """Whether a path leads to one and the same place below a folder, on every system."""
+    parts = path.split("/")
+    return len(path) <= LONGEST_NAME and path.isprintable() and all(part and not UNSAFE.search(part) for part in parts)
 
 
 def write_bundle_zip(path: Path | str, name: str, files: Mapping[str, bytes]) -> None:

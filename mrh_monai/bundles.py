@@ -12,6 +12,7 @@ from typing import Any
 from packaging.version import Version
 
 from mrh_monai import __version__
+from mrh_monai.checkpoint import STAIN
 from mrh_monai.errors import OptionError, OutputError
 from mrh_monai.files import write_bytes
 from mrh_monai.protocol import MRH_NET, Protocol
@@ -124,11 +125,11 @@ def new_bundle(
         OutputError: The folder is not new.
     """
     folder = Path(folder)
-    if not re.fullmatch(r"[A-Za-z0-9][\w-]{0,31}", stain, flags=re.ASCII):
+    if not STAIN.fullmatch(stain):
         raise OptionError("--stain", "a short name of letters, digits, - and _", repr(stain), "give one such as nissl")
     for name, text in (("--stain-name", stain_name), ("--units", units)):
-        if text is not None and not re.fullmatch(r"[\w ,.()/%-]{1,80}", text):
-            raise OptionError(name, "a few plain words", repr(text), "leave out quotes, colons and the like")
+        if text is not None and not re.fullmatch(r"[\w(-][\w ,.()/%-]{0,79}", text, flags=re.ASCII):
+            raise OptionError(name, "a few plain words", repr(text), "leave out quotes, colons, accents and the like")
     protocol = MRH_NET if channels is None else Protocol.from_yaml(channels)
     parent, version = None, __version__
     if pretrained is not None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -22,6 +24,10 @@ from mrh_monai.loaded import check_axes
 from mrh_monai.network import MRHNet
 from mrh_monai.scaling import Scaling
 
+# It becomes a part of file names.
+STAIN = re.compile(r"[A-Za-z0-9][\w-]{0,31}", re.A)
+LARGEST_SIDECAR = 64 << 20
+PLAIN = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 TRAIN_FIRST = "train the bundle first, import weights into it, or name trained ones (--ckpt_path of the bundle's configs)"
 
 
@@ -108,10 +114,12 @@ def read_sidecar(path: Path | str) -> Sidecar:
         remedy = "copy both files together; weights alone do not say how to scale intensities"
         raise CheckpointError(beside, f"the sidecar of {path.name}", "no such file", remedy)
     try:
+        if beside.stat().st_size > LARGEST_SIDECAR:
+            raise ValueError(f"{beside.stat().st_size >> 20} MiB")
         values = json.loads(beside.read_text())
         sidecar = Sidecar(**{**values, "scaling": Scaling.from_dict(values["scaling"])})
         _check_types(sidecar)
-    except (UnicodeDecodeError, ValueError, KeyError, TypeError, OptionError) as error:
+    except (UnicodeDecodeError, ValueError, KeyError, TypeError, RecursionError, OptionError) as error:
         raise CheckpointError(beside, "a sidecar of this project", f"{error!r}", "train or import the network again") from error
     except CheckpointError as error:
         raise CheckpointError(beside, error.expected, error.found, error.remedy) from error
@@ -123,12 +131,14 @@ def _check_types(sidecar: Sidecar) -> None:
 
     Raises:
         TypeError: A field is of another type.
-        ValueError: There are not as many constants as channels.
+        ValueError: The stain cannot name files; there are not as many constants as channels.
         OptionError: The axes are impossible.
     """
     for name, kind in (("stain", str), ("units", str), ("sha256", str), ("channels", list), ("patch_axes", list), ("source", dict)):
         if not isinstance(getattr(sidecar, name), kind):
             raise TypeError(f"{name} is {getattr(sidecar, name)!r}")
+    if not STAIN.fullmatch(sidecar.stain):
+        raise ValueError(f"the stain {sidecar.stain!r}")
     for name, least in (("residual_blocks", 0), ("features", 1), ("patch_radius", 1)):
         value = getattr(sidecar, name)
         if type(value) is not int or value < least:
@@ -158,11 +168,20 @@ def load_checkpoint(path: Path | str) -> tuple[dict[str, torch.Tensor], Sidecar]
             "copy both files together from one training",
         )  # fmt: skip
     try:
+        _check_records(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever the unpickler does
         raise CheckpointError(path, "a PyTorch state dict", f"{type(error).__name__}", "train or import the network again") from error
     _check_state(state, path)
+    _check_size(state, sidecar, path)
     return state, sidecar
+
+
+def _check_records(path: Path) -> None:
+    """Of the zip that a state dict is: torch stores its records, but would also inflate them, to any size."""
+    with zipfile.ZipFile(path) as records:
+        if any(record.compress_type != zipfile.ZIP_STORED for record in records.infolist()):
+            raise ValueError("compressed records")
 
 
 def _check_state(state: Any, path: Path) -> None:
@@ -170,10 +189,26 @@ def _check_state(state: Any, path: Path) -> None:
     if not isinstance(state, dict):
         raise CheckpointError(path, expected, f"a {type(state).__name__}", remedy)
     for key, value in state.items():
-        if not isinstance(value, torch.Tensor) or not value.is_floating_point():
+        if not isinstance(key, str) or not isinstance(value, torch.Tensor):
             raise CheckpointError(f"{path}, {key}", expected, f"a {type(value).__name__}", remedy)
+        plain = value.dtype in PLAIN and value.layout == torch.strided and value.device.type == "cpu"
+        # A view can show one number as any amount of them.
+        if not plain or not value.is_contiguous():
+            raise CheckpointError(f"{path}, tensor {key}", expected, f"{value.dtype}, {value.layout} on {value.device}", remedy)
         if not value.isfinite().all():
             raise CheckpointError(f"{path}, tensor {key}", expected, "NaN or Inf", remedy)
+
+
+def _check_size(state: Mapping[str, torch.Tensor], sidecar: Sidecar, path: Path) -> None:
+    """Before a network is built as the sidecar says: that it is no larger than the weights."""
+    largest = max((size for tensor in state.values() for size in tensor.shape), default=0)
+    if sidecar.residual_blocks > len(state) or sidecar.features > largest:
+        expected = (
+            f"weights of {sidecar.residual_blocks} residual blocks and {sidecar.features} features, as {sidecar_path(path).name} says"
+        )
+        raise CheckpointError(
+            path, expected, f"{len(state)} tensors, none longer than {largest}", "copy both files together from one training"
+        )
 
 
 def load_network(path: Path | str, channels: Sequence[str] | None = None, **asked: Any) -> tuple[MRHNet, Sidecar]:

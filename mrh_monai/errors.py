@@ -26,11 +26,16 @@ class MRHError(Exception):
 
     def __init__(self, where: object, expected: str, found: str, remedy: str) -> None:
         self.where, self.expected, self.found, self.remedy = str(where), expected, found, remedy
-        super().__init__(f"{self.where}: expected {expected}, found {found}; {remedy}.")
+        super().__init__(one_line(f"{self.where}: expected {expected}, found {found}; {remedy}."))
 
     def __reduce__(self) -> tuple:
         # Exceptions are pickled by their args, which here is the finished sentence alone.
         return type(self), (self.where, self.expected, self.found, self.remedy)
+
+
+def one_line(text: str) -> str:
+    """A text whose letters can all be printed: a terminal would obey what a stranger's file tells it, such as to write over the line."""
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 
 class SubjectError(MRHError):

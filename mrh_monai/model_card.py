@@ -25,33 +25,35 @@ def fill_card(readme: str, sidecar: Sidecar, protocol: Protocol, scores: Mapping
     for name, text in facts.items():
         before, mark, rest = readme.partition(f"<!-- card: {name} -->\n")
         _, end, after = rest.partition("<!-- /card -->\n")
-        readme = f"{before}{text}{after}" if mark and end else f"{readme.rstrip()}\n\n{text}"
+        region = f"<!-- card: {name} -->\n{text}<!-- /card -->\n"  # marked again, for a network that is trained further
+        readme = f"{before}{region}{after}" if mark and end else f"{readme.rstrip()}\n\n{region}"
     return readme
 
 
 def _data(sidecar: Sidecar, protocol: Protocol) -> str:
     source = sidecar.source
-    lines = ["### Data of this network", ""]
-    if "subjects" in source:
-        counts = source.get("patches_per_subject") or [None] * len(source["subjects"])
-        trained = ", ".join(f"{name}{'' if n is None else f' ({n} patches)'}" for name, n in zip(source["subjects"], counts, strict=False))
-        validated = ", ".join(source.get("validation_subjects") or []) or "training patches held out"
-        rows = [
-            ("trained on", trained),
-            ("patches", source.get("patches")),
-            ("validated on", f"{validated} ({source['validation_patches']} patches)" if "validation_patches" in source else validated),
-            ("SHA-256 of a sample of the patches", source.get("data")),
-        ]
-    elif "imported" in source:
-        imported = source["imported"]
+    imported = _given(source, "imported", dict)
+    rows: list[tuple[str, Any]]
+    if imported is not None:
         rows = [
             ("imported from", imported.get("file")),
             ("its SHA-256", imported.get("sha256")),
             ("published with", source.get("citation")),
         ]
+    elif (subjects := _given(source, "subjects", list)) is not None:
+        counts = _given(source, "patches_per_subject", list) or [None] * len(subjects)
+        named = (f"{name}{'' if n is None else f' ({n} patches)'}" for name, n in zip(subjects, counts, strict=False))
+        validated = ", ".join(map(str, _given(source, "validation_subjects", list) or [])) or "training patches held out"
+        patches = f" ({source['validation_patches']} patches)" if "validation_patches" in source else ""
+        rows = [
+            ("trained on", ", ".join(named)),
+            ("patches", source.get("patches")),
+            ("validated on", f"{validated}{patches}"),
+            ("SHA-256 of a sample of the patches", source.get("data")),
+        ]
     else:
         rows = [("source", "not recorded")]
-    lines += _table(("", ""), [(key, value) for key, value in rows if value is not None])
+    lines = ["### Data of this network", "", *_table(("", ""), [(key, value) for key, value in rows if value is not None])]
     lines += ["", f"Channels of this network, in their order ({len(protocol)}):", ""]
     lines += _table(("channels", "b-value, s/mm^2", "minutes"), [_group_row(group) for group in _groups(protocol)])
     return "\n".join(lines) + "\n"
@@ -60,43 +62,50 @@ def _data(sidecar: Sidecar, protocol: Protocol) -> str:
 def _training(sidecar: Sidecar) -> str:
     source, parent = sidecar.source, sidecar.parent
     started = "scratch" if parent is None else f"{parent.get('name')} ({parent.get('stain')}), SHA-256 `{parent.get('sha256')}`"
-    settings = ("recipe", "epochs", "epoch", "batch_size", "learning_rate", "seed")
-    names = {"epoch": "epoch kept, the best", "batch_size": "batch size", "learning_rate": "learning rate"}
+    names = {"recipe": "recipe", "epochs": "epochs", "epoch": "epoch kept, the best", "batch_size": "batch size"}
+    names |= {"learning_rate": "learning rate", "seed": "seed"}
     rows: list[tuple[str, Any]] = [
         ("residual blocks, features", f"{sidecar.residual_blocks}, {sidecar.features}"),
         ("patch", f"{2 * sidecar.patch_radius + 1} voxels along array axes {', '.join(map(str, sidecar.patch_axes))}"),
         ("scaling", sidecar.scaling.mode),
         ("largest stain", f"{sidecar.scaling.target_max:g} ({sidecar.units})"),
-        *((names.get(key, key), source[key]) for key in settings if key in source),
+        *((title, source[key]) for key, title in names.items() if key in source),
         ("started from", started),
     ]
-    if parent is not None:
-        for key in ("copied", "partly_copied", "replaced", "frozen"):
-            if key in parent:
-                rows.append((f"tensors {key.replace('_', ' ')}", f"{len(parent[key])}"))
-    if "versions" in source:
-        rows.append(("software", ", ".join(f"{name} {version}" for name, version in source["versions"].items())))
+    for key in ("copied", "partly_copied", "replaced", "frozen"):
+        tensors = _given(parent or {}, key, list)
+        if tensors is not None:
+            rows.append((f"tensors {key.replace('_', ' ')}", len(tensors)))
+    versions = _given(source, "versions", dict)
+    if versions is not None:
+        rows.append(("software", ", ".join(f"{name} {version}" for name, version in versions.items())))
     rows.append(("SHA-256 of `models/model.pt`", f"`{sidecar.sha256}`"))
     return "\n".join(["### Training of this network", "", *_table(("", ""), rows)]) + "\n"
 
 
-def _performance(sidecar: Sidecar, scores: Mapping[str, Mapping[str, float]] | None) -> str:
-    source = sidecar.source
-    lines = []
-    if "val_rmse" in source and "val_r2" in source:
-        lines += [f"On the centres of the validation patches: RMSE {source['val_rmse']:.4g} ({sidecar.units}), R2 {source['val_r2']:.4f}."]
-    elif "final_rmse_mean" in source:
-        lines += [f"At the end of its training in MATLAB: RMSE {source['final_rmse_mean']:.3g} a patch."]
+def _performance(sidecar: Sidecar, scores: Mapping[str, Mapping[str, float | None]] | None) -> str:
+    rmse, r2, imported = (_given(sidecar.source, key, float) for key in ("val_rmse", "val_r2", "final_rmse_mean"))
+    if rmse is not None and r2 is not None:
+        lines = [f"On the centres of the validation patches: RMSE {rmse:.4g} ({sidecar.units}), R2 {r2:.4f}."]
+    elif imported is not None:
+        lines = [f"At the end of its training in MATLAB: RMSE {imported:.3g} a patch."]
     else:
-        lines += ["Its training recorded no scores."]
-    if scores:
-        present = [(key, title) for key, title in SCORES if all(key in values for values in scores.values())]
-        rows = [(name, *(f"{values[key]:.4g}" for key, _ in present)) for name, values in sorted(scores.items())]
-        lines += ["", f"On whole subjects, inside the mask (RMSE and MAE: {sidecar.units}):", ""]
-        lines += _table(("subject", *(title for _, title in present)), rows)
-    else:
-        lines += ["", "No scores on whole test subjects were packed with it."]
-    return "\n".join(lines) + "\n"
+        lines = ["Its training recorded no scores."]
+    if not scores:
+        return "\n".join([*lines, "", "No scores on whole test subjects were packed with it."]) + "\n"
+    present = [(key, title) for key, title in SCORES if any(key in values for values in scores.values())]
+    rows = [(name, *(_number(values.get(key)) for key, _ in present)) for name, values in sorted(scores.items())]
+    lines += ["", f"On whole subjects, inside the mask (RMSE and MAE: {sidecar.units}):", ""]
+    return "\n".join([*lines, *_table(("subject", *(title for _, title in present)), rows)]) + "\n"
+
+
+def _given(values: Mapping[str, Any], key: str, kind: type) -> Any:
+    """What a sidecar says under a key, where it is of the kind that we write; another's sidecar may say anything."""
+    return values[key] if isinstance(values.get(key), kind) else None
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
 
 
 def _groups(protocol: Protocol) -> list[list[Channel]]:

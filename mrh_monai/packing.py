@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from mrh_monai.bundle_zips import LARGEST_FILE, UNSAFE, write_bundle_zip
+from mrh_monai.bundle_zips import LARGEST_FILE, is_safe, write_bundle_zip
 from mrh_monai.checkpoint import Sidecar, load_checkpoint, load_strictly, read_sidecar
 from mrh_monai.config_code import Code, code_of, foreign
 from mrh_monai.errors import BundleError, CheckpointError
 from mrh_monai.model_card import fill_card
 from mrh_monai.protocol import Protocol
+from mrh_monai.signing import signature_path
 
 MANIFEST = "MANIFEST.sha256"
 # Folders of a bundle, and which of their files go along.
 PACKED = {"configs": (".yaml", ".yml", ".json", ".conf"), "docs": (".md", ".png", ".jpg"), "models": ()}
+INFERENCE = ("configs/inference.yaml", "configs/inference.json")
 WEIGHTS = ("models/model.pt", "models/model.json")
 CARD, METADATA = "docs/README.md", "configs/metadata.json"
 
@@ -64,10 +65,9 @@ def pack(bundle: Path | str, output: Path | str, scores: Path | str | None = Non
     if output.suffix.lower() != ".zip":
         raise BundleError(output, "a zip to write", f"the ending {output.suffix or '(none)'}", "name it X.zip")
     name = bundle.resolve().name
-    if UNSAFE.search(name):
-        raise BundleError(bundle, "a folder name that can be unpacked anywhere", repr(name), "rename the folder")
     sidecar = check_weights(bundle)
     chosen, left_out = _chosen(bundle)
+    _check_names(bundle, [name, *chosen])
     files = {file: (bundle / file).read_bytes() for file in chosen}
     measured = None if scores is None else read_scores(scores, sidecar)
     protocol = Protocol.from_metadata(bundle / METADATA)
@@ -75,6 +75,7 @@ def pack(bundle: Path | str, output: Path | str, scores: Path | str | None = Non
     readme = files.get(CARD, b"").decode(errors="replace")
     files[CARD] = fill_card(readme, sidecar, protocol, measured).encode()
     files[MANIFEST] = manifest(files)
+    signature_path(output).unlink(missing_ok=True)  # of another zip of this name
     write_bundle_zip(output, name, files)
     return Packed(name, sorted(files), left_out, foreign(code_of(files)), hashlib.sha256(output.read_bytes()).hexdigest())
 
@@ -88,7 +89,7 @@ def check_weights(bundle: Path) -> Sidecar:
     """Load a bundle's weights as tensors and nothing else, into the network that sidecar and protocol describe.
 
     Raises:
-        CheckpointError: They do not fit, or are not numbers.
+        CheckpointError: They do not fit, or are not finite numbers.
         OptionError: The metadata hold no protocol.
     """
     path = bundle / WEIGHTS[0]
@@ -101,9 +102,6 @@ def check_weights(bundle: Path) -> Sidecar:
         raise CheckpointError(path, f"the {len(protocol)} channels of {METADATA}", found, "put weights of this bundle's protocol into it")
     state, sidecar = load_checkpoint(path)
     load_strictly(sidecar.network(), state, path)
-    broken = next((key for key, tensor in state.items() if not bool(tensor.isfinite().all())), None)
-    if broken is not None:
-        raise CheckpointError(f"{path}, tensor {broken}", "finite numbers", "NaN or Inf", "train the network again")
     return sidecar
 
 
@@ -121,9 +119,11 @@ def read_scores(path: Path | str, sidecar: Sidecar) -> dict[str, dict[str, float
     remedy = "name the scores.json that evaluate.yaml wrote with these weights, among its predictions"
     try:
         scores = json.loads(path.read_text())
-        values = np.array([list(row.values()) for row in scores.values()], float)
-        if not len(values):
-            raise ValueError("no subjects")
+        if not scores or not all(scores.values()):
+            raise ValueError("no subjects, or one without scores")
+        for value in (value for row in scores.values() for value in row.values()):
+            if value is not None and not math.isfinite(value):  # null: it could not be computed
+                raise ValueError(f"the score {value}")
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise BundleError(path, "scores of subjects in JSON", f"{type(error).__name__} ({error})", remedy) from error
     for subject in scores:
@@ -148,7 +148,7 @@ def _chosen(bundle: Path) -> tuple[list[str], list[str]]:
         fits = file and "/" not in file and not file.startswith(".") and path.suffix.lower() in PACKED.get(folder, ())
         if path.is_file() and not path.is_symlink() and (fits or name in ("LICENSE", *WEIGHTS)):
             chosen.append(name)
-        else:
+        elif name != MANIFEST:  # of an earlier packing
             left_out.append(name)
     return chosen, left_out
 
@@ -174,4 +174,22 @@ def _with_lineage(path: Path, sidecar: Sidecar, scores: Mapping[str, Mapping[str
         "residual_blocks": sidecar.residual_blocks,
         "features": sidecar.features,
     }
-    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
+    # In ASCII, which every system reads alike.
+    return (json.dumps(content, indent=2, allow_nan=False) + "\n").encode()
+
+
+def _check_names(bundle: Path, names: Sequence[str]) -> None:
+    """Before they are written: what the receiver's `mrh unpack` asks of them.
+
+    Raises:
+        BundleError: Some systems could not have one of them, or there is no config to predict with.
+    """
+    wrong = next((name for name in names if not is_safe(name)), None)
+    if wrong is not None:
+        raise BundleError(bundle, "names that every system can have", repr(wrong), "rename it")
+    folded = [name.casefold() for name in names]
+    twice = next((name for name in names if folded.count(name.casefold()) > 1), None)
+    if twice is not None:
+        raise BundleError(bundle, "names that differ on every system", f"{twice!r}, twice but for capital letters", "rename one")
+    if not set(INFERENCE) & set(names):
+        raise BundleError(bundle / INFERENCE[0], "the config that predicts", "none", "restore it")

@@ -28,7 +28,7 @@ def sign(path: Path | str, key: Path | str) -> Path:
         raise BundleError(key, "an OpenSSH private key", "no such file", "make one with ssh-keygen -t ed25519")
     signature = signature_path(path)
     signature.unlink(missing_ok=True)
-    done = _ssh_keygen(["sign", "-f", str(key), "-n", NAMESPACE, str(path)])
+    done = _ssh_keygen(["sign", "-f", str(key.absolute()), "-n", NAMESPACE, str(path.absolute())])
     if done.returncode or not signature.is_file():
         raise BundleError(key, "a key that signs", _words(done), "name a private key, and give its passphrase")
     return signature
@@ -49,21 +49,27 @@ def check_signature(path: Path | str, signers: Path | str, signature: Path | str
         BundleError: There is no signature; the file is not what was signed, or not signed by one of them.
     """
     path, signers = Path(path), Path(signers)
+    if not path.is_file():
+        raise BundleError(path, "a file that somebody signed", "a folder" if path.is_dir() else "no such file", "check the path")
     signature = signature_path(path) if signature is None else Path(signature)
     remedy = "get file and signature again from whom they came; do not unpack this"
     if not signature.is_file():
         raise BundleError(signature, f"the signature of {path.name}", "no such file", remedy)
     if not signers.is_file():
         raise BundleError(signers, "a list of trusted signers", "no such file", "write a line `name@example.org ssh-ed25519 AAAA...`")
-    names = ["-s", str(signature), "-f", str(signers)]
-    asked = _ssh_keygen(["find-principals", *names, "-n", NAMESPACE])
-    found = asked.stdout.decode(errors="replace").split("\n")[0].strip()
-    if asked.returncode or not found:
+    names = ["-s", str(signature.absolute()), "-f", str(signers.absolute())]
+    asked = _ssh_keygen(["find-principals", *names])
+    if asked.returncode:
         raise BundleError(signature, f"a signature by one of {signers}", f"another one ({_words(asked)})", remedy)
-    done = _ssh_keygen(["verify", "-I", found, "-n", NAMESPACE, *names], path)
-    if done.returncode:
-        raise BundleError(path, f"what {found} signed", f"something else ({_words(done)})", remedy)
-    return found
+    # It names the first line with this key, which need not be one for this purpose.
+    lines = [*asked.stdout.decode(errors="replace").splitlines(), *signers.read_text(errors="replace").splitlines()]
+    entries = [line.split()[0] for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    principals = list(dict.fromkeys(name for entry in entries for name in entry.strip('"').split(",")))
+    for principal in principals:
+        done = _ssh_keygen(["verify", "-I", principal, "-n", NAMESPACE, *names], path)
+        if done.returncode == 0:
+            return principal
+    raise BundleError(path, f"what {principals[0]} signed", f"something else ({_words(done)})", remedy)
 
 
 def signature_path(path: Path | str) -> Path:

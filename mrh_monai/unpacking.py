@@ -14,11 +14,10 @@ from mrh_monai.checkpoint import Sidecar
 from mrh_monai.config_code import Code, code_of, foreign
 from mrh_monai.errors import BundleError, MRHError, OutputError
 from mrh_monai.files import sha256, writable_folder
-from mrh_monai.packing import MANIFEST, METADATA, WEIGHTS, check_weights
+from mrh_monai.packing import INFERENCE, MANIFEST, METADATA, WEIGHTS, check_weights
 from mrh_monai.signing import check_signature
 
 NEEDED = (METADATA, *WEIGHTS)
-INFERENCE = tuple(f"configs/inference.{ending}" for ending in ("yaml", "json"))
 
 
 @dataclass(frozen=True)
@@ -92,16 +91,22 @@ def unpack(
         CheckpointError: As `verify`.
         OutputError: There is something already, or the folder cannot be written.
     """
-    folder = writable_folder(folder)
-    with (
-        tempfile.TemporaryDirectory(prefix=".unpacking.", dir=folder) as place,
-        _examined(Path(path), Path(place), signers, signature) as (examined, unpacked),
-    ):
-        examined.check_trust(trust)
-        target = folder / examined.name
-        if target.exists() and (not target.is_dir() or any(target.iterdir())):
-            raise OutputError(target, "a new folder", "something there", "name another one with -o, or move that away")
-        os.replace(unpacked, target)
+    folder, was_there = Path(folder), Path(folder).exists()
+    writable_folder(folder)
+    try:
+        with (
+            tempfile.TemporaryDirectory(prefix=".unpacking.", dir=folder) as place,
+            _examined(Path(path), Path(place), signers, signature) as (examined, unpacked),
+        ):
+            examined.check_trust(trust)
+            target = folder / examined.name
+            if target.is_symlink() or (target.exists() and (not target.is_dir() or any(target.iterdir()))):
+                raise OutputError(target, "a new folder", "something there", "name another one with -o, or move that away")
+            os.replace(unpacked, target)
+    except BaseException:
+        if not was_there:
+            folder.rmdir()
+        raise
     return target
 
 

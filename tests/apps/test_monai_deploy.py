@@ -141,7 +141,7 @@ WRONG = {
     "no weights": (lambda b, i, t: {"-m": shutil.copytree(b, t / "b", ignore=NO_WEIGHTS)}, "model.pt: expected trained weights, found no"),
     "pickle": (
         lambda b, i, t: {"-m": weights_as(b, t / "b", PICKLE, signed=True)},
-        "model.pt: expected a PyTorch state dict, found UnpicklingError",
+        "model.pt: expected a PyTorch state dict, found BadZipFile",
     ),
     "other weights": (lambda b, i, t: {"-m": weights_as(b, t / "b", b"x")}, "model.pt: expected the weights that model.json .* others"),
     "output": (lambda b, i, t: {"-o": made(t / "file")}, "file: expected a folder that can be written, found FileExistsError"),
