@@ -99,3 +99,22 @@ def write_nifti(path: Path, voxels: np.ndarray, affine: np.ndarray | None = None
     path.parent.mkdir(parents=True, exist_ok=True)
     nibabel.save(nibabel.Nifti1Image(voxels, np.diag([0.1, 0.1, 0.1, 1]) if affine is None else affine), path)
     return path
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """Run a verb in this process; its status, standard output and standard error."""
+    from mrh_monai.cli import main
+
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["mrh", *map(str, words)])
+        try:
+            main()
+            status = 0
+        except SystemExit as end:
+            status = end.code or 0
+        return status, *capsys.readouterr()
+
+    return run

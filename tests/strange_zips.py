@@ -8,10 +8,12 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from conftest import ROOT
 from random_weights import with_random_weights
 
 from mrh_monai.bundle_zips import write_bundle_zip
+from mrh_monai.config_code import code_of, foreign
 from mrh_monai.packing import MANIFEST, manifest, pack
 
 NF = ROOT / "bundles" / "mrh_nf"
@@ -78,3 +80,21 @@ def deflated_zeros(mebibytes: int) -> bytes:
     squeezer = zlib.compressobj(9, zlib.DEFLATED, -15)
     block = bytes(1 << 20)
     return b"".join(squeezer.compress(block) for _ in range(mebibytes)) + squeezer.flush()
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Of a sound bundle, by path inside it."""
+    return packed_files(tmp_path_factory.mktemp("sound"))
+
+
+@pytest.fixture
+def zipped(files, tmp_path):
+    """A zip of the sound bundle with some files changed."""
+    (tmp_path / "in").mkdir()
+    return lambda changes=None: repacked(tmp_path / "in" / "mrh_nf.zip", files, changes or {})
+
+
+def strange(name, text):
+    """Place, kind and text of what is foreign in one file of a bundle."""
+    return [(code.place, code.kind, code.text) for code in foreign(code_of({name: text if isinstance(text, bytes) else text.encode()}))]

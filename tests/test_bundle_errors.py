@@ -9,14 +9,14 @@ import sys
 import zipfile
 
 import pytest
-from strange_zips import INFERENCE, SIDECAR, Member, other_weights, packed_files, raw_zip, repacked
+from strange_zips import INFERENCE, SIDECAR, Member, files, other_weights, raw_zip, zipped  # noqa: F401 (fixtures)
 from test_packing import write_scores
 from test_signing import new_key, trusted
 
 from mrh_monai.bundle_zips import BundleZip
 from mrh_monai.bundles import new_bundle
 from mrh_monai.checkpoint import Sidecar
-from mrh_monai.config_code import code_of, foreign
+from mrh_monai.config_code import code_of
 from mrh_monai.errors import BundleError, MRHError, OptionError
 from mrh_monai.model_card import fill_card
 from mrh_monai.packing import pack
@@ -24,24 +24,6 @@ from mrh_monai.protocol import MRH_NET
 from mrh_monai.scaling import Scaling
 from mrh_monai.signing import check_signature, sign
 from mrh_monai.unpacking import unpack, verify
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    return packed_files(tmp_path_factory.mktemp("sound"))
-
-
-@pytest.fixture
-def zipped(files, tmp_path):
-    (tmp_path / "in").mkdir()
-    return lambda changes: repacked(tmp_path / "in" / "mrh_nf.zip", files, changes)
-
-
-def strange(name, text):
-    return [(code.place, code.kind, code.text) for code in foreign(code_of({name: text.encode()}))]
-
-
-# ---- other errors than one sentence
 
 
 @pytest.mark.parametrize("text", ["a: !!int ''", "a: !!bool x", "a: !!timestamp x", "a: !!float ''"])

@@ -10,31 +10,23 @@ import zipfile
 import pytest
 import torch
 import yaml
-from strange_zips import INFERENCE, SIDECAR, Member, deflated_zeros, other_weights, packed_files, raw_zip, repacked
+from strange_zips import (  # noqa: F401 (fixtures)
+    INFERENCE,
+    SIDECAR,
+    Member,
+    deflated_zeros,
+    files,
+    other_weights,
+    raw_zip,
+    strange,
+    zipped,
+)  # fmt: skip
 
 from mrh_monai.bundle_zips import BundleZip
 from mrh_monai.checkpoint import Sidecar
 from mrh_monai.config_code import code_of, foreign
 from mrh_monai.errors import BundleError, CheckpointError
 from mrh_monai.unpacking import unpack, verify
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    return packed_files(tmp_path_factory.mktemp("sound"))
-
-
-@pytest.fixture
-def zipped(files, tmp_path):
-    (tmp_path / "in").mkdir()
-    return lambda changes: repacked(tmp_path / "in" / "mrh_nf.zip", files, changes)
-
-
-def strange(name, text):
-    return [(code.place, code.kind, code.text) for code in foreign(code_of({name: text.encode()}))]
-
-
-# ---- code that verify does not see
 
 
 @pytest.mark.parametrize("key", ["x::_target_", "x#_target_", "x::0::_target_", "+x::_target_", "+_target_", "x:::_target_"])
@@ -95,9 +87,6 @@ def test_text_is_the_same_in_the_encoding_of_any_system():
     except BundleError:
         return
     assert found != []
-
-
-# ---- bombs
 
 
 def test_a_member_that_lies_about_its_size_is_not_unpacked_into_memory(tmp_path):

@@ -1,29 +1,8 @@
-import sys
-
-import pytest
 import torch
 from conftest import BUNDLE
 from random_weights import with_random_weights
 
-from mrh_monai.cli import main
 from mrh_monai.export import load
-
-
-@pytest.fixture
-def call(monkeypatch, capsys):
-    """Run a verb in this process; its status, standard output and standard error."""
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["mrh", *map(str, words)])
-        try:
-            main()
-            status = 0
-        except SystemExit as end:
-            status = end.code or 0
-        return status, *capsys.readouterr()
-
-    return run
 
 
 def test_export_writes_patches_unless_told_otherwise(call, tmp_path):

@@ -13,7 +13,6 @@ from skimage.filters import threshold_otsu
 from sklearn.metrics import roc_auc_score
 
 from mrh_monai.checkpoint import Sidecar, save_checkpoint
-from mrh_monai.cli import main
 from mrh_monai.loading import load_subject
 from mrh_monai.network import MRHNet
 from mrh_monai.protocol import MRH_NET
@@ -25,23 +24,6 @@ from mrh_monai.volumes import write_analyze
 def mrh(*words) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "mrh_monai.cli", *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-
-
-@pytest.fixture
-def call(monkeypatch, capsys):
-    """Run a verb in this process; its status, standard output and standard error."""
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["mrh", *map(str, words)])
-        try:
-            main()
-            status = 0
-        except SystemExit as end:
-            status = end.code or 0
-        return status, *capsys.readouterr()
-
-    return run
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from conftest import BUNDLE, write_nifti
 from patch_file_writing import write_patch_file
 from random_weights import with_random_weights
 from sklearn.linear_model import LinearRegression
-from test_cli import call  # noqa: F401 (a fixture)
 
 from mrh_monai import metrics
 from mrh_monai.bootstrap import SCORES

@@ -4,6 +4,7 @@ import pytest
 from conftest import ROOT
 from monai.bundle import ConfigParser
 from monai.bundle.config_item import ConfigComponent, ConfigExpression
+from strange_zips import strange
 
 from mrh_monai.bundles import SHIPPED, new_bundle, render
 from mrh_monai.config_code import Code, code_of, foreign
@@ -14,10 +15,6 @@ OVERLAYS = [
     ["inference.yaml"], ["inference.yaml", "evaluate.yaml"], ["inference.yaml", "multi_gpu_inference.yaml"], ["train.yaml"],
     ["train.yaml", "multi_gpu_train.yaml"],
 ]  # fmt: skip
-
-
-def strange(name, text):
-    return [(code.place, code.kind, code.text) for code in foreign(code_of({name: text if isinstance(text, bytes) else text.encode()}))]
 
 
 def would_run(paths, metadata):

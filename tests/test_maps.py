@@ -5,7 +5,6 @@ import nibabel
 import numpy as np
 import pytest
 from conftest import write_mrh_subject, write_nifti
-from test_cli import call  # noqa: F401 (a fixture)
 from test_gradients import write_fsl
 
 from mrh_monai.errors import MRHWarning, SubjectError

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from conftest import write_mrh_subject
 from reports import MADE_BY, VIEWER, about, cells, files, needs_viewer, predict, quick, read, results, scaling, volumes_of  # noqa: F401 (fixtures)
-from test_cli import call  # noqa: F401 (a fixture)
 
 import mrh_monai
 from mrh_monai import report

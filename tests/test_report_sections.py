@@ -3,7 +3,6 @@ import re
 
 import pytest
 from reports import about, cells, files, picture, quick, read, results, scaling  # noqa: F401 (fixtures)
-from test_cli import call  # noqa: F401 (a fixture)
 from test_comparison import bundle  # noqa: F401 (a fixture)
 
 from mrh_monai import report

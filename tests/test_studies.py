@@ -8,7 +8,6 @@ import matplotlib.image
 import numpy as np
 import pytest
 import torch
-from test_cli import call  # noqa: F401 (a fixture)
 
 from mrh_monai import image_studies, studies
 from mrh_monai.errors import DatalistError, OptionError, SubjectError

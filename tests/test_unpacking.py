@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from strange_zips import INFERENCE, NF, SIDECAR, Member, deflated_zeros, other_weights, packed_files, raw_zip, repacked
-from test_cli import call  # noqa: F401
+from strange_zips import INFERENCE, NF, SIDECAR, Member, deflated_zeros, files, other_weights, raw_zip, repacked, zipped  # noqa: F401 (fixtures)
 from test_signing import new_key, trusted
 
 from mrh_monai.errors import BundleError, CheckpointError, MRHError, OutputError
@@ -19,18 +18,6 @@ from mrh_monai.signing import sign
 from mrh_monai.unpacking import unpack, verify
 
 EVIL = "$__import__('os').system('touch evil')"
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    return packed_files(tmp_path_factory.mktemp("sound"))
-
-
-@pytest.fixture
-def zipped(files, tmp_path):
-    """A zip of the sound bundle with some files changed."""
-    (tmp_path / "in").mkdir()
-    return lambda name="mrh_nf", **changes: repacked(tmp_path / "in" / "mrh_nf.zip", files, changes.get("files", {}), name)
 
 
 class Payload:
@@ -73,7 +60,7 @@ def test_foreign_expressions_need_trust(zipped, files, tmp_path, where, monkeypa
     monkeypatch.chdir(tmp_path)
     content = json.loads(files[where]) if where == "configs/metadata.json" else {}
     before = files[where] + b"\n" if where == INFERENCE else b""
-    path = zipped(files={where: before + json.dumps({**content, "strange": [EVIL]}).encode()[1 if before else 0 : -1 if before else None]})
+    path = zipped({where: before + json.dumps({**content, "strange": [EVIL]}).encode()[1 if before else 0 : -1 if before else None]})
     found = verify(path)
     assert [str(code) for code in found.foreign] == [f"{where}, strange::0: {EVIL}"]
     with pytest.raises(BundleError, match="expected code that this project wrote, found 1 that it did not .*give --trust only if"):
@@ -85,7 +72,7 @@ def test_foreign_expressions_need_trust(zipped, files, tmp_path, where, monkeypa
 
 @pytest.mark.parametrize("name", ["scripts/evil.py", "models/model.ts", "models/other.pt", "mrh_monai/__init__.py", "configs/extra.conf"])
 def test_files_that_could_run_need_trust(zipped, tmp_path, name):
-    path = zipped(files={name: b"x"})
+    path = zipped({name: b"x"})
     assert [(code.file, code.kind) for code in verify(path).foreign] == [(name, "file")]
     with pytest.raises(BundleError, match="a file that no bundle of this project has"):
         unpack(path, tmp_path / "out")
@@ -104,7 +91,7 @@ def test_a_pickle_in_place_of_weights_is_not_run(zipped, files, tmp_path, whole,
         torch.save({"conv1.weight": Payload(evil)}, buffer, _use_new_zipfile_serialization=protocol > 0)
         data = buffer.getvalue()
     leaves_nothing(
-        zipped(files=other_weights(files, data)), tmp_path / "out", CheckpointError, "in/mrh_nf.zip, models/model.pt: expected a PyTorch"
+        zipped(other_weights(files, data)), tmp_path / "out", CheckpointError, "in/mrh_nf.zip, models/model.pt: expected a PyTorch"
     )
     assert not evil.exists()
     (tmp_path / "weights.pt").write_bytes(data)
@@ -117,7 +104,7 @@ def test_a_pickle_in_place_of_weights_is_not_run(zipped, files, tmp_path, whole,
 def test_a_torchscript_file_in_place_of_weights_is_refused(zipped, files, tmp_path):
     buffer = io.BytesIO()
     torch.jit.save(torch.jit.trace(torch.nn.ReLU(), torch.zeros(1)), buffer)
-    leaves_nothing(zipped(files=other_weights(files, buffer.getvalue())), tmp_path / "out", CheckpointError, "a PyTorch state dict")
+    leaves_nothing(zipped(other_weights(files, buffer.getvalue())), tmp_path / "out", CheckpointError, "a PyTorch state dict")
 
 
 @pytest.mark.parametrize(
@@ -131,7 +118,7 @@ def test_what_lacks_a_part_is_refused(zipped, files, tmp_path, name, expected):
         plain = [Member(f"mrh_nf/{key}", data) for key, data in files.items() if key != MANIFEST]
         path = raw_zip(tmp_path / "x.zip", *plain)
     else:
-        path = zipped(files={name: None})
+        path = zipped({name: None})
     leaves_nothing(path, tmp_path / "out", BundleError, expected)
 
 
@@ -144,7 +131,7 @@ def test_the_manifest_is_held_against_every_file(zipped, files, tmp_path):
         ("nonsense\n", "MANIFEST.sha256: expected lines of a SHA-256 and a path"),
         ("\xff", "MANIFEST.sha256"),
     ):
-        leaves_nothing(zipped(files={MANIFEST: changed}), tmp_path / "out", BundleError, message)
+        leaves_nothing(zipped({MANIFEST: changed}), tmp_path / "out", BundleError, message)
 
 
 def test_weights_of_another_sidecar_are_refused(zipped, files, tmp_path):
@@ -157,7 +144,7 @@ def test_weights_of_another_sidecar_are_refused(zipped, files, tmp_path):
         ({"stain": None}, "stain is None"),
         ({"more": 1}, "unexpected keyword argument 'more'"),
     ):
-        path = zipped(files={SIDECAR: json.dumps(sidecar | changes)})
+        path = zipped({SIDECAR: json.dumps(sidecar | changes)})
         leaves_nothing(path, tmp_path / "out", CheckpointError, message)
 
 
