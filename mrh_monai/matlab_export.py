@@ -72,11 +72,6 @@ def released_names(residual_blocks: int) -> list[str]:
     return ["Conv1", "Conv2", "Conv3", "Conv3_1", *loop, "Conv4", "Conv5"]
 
 
-def _comment(text: str) -> str:
-    """What a stranger's sidecar says, as it may stand in a comment: one line, no control characters."""
-    return re.sub(r"[^ -~]", "?", text)[:100]
-
-
 def _rebuilding_function(name: str, sidecar: Sidecar) -> str:
     """MATLAB code (Deep Learning Toolbox, R2019b or newer) that assembles the layer graph."""
     how = {
@@ -87,7 +82,7 @@ def _rebuilding_function(name: str, sidecar: Sidecar) -> str:
     }[sidecar.scaling.mode]
     lines = [
         f"{FIRST_WORDS} = {name}()",
-        f"% MRH-Net for {_comment(sidecar.stain)}, {sidecar.residual_blocks} residual blocks, {len(sidecar.channels)} channels.",
+        f"% MRH-Net for {sidecar.stain}, {sidecar.residual_blocks} residual blocks, {len(sidecar.channels)} channels.",
         "% YPred = predict(net, X) for X of 3 x 3 x channels x patches; keep the centre, YPred(2, 2, 1, :).",
         how,
         f"s = load(fullfile(fileparts(mfilename('fullpath')), '{name}.mat'));",

@@ -7,7 +7,7 @@ import pytest
 import scipy.io
 from matlab_files import mrh_net, write_network
 
-from mrh_monai.errors import OutputError
+from mrh_monai.errors import CheckpointError, OutputError
 from mrh_monai.matlab import import_network
 from mrh_monai.matlab_export import export_network, released_names
 from mrh_monai.protocol import MRH_NET
@@ -40,10 +40,13 @@ def test_export_has_every_layers_arrays_as_matlab_stored_them(tmp_path, bundle_c
 def test_export_neither_runs_a_strangers_words_nor_overwrites_a_strangers_file(tmp_path, bundle_copy):
     import_network(write_network(tmp_path / "trained" / "net.mat", *mrh_net(1, 67, 8)), bundle_copy)
     sidecar = bundle_copy / "models" / "model.json"
-    sidecar.write_text(sidecar.read_text().replace('"stain": "af"', '"stain": "af\\nsystem(\'touch x\');\\n%"'))
-    text = export_network(bundle_copy, tmp_path / "evil.mat").read_text()
-    assert all(line.startswith("%") for line in text.splitlines() if "touch" in line)
-    export_network(bundle_copy, tmp_path / "evil.mat")  # its own file may be replaced
+    own = sidecar.read_text()
+    sidecar.write_text(own.replace('"stain": "af"', '"stain": "af\\nsystem(\'touch x\');\\n%"'))
+    with pytest.raises(CheckpointError, match='the stain "af'):
+        export_network(bundle_copy, tmp_path / "evil.mat")
+    sidecar.write_text(own)
+    export_network(bundle_copy, tmp_path / "net.mat")
+    export_network(bundle_copy, tmp_path / "net.mat")  # its own file may be replaced
     (tmp_path / "mine.m").write_text("x = 1;")
     with pytest.raises(OutputError, match="mine.m: expected no file, or one written by this command, found another one"):
         export_network(bundle_copy, tmp_path / "mine.mat")
@@ -53,7 +56,7 @@ def test_export_neither_runs_a_strangers_words_nor_overwrites_a_strangers_file(t
     for name in ("end", "load", "size", "layerGraph"):
         with pytest.raises(OutputError, match="expected a name that MATLAB, or the function itself, does not use"):
             export_network(bundle_copy, tmp_path / f"{name}.mat")
-    assert sorted(path.name for path in tmp_path.glob("*.mat")) == ["evil.mat"]
+    assert sorted(path.name for path in tmp_path.glob("*.mat")) == ["net.mat"]
 
 
 @pytest.mark.parametrize("name", ["net-af.mat", "1net.mat", "net.m", "netz é.mat"])

@@ -15,11 +15,11 @@ from test_bundle import bundle_run, undo_hooks  # noqa: F401 (a fixture)
 
 from mrh_monai.packing import pack
 
-pytestmark = pytest.mark.usefixtures("undo_hooks")
+pytestmark = [pytest.mark.wheel, pytest.mark.usefixtures("undo_hooks")]
 NEW = "MRH_WHEEL_PYTHON"
 
 
-@pytest.fixture(scope="module", params=["this environment", pytest.param("a new one", marks=pytest.mark.wheel)])
+@pytest.fixture(scope="module", params=["this environment", "a new one"])
 def python(request):
     """The interpreter of an environment, `make test-wheel` makes a new one that has the package's wheel and what it depends on alone."""
     if request.param == "this environment":
@@ -69,7 +69,6 @@ def infer(python, bundle, study, tmp_path):
     return (tmp_path / "out" / "subject04" / "subject04_nf.nii.gz").read_bytes()
 
 
-@pytest.mark.wheel
 def test_the_new_environment_has_the_wheel_and_no_tools(tmp_path):
     if not os.environ.get(NEW):
         pytest.skip(f"{NEW} names no interpreter; make test-wheel makes one")
