@@ -45,8 +45,8 @@ def test_export_neither_runs_a_strangers_words_nor_overwrites_a_strangers_file(t
     with pytest.raises(CheckpointError, match='the stain "af'):
         export_network(bundle_copy, tmp_path / "evil.mat")
     sidecar.write_text(own)
-    export_network(bundle_copy, tmp_path / "net.mat")
-    export_network(bundle_copy, tmp_path / "net.mat")  # its own file may be replaced
+    export_network(bundle_copy, tmp_path / "mrh.mat")
+    export_network(bundle_copy, tmp_path / "mrh.mat")  # its own file may be replaced
     (tmp_path / "mine.m").write_text("x = 1;")
     with pytest.raises(OutputError, match="mine.m: expected no file, or one written by this command, found another one"):
         export_network(bundle_copy, tmp_path / "mine.mat")
@@ -56,7 +56,7 @@ def test_export_neither_runs_a_strangers_words_nor_overwrites_a_strangers_file(t
     for name in ("end", "load", "size", "layerGraph"):
         with pytest.raises(OutputError, match="expected a name that MATLAB, or the function itself, does not use"):
             export_network(bundle_copy, tmp_path / f"{name}.mat")
-    assert sorted(path.name for path in tmp_path.glob("*.mat")) == ["net.mat"]
+    assert sorted(path.name for path in tmp_path.glob("*.mat")) == ["mrh.mat"]
 
 
 @pytest.mark.parametrize("name", ["net-af.mat", "1net.mat", "net.m", "netz é.mat"])
