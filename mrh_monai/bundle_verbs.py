@@ -29,16 +29,16 @@ def pack(
 ) -> None:
     """Write a bundle's zip: the same bytes for the same bundle, weights inside, its lineage and model card filled in."""
     from mrh_monai.packing import pack as write
-    from mrh_monai.signing import sign as write_signature
+    from mrh_monai.signing import signature_path
 
-    packed = write(bundle, output, scores)
+    packed = write(bundle, output, scores, sign)
     print(f"{output}: {packed.name}, {len(packed.files)} files, SHA-256 {packed.sha256}")
     if packed.left_out:
         print(f"left out: {', '.join(packed.left_out)}")
     for code in packed.foreign:
         print(f"a receiver will need --trust for {code}")
     if sign is not None:
-        print(write_signature(output, sign))
+        print(signature_path(output))
 
 
 @verbs.command()
@@ -54,6 +54,7 @@ def verify(
 
     found = examine(archive, signers, signature)
     strange = set(found.foreign)
+    listed = sorted({*found.code, *strange})
     print(f"{found.name}: {len(found.files)} files as its manifest says")
     blocks, channels = found.sidecar.residual_blocks, len(found.sidecar.channels)
     print(f"weights: plain tensors, {blocks} residual blocks, {channels} channels, {found.sidecar.stain}, SHA-256 {found.sidecar.sha256}")
@@ -62,8 +63,8 @@ def verify(
         if found.signer is not None
         else "signature: not asked for; --signers FILE names whom you trust"
     )
-    print(f"code that its configs run: {len(found.code)} places, {len(strange)} of them not this project's")
-    for code in found.code:
+    print(f"code that its configs run: {len(listed)} places, {len(strange)} of them not this project's")
+    for code in listed:
         print(f"{'NOT OURS ' if code in strange else '         '}{code}")
     found.check_trust(trust)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType, SimpleNamespace
 from typing import Any
@@ -63,31 +64,34 @@ def bundle_root() -> str:
     """The folder of the bundle whose config is being run, for those who do not name it: the one around the config's own `configs/`."""
     from monai.bundle import ConfigWorkflow
 
-    workflow = _calling(ConfigWorkflow)
-    return "." if workflow is None else str(workflow.config_root_path.parent)
+    workflow = next((frame["self"] for frame in _callers() if isinstance(frame.get("self"), ConfigWorkflow)), None)
+    if workflow is not None:
+        return str(Path(os.path.abspath(workflow.config_root_path)).parent)
+    # MONAI's commands that make no workflow, such as ckpt_export.
+    named = next((frame["config_file_"] for frame in _callers() if frame.get("config_file_")), None)
+    first = named if isinstance(named, str | Path) else named[0] if named else "configs/inference.yaml"
+    return str(Path(os.path.abspath(first)).parent.parent)
 
 
 def _running_config() -> Mapping[str, Any]:
     from monai.bundle import ConfigParser
 
-    parser = _calling(ConfigParser)
+    parser = next((frame["self"] for frame in _callers() if isinstance(frame.get("self"), ConfigParser)), None)
     if parser is None:
         raise RuntimeError("options.start belongs into a bundle's config")
     return parser.get()
 
 
-def _calling(kind: type) -> Any:
-    """The nearest caller that is a method of such an object; None for none.
+def _callers() -> Iterator[dict[str, Any]]:
+    """Variables of the nearest caller, then of its, and so on.
 
     A config's expressions can name neither the config as a whole, to which MONAI adds unknown ids in silence, nor the file that they stand
     in, so that what evaluates this very call is looked up.
     """
     frame: FrameType | None = sys._getframe()
     while frame is not None:
-        if isinstance(frame.f_locals.get("self"), kind):
-            return frame.f_locals["self"]
+        yield frame.f_locals
         frame = frame.f_back
-    return None
 
 
 def training_settings(

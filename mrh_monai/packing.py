@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,11 +14,12 @@ from typing import Any
 
 from mrh_monai.bundle_zips import LARGEST_FILE, is_safe, write_bundle_zip
 from mrh_monai.checkpoint import Sidecar, load_checkpoint, load_strictly, read_sidecar
-from mrh_monai.config_code import Code, code_of, foreign
-from mrh_monai.errors import BundleError, CheckpointError
+from mrh_monai.config_code import Code, foreign
+from mrh_monai.errors import BundleError, CheckpointError, OutputError
+from mrh_monai.files import sha256, writable_folder
 from mrh_monai.model_card import fill_card
 from mrh_monai.protocol import Protocol
-from mrh_monai.signing import signature_path
+from mrh_monai.signing import sign, signature_path
 
 MANIFEST = "MANIFEST.sha256"
 # Folders of a bundle, and which of their files go along.
@@ -45,16 +48,17 @@ class Packed:
     sha256: str = ""
 
 
-def pack(bundle: Path | str, output: Path | str, scores: Path | str | None = None) -> Packed:
+def pack(bundle: Path | str, output: Path | str, scores: Path | str | None = None, key: Path | str | None = None) -> Packed:
     """Write a bundle's zip; the bundle itself stays as it is. The same input gives the same bytes.
 
     Args:
         bundle: Bundle folder with trained weights.
         output: The zip to write or replace.
         scores: `OUT/scores.json` of an evaluation by these weights, for the model card; None for none.
+        key: OpenSSH private key to sign the zip with, as ``OUTPUT.sig``; None not to sign it.
 
     Raises:
-        BundleError: It is no bundle, or its metadata are broken; the scores are of other weights.
+        BundleError: It is no bundle, or its metadata are broken; the scores are of other weights; the key cannot sign.
         CheckpointError: It has no weights, or others than its sidecar and protocol say.
         OutputError: The zip cannot be written.
     """
@@ -75,9 +79,17 @@ def pack(bundle: Path | str, output: Path | str, scores: Path | str | None = Non
     readme = files.get(CARD, b"").decode(errors="replace")
     files[CARD] = fill_card(readme, sidecar, protocol, measured).encode()
     files[MANIFEST] = manifest(files)
-    signature_path(output).unlink(missing_ok=True)  # of another zip of this name
-    write_bundle_zip(output, name, files)
-    return Packed(name, sorted(files), left_out, foreign(code_of(files)), hashlib.sha256(output.read_bytes()).hexdigest())
+    if output.is_dir():
+        raise OutputError(output, "a file to write", "a folder", "name a file")
+    with tempfile.TemporaryDirectory(prefix=".packing.", dir=writable_folder(output.parent)) as place:
+        made = Path(place) / output.name
+        write_bundle_zip(made, name, files)
+        signed = None if key is None else sign(made, key)
+        signature_path(output).unlink(missing_ok=True)  # of another zip of this name
+        os.replace(made, output)
+        if signed is not None:
+            os.replace(signed, signature_path(output))
+    return Packed(name, sorted(files), left_out, foreign(files), sha256(output))
 
 
 def manifest(files: Mapping[str, bytes]) -> bytes:

@@ -219,8 +219,16 @@ class Protocol:
         Raises:
             OptionError: The file is missing or has no such list.
         """
+        path = Path(path)
+        if not path.is_file():
+            root, zipped = path.parent.parent, path.parent.parent.suffix.lower() == ".zip"
+            found = (
+                "a zip" if zipped and root.is_file() else f"no {path.parent.name}/{path.name} in it" if root.is_dir() else "no such folder"
+            )
+            remedy = "unpack it first with `mrh unpack`" if zipped else "name a bundle's root folder, such as bundles/mrh_af"
+            raise OptionError(root, "a bundle folder", found, remedy)
         try:
-            rows = json.loads(Path(path).read_text())["channels"]
+            rows = json.loads(path.read_text())["channels"]
             return cls(tuple(channel_from(row) for row in rows))
         except OptionError as error:
             raise OptionError(f"{path}, {error.where}", error.expected, error.found, error.remedy) from error

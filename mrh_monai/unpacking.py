@@ -91,7 +91,8 @@ def unpack(
         CheckpointError: As `verify`.
         OutputError: There is something already, or the folder cannot be written.
     """
-    folder, was_there = Path(folder), Path(folder).exists()
+    folder = Path(folder)
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
     writable_folder(folder)
     try:
         with (
@@ -104,8 +105,8 @@ def unpack(
                 raise OutputError(target, "a new folder", "something there", "name another one with -o, or move that away")
             os.replace(unpacked, target)
     except BaseException:
-        if not was_there:
-            folder.rmdir()
+        for empty in made:
+            empty.rmdir()
         raise
     return target
 
@@ -113,6 +114,9 @@ def unpack(
 @contextmanager
 def _examined(path: Path, place: Path, signers: Path | str | None, signature: Path | str | None) -> Iterator[tuple[Examined, Path]]:
     """The zip unpacked below ``place`` and looked at there."""
+    if signature is not None and signers is None:
+        remedy = "give --signers FILE too, a line `name@example.org ssh-ed25519 AAAA...` each"
+        raise BundleError(signature, "trusted signers to hold it against", "none", remedy)
     signer = None if signers is None else check_signature(path, signers, signature)
     with BundleZip(path) as archive:
         if not archive.name:
@@ -126,12 +130,13 @@ def _examined(path: Path, place: Path, signers: Path | str | None, signature: Pa
         files = archive.files
         try:
             _check_manifest(root, files)
-            code = code_of({name: (root / name).read_bytes() for name in files if name not in WEIGHTS[:1]})
+            texts = {name: (root / name).read_bytes() for name in files if name not in WEIGHTS}
+            code, strange = code_of(texts), foreign(texts)
             sidecar = check_weights(root)
         except MRHError as error:  # of the zip, since the place that it was looked at is gone afterwards
             where = f"{path}, {error.where.removeprefix(f'{root}{os.sep}')}"
             raise type(error)(where, error.expected, error.found, error.remedy) from error
-    yield Examined(path, root.name, files, code, foreign(code), sidecar, signer), root
+    yield Examined(path, root.name, files, code, strange, sidecar, signer), root
 
 
 def _check_manifest(root: Path, files: list[str]) -> None:

@@ -24,7 +24,6 @@ from strange_zips import (  # noqa: F401 (fixtures)
 
 from mrh_monai.bundle_zips import BundleZip
 from mrh_monai.checkpoint import Sidecar
-from mrh_monai.config_code import code_of, foreign
 from mrh_monai.errors import BundleError, CheckpointError
 from mrh_monai.unpacking import unpack, verify
 
@@ -82,11 +81,7 @@ def test_text_is_the_same_in_the_encoding_of_any_system():
     content = 'a: "\u00c1\\"\nx: $evil\nb: " #"\n'.encode()
     assert yaml.safe_load(content.decode("cp932"))["x"] == "$evil"
     assert "x" not in yaml.safe_load(content)
-    try:
-        found = foreign(code_of({"configs/x.yaml": content}))
-    except BundleError:
-        return
-    assert found != []
+    assert "encoding" in [kind for _, kind, _ in strange("configs/inference.yaml", content)]
 
 
 def test_a_member_that_lies_about_its_size_is_not_unpacked_into_memory(tmp_path):
@@ -150,7 +145,25 @@ def test_a_network_is_not_built_before_its_size_is_known(files, zipped, changes,
         verify(zipped({SIDECAR: json.dumps(json.loads(files[SIDECAR]) | changes)}))
 
 
-def test_merge_keys_are_refused():
-    """Merging lists of merged mappings multiplies their entries, 10^n of them after n lines. MONAI's own loader refuses merge keys."""
-    with pytest.raises(BundleError, match="merge"):
-        code_of({"configs/x.yaml": b"a: &a {k: 1}\nb: {<<: *a}\n"})
+@pytest.mark.parametrize(
+    ("place", "lines"),
+    [
+        # Inductor pastes such a text into a compiler's command line, whose options can run any program.
+        ("evaluator::compile_kwargs", "evaluator:\n  compile_kwargs: {options: {cpp.enable_floating_point_contract_flag: -wrapper sh}}\n"),
+        ("evaluator::compile", "evaluator:\n  compile: true\n"),
+        ("dataloader::worker_init_fn", "dataloader:\n  worker_init_fn: x\n"),
+        ("preprocessing::transforms::0::more", "preprocessing:\n  transforms:\n    - more: 1\n"),
+        ("preprocessing::transforms::1", "preprocessing:\n  transforms:\n    - {}\n    - {}\n"),
+        ("handlers::0", "handlers: [{}]\n"),
+        ("protocol", "protocol: {a: 1}\n"),
+        ("finalize", "finalize: [1]\n"),
+    ],
+)
+def test_what_is_called_has_our_arguments_and_no_others(place, lines):
+    assert [found for found, _, _ in strange("configs/inference.yaml", lines)] == [place]
+
+
+def test_plain_values_are_free():
+    text = "batch_size: 128\nslices: [[0, 3], [5, 7]]\nreport: false\nresidual_blocks: 5\nsupport: fa\nnan: zero\n"
+    assert strange("configs/inference.yaml", text) == []
+    assert strange("configs/train.yaml", "recipes: {fast: {epochs: 9, patches: null}}\nstain: nissl\npatch_axes: [0, 1, 2]\n") == []

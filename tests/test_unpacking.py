@@ -55,7 +55,7 @@ def test_what_was_unpacked_can_be_packed_again(zipped, tmp_path):
     assert (again.files, again.code, again.sidecar) == (first.files, first.code, first.sidecar)
 
 
-@pytest.mark.parametrize("where", [INFERENCE, "configs/metadata.json", "configs/new.yml"])
+@pytest.mark.parametrize("where", [INFERENCE, "configs/metadata.json"])
 def test_foreign_expressions_need_trust(zipped, files, tmp_path, where, monkeypatch):
     monkeypatch.chdir(tmp_path)
     content = json.loads(files[where]) if where == "configs/metadata.json" else {}
@@ -230,7 +230,7 @@ def test_the_verbs_pack_verify_and_unpack(call, zipped, tmp_path):
     assert (status, err, lines[0]) == (0, "", "mrh_nf: 13 files as its manifest says")
     assert lines[3] == f"code that its configs run: {len(lines) - 4} places, 0 of them not this project's"
     assert "NOT OURS" not in out
-    assert "         configs/inference.yaml, run::1: $@evaluator.run()" in lines
+    assert "         configs/inference.yaml, run::2: $@evaluator.run()" in lines
 
 
 def test_a_stranger_is_listed_and_trusted(call, files, tmp_path):

@@ -102,6 +102,8 @@ def test_two_requests_at_once_are_both_right(server, expected):
         ("mrh_af", "stack", {"device": "abacus"}, 422, "device: expected auto, cpu, cuda or cuda:N, found 'abacus'"),
         ("mrh_af", "stack", {"device": "cuda:99"}, 422, "device: expected cuda:99, found "),
         ("mrh_af", "stack", {"precision": "float16"}, 422, "precision: expected float32, tf32, bf16, auto, found 'float16'"),
+        ("mrh_af", "stack", {"save_label": True, "label_tag": "../../evil"}, 422, "label_tag: expected letters, digits, - and _"),
+        ("mrh_af", "stack", {"save_label": True, "label_tag": 5}, 422, "label_tag: expected letters, digits, - and _, found 5"),
         ("mrh_af", "stack", {"save_label": "perhaps"}, 422, "save_label: expected True or False"),
     ],
 )
@@ -186,6 +188,20 @@ def test_scans_are_neither_taken_in_nor_removed(server, scans):
     assert (scans / "subject04" / "Masked_outline.img").is_file()
     upload = {"file": ("new.nii.gz", io.BytesIO((scans / "stack.nii.gz").read_bytes()))}
     assert "expected an image of the datastore" in sentence(requests.post(f"{server}/infer/mrh_af", files=upload, timeout=30), 404)
+
+
+def test_labels_stay_in_their_folder(server, scans, tmp_path):
+    """Neither is a scan written over, nor removed, nor anything written elsewhere, whatever is asked for as tag or label."""
+    before = {path: path.read_bytes() for path in scans.parent.rglob("*.nii.gz") if "labels" not in path.parts}
+    for tag in ("..", "../..", "/tmp/x", "a/b", ""):
+        with (scans / "stack.nii.gz").open("rb") as file:
+            query = {"image": "split", "tag": tag}
+            answer = requests.put(f"{server}/datastore/label", params=query, files={"label": ("l.nii.gz", file)}, timeout=60)
+        assert tag == "" or "label_tag: expected letters" in sentence(answer, 422)
+        for name in ("stack", "../stack", "../../stack"):
+            answer = requests.delete(f"{server}/datastore/label", params={"id": name, "tag": tag or ".."}, timeout=60)
+            assert answer.status_code in (404, 422), answer.text
+    assert {path: path.read_bytes() for path in scans.parent.rglob("*.nii.gz") if "labels" not in path.parts} == before
 
 
 def test_weights_are_checked_for_every_request(server, bundles):

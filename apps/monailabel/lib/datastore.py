@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -109,9 +110,18 @@ class ScanDatastore(LocalDatastore):
         """Keep a volume as the label of an image, under a tag."""
         with answered():
             self.path_of(image_id)
+            _check_tag(label_tag)
             if not ending(label_filename):
                 raise OptionError("label", f"a volume ({READABLE})", os.path.basename(label_filename), "save it as .nii.gz")
         return super().save_label(image_id, label_filename, label_tag, label_info)
+
+    def get_label_uri(self, label_id: str, label_tag: str) -> str:
+        """Where a label lies; it is what is given out over HTTP, and removed."""
+        with answered():
+            _check_tag(label_tag)
+            if not label_id or set(label_id) & set("/\\"):
+                raise UnknownError(f"label {label_id!r}", "the name of an image", "a path", "name an image of the datastore")
+        return super().get_label_uri(label_id, label_tag)
 
     def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
         """Refuse: a lone file is no subject."""
@@ -122,6 +132,16 @@ class ScanDatastore(LocalDatastore):
         """Refuse: an image can be a whole folder of raw data."""
         with answered():
             raise OptionError("datastore", "scans to stay", f"a request to remove {image_id}", f"remove it from {self.folder} by hand")
+
+
+def _check_tag(tag: object) -> None:
+    """A tag names a folder below ``labels``; anything else could name any folder.
+
+    Raises:
+        OptionError: It is none.
+    """
+    if not isinstance(tag, str) or not re.fullmatch(r"\w[\w-]*", tag):
+        raise OptionError("label_tag", "letters, digits, - and _", repr(tag), "name it like mrh_af or final")
 
 
 def _to_id(name: str, is_folder: bool) -> tuple[str, str]:

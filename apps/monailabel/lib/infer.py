@@ -18,12 +18,12 @@ from monailabel.interfaces.tasks.infer_v2 import InferType
 from monailabel.tasks.infer.bundle import BundleInferTask
 
 from mrh_monai.checkpoint import Sidecar, load_checkpoint
-from mrh_monai.datalists import write_datalist
 from mrh_monai.devices import PRECISIONS
 from mrh_monai.errors import MRHWarning, OptionError
 from mrh_monai.finished import prediction_path
 from mrh_monai.inputs import find_input
-from mrh_monai.options import optional
+from mrh_monai.options import optional, slices
+from mrh_monai.subjects import restrict
 
 logger = logging.getLogger(__name__)
 
@@ -84,9 +84,9 @@ class StainInferTask(BundleInferTask):
         subject = find_input(request["image"])
         with tempfile.TemporaryDirectory(prefix="mrh-label-") as folder, self._turn:
             out = Path(folder)
-            write_datalist(out / "datalist.json", {"training": [], "validation": [], "test": [subject]})
             config = self._load_bundle_config(self.bundle_path, self.bundle_config_path)
-            config.update({"datalist": str(out / "datalist.json"), "datalist_key": "test", "output_dir": folder, **chosen})
+            config.update({"output_dir": folder, **chosen})
+            config["subjects"] = [restrict(subject, slices(chosen["slices"]))]
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always", MRHWarning)
                 config.get_parsed_content("evaluator").run()
