@@ -117,7 +117,7 @@ def test_a_name_of_two_lines_is_one_sentence(tmp_path):
 
 def test_a_zip_that_was_refused_leaves_no_folder(tmp_path):
     with pytest.raises(BundleError):
-        unpack(tmp_path / "none.zip", tmp_path / "new")
+        unpack(tmp_path / "none.zip", tmp_path / "new" / "deep")
     assert not (tmp_path / "new").exists()
 
 
@@ -152,6 +152,25 @@ def test_a_new_zip_has_no_old_signature(zipped, tmp_path):
     (root / "docs" / "new.md").write_text("new")
     pack(root, tmp_path / "x.zip")
     assert not (tmp_path / "x.zip.sig").exists()
+
+
+def test_a_zip_that_cannot_be_signed_is_not_written(zipped, tmp_path):
+    root = unpack(zipped(), tmp_path / "out")
+    pack(root, tmp_path / "x.zip", key=new_key(tmp_path / "key"))
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("x.*")}
+    (root / "docs" / "new.md").write_text("new")
+    with pytest.raises(BundleError, match="nokey: expected an OpenSSH private key, found no such file"):
+        pack(root, tmp_path / "x.zip", key=tmp_path / "nokey")
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("x.*")} == before
+    assert sorted(before) == ["x.zip", "x.zip.sig"]
+    assert check_signature(tmp_path / "x.zip", trusted(tmp_path, "anna@example.org")) == "anna@example.org"
+
+
+def test_a_signature_is_not_passed_over(zipped, tmp_path):
+    path = zipped()
+    for work in (verify, lambda path, **more: unpack(path, tmp_path / "to", **more)):
+        with pytest.raises(BundleError, match="x.sig: expected trusted signers to hold it against, found none; give --signers"):
+            work(path, signature=tmp_path / "x.sig")
 
 
 def test_a_zip_whose_name_begins_with_a_dash_is_signed(zipped, tmp_path, monkeypatch):

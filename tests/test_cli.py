@@ -107,7 +107,7 @@ def test_evaluate_prints_and_writes_scores(call, study, tmp_path):
         (["datalist", "{study}", "--train", "9", "-o", "d.json"], "expected at least 9 subjects"),
         (["datalist", "{study}", "--train-slices", "5", "-o", "d.json"], "slices: expected ranges such as 0:13,17:30"),
         (["datalist", "{study}", "--target", "none.img", "-o", "d.json"], "expected the target none.img in it or beside it"),
-        (["predict", "{study}", "{study}/subject01", "-o", "a.nii"], "expected bundle metadata"),
+        (["predict", "{study}", "{study}/subject01", "-o", "a.nii"], "expected a bundle folder, found no configs/metadata.json in it"),
         (["predict", "{bundle}", "{study}", "-o", "a.nii"], "expected one file rigidaffine"),
         (
             ["datalist", "{study}", "--train", "1", "--test-slices", "0:2", "-o", "d.json"],

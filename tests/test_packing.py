@@ -82,10 +82,8 @@ def test_pictures_and_configs_go_along(bundle, tmp_path):
     (bundle / "configs" / "mine.json").write_text('{"a": "$b"}')
     packed = pack(bundle, tmp_path / "nf.zip")
     assert {"docs/curve.png", "configs/mine.json"} <= set(packed.files)
-    assert [str(code) for code in packed.foreign] == [
-        "configs/mine.json: a config that no bundle of this project has",
-        "configs/mine.json, a: $b",
-    ]
+    named = ["configs/mine.json: a config that no bundle of this project has", "configs/mine.json, a: $b"]
+    assert [str(code) for code in packed.foreign] == named
 
 
 def test_the_manifest_is_one_that_sha256sum_reads(bundle, tmp_path):

@@ -50,6 +50,12 @@ def test_wrong_protocols_are_refused(tmp_path):
         Protocol((Channel("qa"), Channel("qa")))
     with pytest.raises(OptionError, match="at least one channel"):
         Protocol(())
+    with pytest.raises(OptionError, match=r"expected a bundle folder, found no .*/metadata\.json in it"):
+        Protocol.from_metadata(tmp_path / "metadata.json")
+    (tmp_path / "x.zip").touch()
+    with pytest.raises(OptionError, match=r"x\.zip: expected a bundle folder, found a zip; unpack it first with `mrh unpack`"):
+        Protocol.from_metadata(tmp_path / "x.zip" / "configs" / "metadata.json")
+    (tmp_path / "metadata.json").write_text("{}")
     with pytest.raises(OptionError, match="bundle metadata with a list `channels`"):
         Protocol.from_metadata(tmp_path / "metadata.json")
 

@@ -8,12 +8,13 @@ import tomllib
 import pytest
 import torch
 from conftest import ROOT
-from monai.bundle import ConfigParser, ConfigWorkflow, create_workflow, load, verify_metadata, verify_net_in_out
+from monai.bundle import ConfigParser, ConfigWorkflow, create_workflow, load, run, verify_metadata, verify_net_in_out
 from random_weights import with_random_weights
 from test_bundle import SMALL, bundle_run, undo_hooks  # noqa: F401 (a fixture)
 
 from mrh_monai.bundles import SHIPPED
 from mrh_monai.checkpoint import load_checkpoint
+from mrh_monai.errors import DatalistError, root_cause
 from mrh_monai.network import MRHNet
 from mrh_monai.packing import pack
 from mrh_monai.unpacking import unpack
@@ -100,6 +101,22 @@ def test_a_workflow_made_in_python_infers(bundle, study, tmp_path):
     workflow.run()
     workflow.finalize()
     assert len(list((tmp_path / "out").rglob("*.nii.gz"))) == 1
+
+
+@pytest.mark.parametrize("config", ["inference.yaml", "../configs/inference.yaml"])
+def test_a_config_finds_its_bundle_from_beside_it(bundle, study, tmp_path, monkeypatch, config):
+    received = with_random_weights(bundle, tmp_path)
+    monkeypatch.chdir(received / "configs")
+    run(config_file=config, logging_file=False, datalist=str(study / "datalist.json"), output_dir=str(tmp_path / "out"), report=False)
+    assert len(list((tmp_path / "out").rglob("*.nii.gz"))) == 1
+
+
+def test_what_cannot_begin_leaves_no_folder(bundle, tmp_path):
+    received = with_random_weights(bundle, tmp_path)
+    with pytest.raises(RuntimeError) as caught:
+        bundle_run(received, "inference.yaml", datalist=str(tmp_path / "none.json"), output_dir=str(tmp_path / "out"))
+    assert isinstance(root_cause(caught.value), DatalistError)
+    assert not (tmp_path / "out").exists()
 
 
 def test_monais_load_gives_the_weights(bundle, tmp_path):
