@@ -193,7 +193,7 @@ def test_scans_are_neither_taken_in_nor_removed(server, scans):
 def test_labels_stay_in_their_folder(server, scans, tmp_path):
     """Neither is a scan written over, nor removed, nor anything written elsewhere, whatever is asked for as tag or label."""
     before = {path: path.read_bytes() for path in scans.parent.rglob("*.nii.gz") if "labels" not in path.parts}
-    for tag in ("..", "../..", "/tmp/x", "a/b", ""):
+    for tag in ("..", "../..", "/x", "a/b", ""):
         with (scans / "stack.nii.gz").open("rb") as file:
             query = {"image": "split", "tag": tag}
             answer = requests.put(f"{server}/datastore/label", params=query, files={"label": ("l.nii.gz", file)}, timeout=60)
