@@ -4,7 +4,7 @@ import json
 import matplotlib.image
 import numpy as np
 import pytest
-from test_cli import bundle, call  # noqa: F401 (fixtures)
+from test_cli import bundle  # noqa: F401 (a fixture)
 
 from mrh_monai.checkpoint import load_network
 from mrh_monai.contribution import Contribution, contribution, groups_of_images, single_images
