@@ -100,7 +100,7 @@ def test_a_failed_import_leaves_the_bundle_as_it_was(tmp_path, bundle_copy):
         with pytest.raises(OptionError, match="--target-max: expected a positive number"):
             import_network(full(tmp_path), bundle_copy, target_max)
     assert {path: path.read_bytes() for path in (bundle_copy / "models").iterdir()} == before
-    with pytest.raises(OptionError, match="expected bundle metadata"):
+    with pytest.raises(OptionError, match="expected a bundle folder, found no such folder"):
         import_network(full(tmp_path), tmp_path / "nothing")
 
 
