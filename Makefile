@@ -2,6 +2,7 @@
 # make test   fresh machine: environment, then all tests but the slow ones below
 # make test-distributed  tests of several processes
 # make test-analysis  tests of comparisons, contributions, studies and reports
+# make test-sharing  tests of packed bundles, strange zips, signatures and exports
 # make test-wheel  the built wheel in a new environment of its own, with bundles packed here
 # make test-browser  reports in a real browser; needs Chromium
 # make test-label  tests of the MONAI Label app, in an environment of its own
@@ -19,7 +20,7 @@ LABEL := .venv-label/bin
 LABEL_READY := .venv-label/.ready
 PORT ?= 8000
 
-.PHONY: demo test test-distributed test-analysis test-wheel test-label test-deploy test-browser label-demo check fuzz bundles bench clean
+.PHONY: demo test test-distributed test-analysis test-sharing test-wheel test-label test-deploy test-browser label-demo check fuzz bundles bench clean
 .DEFAULT_GOAL := demo
 
 $(READY): pyproject.toml constraints.txt
@@ -40,13 +41,16 @@ demo: $(READY)
 	$(BIN)/python examples/demo.py demo
 
 test: $(READY)
-	$(BIN)/python -m pytest -m "not (distributed or analysis or browser or wheel or label or deploy)"
+	$(BIN)/python -m pytest -m "not (distributed or analysis or sharing or browser or wheel or label or deploy)"
 
 test-distributed: $(READY)
 	$(BIN)/python -m pytest -m distributed
 
 test-analysis: $(READY)
 	$(BIN)/python -m pytest -m analysis
+
+test-sharing: $(READY)
+	$(BIN)/python -m pytest -m sharing
 
 .venv-wheel/.ready: $(READY) $(wildcard mrh_monai/*.py mrh_monai/bundle_template/*/*)
 	rm -rf .venv-wheel build

@@ -25,6 +25,8 @@ from mrh_monai.scaling import Scaling
 from mrh_monai.signing import check_signature, sign
 from mrh_monai.unpacking import unpack, verify
 
+pytestmark = pytest.mark.sharing
+
 
 @pytest.mark.parametrize("text", ["a: !!int ''", "a: !!bool x", "a: !!timestamp x", "a: !!float ''"])
 def test_tags_on_what_they_do_not_fit_are_one_sentence(text):

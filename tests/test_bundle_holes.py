@@ -27,6 +27,8 @@ from mrh_monai.checkpoint import Sidecar
 from mrh_monai.errors import BundleError, CheckpointError
 from mrh_monai.unpacking import unpack, verify
 
+pytestmark = pytest.mark.sharing
+
 
 @pytest.mark.parametrize("key", ["x::_target_", "x#_target_", "x::0::_target_", "+x::_target_", "+_target_", "x:::_target_"])
 def test_a_target_in_a_key_that_reaches_down_is_foreign(key):

@@ -7,6 +7,8 @@ from strange_zips import Member, deflated_zeros, raw_zip
 from mrh_monai.bundle_zips import LARGEST_FILE, MOST_FILES, BundleZip, write_bundle_zip
 from mrh_monai.errors import BundleError
 
+pytestmark = pytest.mark.sharing
+
 FILES = {"b.md": b"two", "a/c.md": b"three", "LICENSE": b"", "Z.txt": bytes(1000)}
 
 

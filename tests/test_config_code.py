@@ -10,6 +10,8 @@ from mrh_monai.bundles import SHIPPED, new_bundle, render
 from mrh_monai.config_code import Code, code_of, foreign
 from mrh_monai.errors import BundleError
 
+pytestmark = pytest.mark.sharing
+
 EVIL = "$__import__('os').system('touch evil')"
 OVERLAYS = [
     ["inference.yaml"], ["inference.yaml", "evaluate.yaml"], ["inference.yaml", "multi_gpu_inference.yaml"], ["train.yaml"],

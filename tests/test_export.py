@@ -23,6 +23,8 @@ from mrh_monai.slab_graph import BATCH
 from mrh_monai.slabs import PaddedImage
 from mrh_monai.voxelwise import predict_volume
 
+pytestmark = pytest.mark.sharing
+
 PLANES = [((0, 2), 1), ((0, 1, 2), 1), ((1, 2), 2)]
 
 

@@ -8,6 +8,8 @@ from mrh_monai.model_card import fill_card
 from mrh_monai.protocol import MRH_NET
 from mrh_monai.scaling import Scaling
 
+pytestmark = pytest.mark.sharing
+
 SCALING = Scaling("robust", (0.2,) * 67, (0.1,) * 67, 250.0, (1.0,) * 67)
 SIDECAR = Sidecar("nf", "8-bit nf", MRH_NET.names, 30, 64, [0, 2], 1, SCALING, "4" * 64, PARENT, SOURCE)
 

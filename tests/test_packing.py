@@ -15,6 +15,8 @@ from mrh_monai.errors import BundleError, CheckpointError
 from mrh_monai.packing import MANIFEST, check_weights, pack
 from mrh_monai.protocol import Protocol
 
+pytestmark = pytest.mark.sharing
+
 SHIPPED = sorted(path.relative_to(NF).as_posix() for path in NF.rglob("*") if path.is_file() and "model." not in path.name)
 
 

@@ -6,7 +6,7 @@ import pytest
 from mrh_monai.errors import BundleError
 from mrh_monai.signing import NAMESPACE, check_signature, sign, signature_path
 
-pytestmark = pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="no ssh-keygen on this machine")
+pytestmark = [pytest.mark.sharing, pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="no ssh-keygen on this machine")]
 
 
 def new_key(path, passphrase=""):

@@ -17,7 +17,7 @@ from test_bundle import bundle_run, undo_hooks  # noqa: F401 (a fixture)
 from mrh_monai import tensorrt
 from mrh_monai.errors import OptionError, root_cause
 
-pytestmark = pytest.mark.usefixtures("undo_hooks")
+pytestmark = [pytest.mark.sharing, pytest.mark.usefixtures("undo_hooks")]
 CONFIGS = ("inference.yaml", "inference_trt.yaml")
 
 

@@ -17,6 +17,8 @@ from mrh_monai.packing import MANIFEST, pack
 from mrh_monai.signing import sign
 from mrh_monai.unpacking import unpack, verify
 
+pytestmark = pytest.mark.sharing
+
 EVIL = "$__import__('os').system('touch evil')"
 
 

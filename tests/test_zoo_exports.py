@@ -12,6 +12,8 @@ from random_weights import with_random_weights
 from mrh_monai.bundles import SHIPPED
 from mrh_monai.checkpoint import load_network
 
+pytestmark = pytest.mark.sharing
+
 
 @pytest.fixture(params=[spec.folder for spec in SHIPPED])
 def bundle(request, tmp_path, monkeypatch):
