@@ -95,7 +95,7 @@ fuzz: $(READY)
 	$(BIN)/python tests/fuzz_import.py 2000
 
 bundles: $(READY)
-	$(BIN)/python -c "from mrh_monai.bundles import write_shipped; write_shipped('bundles')"
+	$(BIN)/python -c "from mrh_monai.bundle.template_rendering import write_shipped; write_shipped('bundles')"
 
 bench: $(READY)
 	mkdir -p bench

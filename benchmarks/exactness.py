@@ -14,8 +14,7 @@ from pathlib import Path
 
 import torch
 
-from mrh_monai.folding import centre_predictor
-from mrh_monai.network import MRHNet
+from mrh_monai.network import MRHNet, centre_predictor
 
 
 def errors(blocks: int) -> dict[str, float]:

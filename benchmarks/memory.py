@@ -16,9 +16,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from mrh_monai.datalists import read_datalist, split, write_datalist
+from mrh_monai.data import find_subjects, read_datalist, split, write_datalist
 from mrh_monai.phantom import write_phantom
-from mrh_monai.subjects import find_subjects
 
 BUNDLE = Path(__file__).resolve().parents[1] / "bundles" / "mrh_af"
 

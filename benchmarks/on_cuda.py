@@ -18,12 +18,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from mrh_monai.data import LoadedSubject
 from mrh_monai.devices import in_precision
-from mrh_monai.folding import fold
-from mrh_monai.loaded import LoadedSubject
-from mrh_monai.network import MRHNet
+from mrh_monai.inference import predict_volume
+from mrh_monai.network import MRHNet, fold
 from mrh_monai.patches import PatchBatches, PatchDataset
-from mrh_monai.voxelwise import predict_volume
 
 ITERATIONS, BATCH = 11_220, 128
 SHAPE = (200, 280, 128)

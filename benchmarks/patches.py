@@ -20,12 +20,10 @@ import numpy as np
 import torch
 from monai.transforms import RandSpatialCropSamplesd
 
-from mrh_monai.loaded import LoadedSubject
-from mrh_monai.loading import load_subject
+from mrh_monai.data import LoadedSubject, find_subject, load_subject
 from mrh_monai.patches import PatchDataset
 from mrh_monai.phantom import make_subject
 from mrh_monai.protocol import MRH_NET
-from mrh_monai.subjects import find_subject
 
 ROUNDS = 5
 BATCH = 512

@@ -78,12 +78,10 @@ def prepare(route: dict[str, Any], subject_dir: str | None) -> tuple[Callable[[]
 
     import numpy as np
 
-    from mrh_monai.folding import fold
-    from mrh_monai.network import MRHNet
-    from mrh_monai.patches import PatchBatches, PatchDataset
-    from mrh_monai.sampling import sample_centres
-    from mrh_monai.slabs import PaddedImage
-    from mrh_monai.voxelwise import predict_volume
+    from mrh_monai.data import PaddedImage
+    from mrh_monai.inference import predict_volume
+    from mrh_monai.network import MRHNet, fold
+    from mrh_monai.patches import PatchBatches, PatchDataset, sample_centres
 
     torch.manual_seed(0)
     subject = load(subject_dir)
@@ -129,9 +127,8 @@ def load(subject_dir: str | None) -> Any:
     """A subject with some target."""
     from patches import load as load_with_target
 
-    from mrh_monai.loading import load_subject
+    from mrh_monai.data import find_subject, load_subject
     from mrh_monai.protocol import MRH_NET
-    from mrh_monai.subjects import find_subject
 
     if subject_dir is None:
         return load_with_target(None, None)

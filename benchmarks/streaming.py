@@ -22,11 +22,10 @@ from typing import Any
 import nibabel
 import numpy as np
 
-from mrh_monai.checkpoint import Sidecar, save_checkpoint
-from mrh_monai.network import MRHNet
+from mrh_monai.io import write_analyze
+from mrh_monai.network import MRHNet, Sidecar, save_checkpoint
 from mrh_monai.protocol import MRH_NET
 from mrh_monai.scaling import Scaling
-from mrh_monai.volumes import write_analyze
 
 BUNDLE = Path(__file__).resolve().parents[1] / "bundles" / "mrh_af"
 VOXELS = 2_090_000
@@ -119,7 +118,7 @@ def main() -> None:
             (folder / "datalist.json").write_text(json.dumps({"test": [entry]}))
             config = str(bundle / "configs" / "inference.yaml")
             routes = {
-                "mrh predict": ["-m", "mrh_monai.cli", "predict", str(bundle), str(folder / "brain"), "-o", str(folder / "af.nii.gz")],
+                "mrh predict": ["-m", "mrh_monai.cli.app", "predict", str(bundle), str(folder / "brain"), "-o", str(folder / "af.nii.gz")],
                 "bundle": [
                     *("-m", "monai.bundle", "run", "--bundle_root", str(bundle), "--config_file", config),
                     *("--datalist", str(folder / "datalist.json"), "--output_dir", str(folder / "out")),

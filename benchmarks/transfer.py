@@ -26,19 +26,13 @@ import torch
 import yaml
 from monai.bundle import ConfigParser
 
-from mrh_monai.augmentation import Augmentation
-from mrh_monai.loaded import LoadedSubject
-from mrh_monai.loading import load_subjects
-from mrh_monai.metrics import r2, rmse
+from mrh_monai.bundle import tuned
+from mrh_monai.data import LoadedSubject, find_subject, load_subjects
+from mrh_monai.evaluation import r2, rmse
 from mrh_monai.network import MRHNet
-from mrh_monai.options import tuned
-from mrh_monai.patches import PatchBatches, PatchDataset
+from mrh_monai.patches import Augmentation, PatchBatches, PatchDataset, sample_centres
 from mrh_monai.protocol import MRH_NET
-from mrh_monai.recipes import make_optimizer, make_schedule
-from mrh_monai.sampling import sample_centres
-from mrh_monai.subjects import find_subject
-from mrh_monai.training import seed_everything
-from mrh_monai.transfer import Parent, load_parent, start_from
+from mrh_monai.training import Parent, load_parent, make_optimizer, make_schedule, seed_everything, start_from
 
 CONFIG = Path(__file__).resolve().parents[1] / "bundles" / "mrh_nf" / "configs" / "train.yaml"
 METHODS = ("scratch", "paper", "released", "fast")

@@ -32,7 +32,7 @@ def run(*command: object, beside: bool = False) -> None:
         beside: Whether another one runs at the same time: half of the cores for each, and its output in one piece when it has ended.
     """
     words = [str(word) for word in command]
-    programs = {"mrh": [sys.executable, "-m", "mrh_monai.cli"], "python": [sys.executable, "-W", "ignore"]}
+    programs = {"mrh": [sys.executable, "-m", "mrh_monai.cli.app"], "python": [sys.executable, "-W", "ignore"]}
     shown, program = f"\n$ {shlex.join(words)}", [*programs[words[0]], *words[1:]]
     if beside:
         half = {**os.environ, "OMP_NUM_THREADS": str(max((os.cpu_count() or 2) // 2, 1))}
@@ -110,11 +110,10 @@ def r2_of_others(comparison: Path) -> dict[str, float]:
 
 def tell_and_draw(out: Path) -> None:
     """Print the networks' scores beside what they must beat, and draw slices."""
-    from mrh_monai.datalists import read_datalist
-    from mrh_monai.loading import load_subject
-    from mrh_monai.pictures import side_by_side
+    from mrh_monai.data import load_subject, read_datalist
+    from mrh_monai.figures import side_by_side
+    from mrh_monai.io import read_header, read_voxels
     from mrh_monai.protocol import MRH_NET, MT_ON
-    from mrh_monai.volumes import read_header, read_voxels
 
     rows = {}
     print(f"\nVirtual histology of {TEST_SUBJECT}, which no training saw: R2 inside the brain mask\n")

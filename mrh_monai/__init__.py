@@ -1,3 +1,7 @@
-"""Virtual histology of the mouse brain from multi-contrast MRI, as MONAI bundles."""
+"""Virtual histology of the mouse brain from multi-contrast MRI."""
 
-__version__ = "0.1.0"
+import lazy_loader
+
+__version__ = "0.2.0"
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

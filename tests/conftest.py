@@ -13,8 +13,8 @@ import nibabel
 import numpy as np
 import pytest
 
-from mrh_monai.protocol import MRH_NET, Channel, Protocol
-from mrh_monai.volumes import write_analyze
+from mrh_monai.io.volume_files import write_analyze
+from mrh_monai.protocol.mr_protocol import MRH_NET, Channel, MRProtocol
 
 ROOT = Path(__file__).resolve().parents[1]
 BUNDLE = ROOT / "bundles" / "mrh_af"
@@ -52,9 +52,9 @@ def rng() -> np.random.Generator:
 
 
 @pytest.fixture
-def few() -> Protocol:
+def few() -> MRProtocol:
     """A protocol of three channels with the magnetization-transfer pair."""
-    return Protocol((Channel("qa", 1000.0, (1.0, 0.0, 0.0)), Channel("mt_on"), Channel("mt_off")))
+    return MRProtocol((Channel("qa", 1000.0, (1.0, 0.0, 0.0)), Channel("mt_on"), Channel("mt_off")))
 
 
 def write_mrh_subject(folder: Path, seed: int = 0, shape: tuple[int, int, int] = SHAPE, dtype=np.int16) -> Path:
@@ -104,7 +104,7 @@ def write_nifti(path: Path, voxels: np.ndarray, affine: np.ndarray | None = None
 @pytest.fixture
 def call(monkeypatch, capsys):
     """Run a verb in this process; its status, standard output and standard error."""
-    from mrh_monai.cli import main
+    from mrh_monai.cli.app import main
 
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
 

@@ -87,8 +87,8 @@ def start_worker() -> None:
     import matio  # noqa: F401
     import torch
 
-    from mrh_monai import matlab  # noqa: F401
-    from mrh_monai.isolation import _limit_memory
+    from mrh_monai.io.child_process import _limit_memory
+    from mrh_monai.matlab import network_import as matlab  # noqa: F401
 
     torch.set_num_threads(1)
     _limit_memory(MEMORY)
@@ -97,7 +97,7 @@ def start_worker() -> None:
 def attempt(data: bytes, bundle: Path, seed: int) -> tuple[int, str, float]:
     """The outcome, ``imported``, ``refused`` or what went wrong, and the seconds it took."""
     from mrh_monai.errors import MRHError
-    from mrh_monai.matlab import import_network
+    from mrh_monai.matlab.network_import import import_network
 
     own = bundle / f"bundle{os.getpid()}"
     if not own.is_dir():

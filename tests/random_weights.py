@@ -5,10 +5,10 @@ from pathlib import Path
 
 import torch
 
-from mrh_monai.checkpoint import Sidecar, save_checkpoint
-from mrh_monai.network import MRHNet
-from mrh_monai.protocol import Protocol
-from mrh_monai.scaling import Scaling
+from mrh_monai.network.checkpoint import Sidecar, save_checkpoint
+from mrh_monai.network.mrh_net import MRHNet
+from mrh_monai.protocol.mr_protocol import MRProtocol
+from mrh_monai.scaling.intensity_scaling import Scaling
 
 TARGET_MAX = 250.0
 PARENT = {"name": "mrh_af", "stain": "af", "sha256": "0" * 64, "copied": ["conv1.weight"], "frozen": []}
@@ -41,7 +41,7 @@ def sidecar_of(network, channels, axes=(0, 2), radius=1, stain="af", scaling=Non
 
 def save_random_weights(bundle: Path, seed=0, residual_blocks=1, features=8, scaling=None, parent=False):
     """Put a small network into a bundle."""
-    channels = Protocol.from_metadata(bundle / "configs" / "metadata.json").names
+    channels = MRProtocol.from_metadata(bundle / "configs" / "metadata.json").names
     network = random_network(len(channels), features, residual_blocks, seed=seed)
     more = {"stain": bundle.name.removeprefix("mrh_"), "scaling": scaling, "parent": PARENT if parent else None, "source": SOURCE}
     save_checkpoint(bundle / "models" / "model.pt", network.state_dict(), sidecar_of(network, channels, **more))

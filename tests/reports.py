@@ -10,18 +10,18 @@ import nibabel
 import numpy as np
 import pytest
 
-from mrh_monai import report
-from mrh_monai.checkpoint import Sidecar
-from mrh_monai.finished import made_of, write_record
-from mrh_monai.loading import load_subjects
-from mrh_monai.protocol import MRH_NET
-from mrh_monai.provenance import about_files, about_network
-from mrh_monai.report import write_report
-from mrh_monai.reported import find_predictions, read_reported
-from mrh_monai.scaling import fit_scaling
-from mrh_monai.subjects import find_subject
-from mrh_monai.viewer import viewer_script
-from mrh_monai.volumes import read_header, read_voxels, write_nifti
+from mrh_monai.data.subject import find_subject
+from mrh_monai.data.subject_voxels import load_subjects
+from mrh_monai.inference.prediction_record import made_of, write_record
+from mrh_monai.inference.provenance import about_files, about_network
+from mrh_monai.io.volume_files import read_header, read_voxels, write_nifti
+from mrh_monai.network.checkpoint import Sidecar
+from mrh_monai.protocol.mr_protocol import MRH_NET
+from mrh_monai.report import page as report
+from mrh_monai.report.page import write_report
+from mrh_monai.report.predicted_subject import find_predictions, read_reported
+from mrh_monai.report.viewer import viewer_script
+from mrh_monai.scaling.intensity_scaling import fit_scaling
 
 MADE_BY = {"weights": "a" * 64, "sidecar": "b" * 64, "precision": "float32"}
 VIEWER = viewer_script()

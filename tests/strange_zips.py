@@ -12,9 +12,9 @@ import pytest
 from conftest import ROOT
 from random_weights import with_random_weights
 
-from mrh_monai.bundle_zips import write_bundle_zip
-from mrh_monai.config_code import foreign
-from mrh_monai.packing import MANIFEST, manifest, pack
+from mrh_monai.io.bundle_zip import write_bundle_zip
+from mrh_monai.sharing.config_code import foreign
+from mrh_monai.sharing.packing import MANIFEST, manifest, pack
 
 NF = ROOT / "bundles" / "mrh_nf"
 INFERENCE = "configs/inference.yaml"

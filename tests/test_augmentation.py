@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from mrh_monai.augmentation import Augmentation
+from mrh_monai.patches.augmentation import Augmentation
 
 
 @pytest.fixture

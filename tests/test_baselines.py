@@ -3,8 +3,8 @@ import pytest
 from sklearn.linear_model import LinearRegression
 from sklearn.preprocessing import PolynomialFeatures
 
-from mrh_monai.baselines import Baseline, Voxels, baselines, join
-from mrh_monai.metrics import r2
+from mrh_monai.evaluation.regression_models import Baseline, Voxels, baselines, join
+from mrh_monai.evaluation.scores import r2
 
 NAMES = ["qa", "iso", "t2", "mt"]
 
@@ -65,7 +65,7 @@ def test_predictions_in_chunks_are_the_same(monkeypatch):
     model = by_name(voxels)["quadratic, 4 images"]
     whole = model.predict(voxels)
     assert (whole.dtype, whole.shape) == (np.float32, (600,))
-    monkeypatch.setattr("mrh_monai.baselines.CHUNK", 7)
+    monkeypatch.setattr("mrh_monai.evaluation.regression_models.CHUNK", 7)
     np.testing.assert_allclose(model.predict(voxels), whole, rtol=1e-6)
 
 

@@ -3,9 +3,9 @@ import pytest
 from scipy.ndimage import gaussian_filter
 from sklearn.metrics import roc_auc_score
 
-from mrh_monai import metrics
-from mrh_monai.bootstrap import SCORES, blocks_of, interval, intervals, resample, tally
 from mrh_monai.errors import SubjectError
+from mrh_monai.evaluation import scores as metrics
+from mrh_monai.evaluation.bootstrap import SCORES, blocks_of, interval, intervals, resample, tally
 
 
 @pytest.fixture

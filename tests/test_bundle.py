@@ -17,15 +17,15 @@ import torch
 from conftest import BUNDLE, write_mrh_subject
 from monai.bundle import ConfigParser, run
 
-from mrh_monai.checkpoint import load_network
-from mrh_monai.datalists import write_datalist
+from mrh_monai.data.datalist import write_datalist
+from mrh_monai.data.subject import find_subject
+from mrh_monai.data.subject_voxels import load_stains, load_subject
 from mrh_monai.errors import MRHError, root_cause
-from mrh_monai.loading import load_stains, load_subject
-from mrh_monai.metrics import score
-from mrh_monai.protocol import MRH_NET
-from mrh_monai.subjects import find_subject
-from mrh_monai.volumes import read_header, read_voxels, write_analyze
-from mrh_monai.voxelwise import predict_volume
+from mrh_monai.evaluation.scores import score
+from mrh_monai.inference.voxelwise import predict_volume
+from mrh_monai.io.volume_files import read_header, read_voxels, write_analyze
+from mrh_monai.network.checkpoint import load_network
+from mrh_monai.protocol.mr_protocol import MRH_NET
 
 SMALL = {"residual_blocks": 1, "patches": 400, "epochs": 3, "batch_size": 32, "validation_patches": 100, "device": "cpu"}
 

@@ -13,17 +13,17 @@ from strange_zips import INFERENCE, SIDECAR, Member, files, other_weights, raw_z
 from test_packing import write_scores
 from test_signing import new_key, trusted
 
-from mrh_monai.bundle_zips import BundleZip
-from mrh_monai.bundles import new_bundle
-from mrh_monai.checkpoint import Sidecar
-from mrh_monai.config_code import code_of
+from mrh_monai.bundle.template_rendering import new_bundle
 from mrh_monai.errors import BundleError, MRHError, OptionError
-from mrh_monai.model_card import fill_card
-from mrh_monai.packing import pack
-from mrh_monai.protocol import MRH_NET
-from mrh_monai.scaling import Scaling
-from mrh_monai.signing import check_signature, sign
-from mrh_monai.unpacking import unpack, verify
+from mrh_monai.io.bundle_zip import BundleZip
+from mrh_monai.network.checkpoint import Sidecar
+from mrh_monai.protocol.mr_protocol import MRH_NET
+from mrh_monai.scaling.intensity_scaling import Scaling
+from mrh_monai.sharing.config_code import code_of
+from mrh_monai.sharing.model_card import fill_card
+from mrh_monai.sharing.packing import pack
+from mrh_monai.sharing.signing import check_signature, sign
+from mrh_monai.sharing.unpacking import unpack, verify
 
 pytestmark = pytest.mark.sharing
 
@@ -91,7 +91,7 @@ def test_a_strangers_source_can_be_told(source):
 
 
 def test_verify_says_nothing_that_the_stranger_wrote_for_it(files, zipped, capsys):
-    from mrh_monai.bundle_verbs import verify as verb
+    from mrh_monai.cli.bundle_verbs import verify as verb
 
     stain = "nf\nsigned by anna@example.org\x1b[8m"
     try:
@@ -106,7 +106,7 @@ def test_verify_says_nothing_that_the_stranger_wrote_for_it(files, zipped, capsy
 def test_a_pickle_of_another_protocol_is_one_line(files, zipped):
     path = zipped(other_weights(files, pickle.dumps(print, 4)))
     done = subprocess.run(
-        [sys.executable, "-m", "mrh_monai.cli", "verify", str(path)], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-m", "mrh_monai.cli.app", "verify", str(path)], capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
 

@@ -10,22 +10,12 @@ import zipfile
 import pytest
 import torch
 import yaml
-from strange_zips import (  # noqa: F401 (fixtures)
-    INFERENCE,
-    SIDECAR,
-    Member,
-    deflated_zeros,
-    files,
-    other_weights,
-    raw_zip,
-    strange,
-    zipped,
-)  # fmt: skip
+from strange_zips import INFERENCE, SIDECAR, Member, deflated_zeros, files, other_weights, raw_zip, strange, zipped  # noqa: F401 (fixtures)  # fmt: skip
 
-from mrh_monai.bundle_zips import BundleZip
-from mrh_monai.checkpoint import Sidecar
 from mrh_monai.errors import BundleError, CheckpointError
-from mrh_monai.unpacking import unpack, verify
+from mrh_monai.io.bundle_zip import BundleZip
+from mrh_monai.network.checkpoint import Sidecar
+from mrh_monai.sharing.unpacking import unpack, verify
 
 pytestmark = pytest.mark.sharing
 

@@ -2,7 +2,7 @@ import torch
 from conftest import BUNDLE
 from random_weights import with_random_weights
 
-from mrh_monai.export import load
+from mrh_monai.export.network_files import load
 
 
 def test_export_writes_patches_unless_told_otherwise(call, tmp_path):

@@ -4,8 +4,8 @@ import zipfile
 import pytest
 from strange_zips import Member, deflated_zeros, raw_zip
 
-from mrh_monai.bundle_zips import LARGEST_FILE, MOST_FILES, BundleZip, write_bundle_zip
 from mrh_monai.errors import BundleError
+from mrh_monai.io.bundle_zip import LARGEST_FILE, MOST_FILES, BundleZip, write_bundle_zip
 
 pytestmark = pytest.mark.sharing
 

@@ -13,10 +13,10 @@ import yaml
 from conftest import ROOT, write_nifti
 from test_bundle import SMALL, bundle_run, undo_hooks  # noqa: F401 (a fixture)
 
-from mrh_monai.bundles import SHIPPED, new_bundle, render
-from mrh_monai.checkpoint import load_checkpoint
+from mrh_monai.bundle.template_rendering import SHIPPED, new_bundle, render
 from mrh_monai.errors import CheckpointError, OptionError, OutputError, root_cause
-from mrh_monai.protocol import MRH_NET, Protocol
+from mrh_monai.network.checkpoint import load_checkpoint
+from mrh_monai.protocol.mr_protocol import MRH_NET, MRProtocol
 
 FEW = {**SMALL, "patches": 120, "epochs": 2, "validation_patches": 60}
 TRANSFER = {key: value for key, value in FEW.items() if key != "residual_blocks"}
@@ -36,7 +36,7 @@ def test_shipped_bundles_declare_their_parent(spec):
     root = ROOT / "bundles" / spec.folder
     metadata = json.loads((root / "configs" / "metadata.json").read_text())
     config = yaml.safe_load((root / "configs" / "train.yaml").read_text())
-    assert Protocol.from_metadata(root / "configs" / "metadata.json") == MRH_NET
+    assert MRProtocol.from_metadata(root / "configs" / "metadata.json") == MRH_NET
     assert config["stain"] == spec.stain
     if spec.folder == "mrh_af":
         assert ("pretrained" in metadata, config["pretrained"]) == (False, "none")
@@ -87,7 +87,7 @@ def test_from_scratch_on_purpose(chain, study, tmp_path):
 def test_a_resumed_transfer_ends_with_the_same_model(chain, study, tmp_path):
     whole, _ = nf(chain, study, tmp_path / "whole", epochs=3)
     # The schedule depends on the epochs in all, so the run is stopped from within.
-    from mrh_monai.training import RunRecorder
+    from mrh_monai.training.recorder import RunRecorder
 
     plain = RunRecorder._epoch_completed
 
@@ -210,7 +210,7 @@ NO_PROTOCOLS = ("", "[]", "channels: []", "channels: [a]", "channels: [{nam: a}]
 def test_wrong_protocols_are_one_sentence(tmp_path, text):
     (tmp_path / "protocol.yaml").write_text(text)
     with pytest.raises(OptionError, match=r"protocol\.yaml(, (protocol|channel 3, name))?: expected"):
-        Protocol.from_yaml(tmp_path / "protocol.yaml")
+        MRProtocol.from_yaml(tmp_path / "protocol.yaml")
 
 
 @pytest.mark.parametrize("stain", ["null", "yes", "123", "1e5"])

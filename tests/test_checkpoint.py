@@ -3,7 +3,9 @@ import json
 import pytest
 import torch
 
-from mrh_monai.checkpoint import (
+from mrh_monai.errors import CheckpointError
+from mrh_monai.io.files import sha256
+from mrh_monai.network.checkpoint import (
     Sidecar,
     load_checkpoint,
     load_network,
@@ -14,10 +16,8 @@ from mrh_monai.checkpoint import (
     stated,
     weights_bytes,
 )
-from mrh_monai.errors import CheckpointError
-from mrh_monai.files import sha256
-from mrh_monai.network import MRHNet
-from mrh_monai.scaling import Scaling
+from mrh_monai.network.mrh_net import MRHNet
+from mrh_monai.scaling.intensity_scaling import Scaling
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_file_that_is_no_state_dict_is_refused(saved):
     path = saved[0]
     path.write_bytes(b"nothing")
     values = json.loads(sidecar_path(path).read_text())
-    from mrh_monai.files import sha256
+    from mrh_monai.io.files import sha256
 
     sidecar_path(path).write_text(json.dumps({**values, "sha256": sha256(path)}))
     with pytest.raises(CheckpointError, match="expected a PyTorch state dict"):

@@ -12,17 +12,17 @@ from patch_file_writing import write_patch_file
 from skimage.filters import threshold_otsu
 from sklearn.metrics import roc_auc_score
 
-from mrh_monai.checkpoint import Sidecar, save_checkpoint
-from mrh_monai.loading import load_subject
-from mrh_monai.network import MRHNet
-from mrh_monai.protocol import MRH_NET
-from mrh_monai.scaling import Scaling
-from mrh_monai.subjects import find_subject
-from mrh_monai.volumes import write_analyze
+from mrh_monai.data.subject import find_subject
+from mrh_monai.data.subject_voxels import load_subject
+from mrh_monai.io.volume_files import write_analyze
+from mrh_monai.network.checkpoint import Sidecar, save_checkpoint
+from mrh_monai.network.mrh_net import MRHNet
+from mrh_monai.protocol.mr_protocol import MRH_NET
+from mrh_monai.scaling.intensity_scaling import Scaling
 
 
 def mrh(*words) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "mrh_monai.cli", *map(str, words)]
+    command = [sys.executable, "-m", "mrh_monai.cli.app", *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
@@ -159,7 +159,7 @@ def test_usage_errors_have_status_2_and_debug_shows_the_traceback():
 
 
 def test_help_does_not_pay_for_torch():
-    code = "import sys, mrh_monai.cli, mrh_monai.subjects, mrh_monai.datalists; print('torch' in sys.modules, 'monai' in sys.modules)"
+    code = "import sys, mrh_monai.cli.app, mrh_monai.data.subject, mrh_monai.data.datalist; print('torch' in sys.modules, 'monai' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True).stdout.split() == [
         "False",
         "False",

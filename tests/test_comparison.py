@@ -9,18 +9,18 @@ from patch_file_writing import write_patch_file
 from random_weights import with_random_weights
 from sklearn.linear_model import LinearRegression
 
-from mrh_monai import metrics
-from mrh_monai.bootstrap import SCORES
-from mrh_monai.checkpoint import load_network
-from mrh_monai.comparison import NETWORK, compare
-from mrh_monai.datalists import read_datalist
+from mrh_monai.data.datalist import read_datalist
+from mrh_monai.data.subject_voxels import load_subject, load_subjects
 from mrh_monai.errors import OptionError
-from mrh_monai.loading import load_subject, load_subjects
-from mrh_monai.maps import parameter_maps, plan_maps
-from mrh_monai.protocol import MRH_NET
-from mrh_monai.scaling import fit_scaling, robust_level
-from mrh_monai.volumes import read_header, write_analyze
-from mrh_monai.voxelwise import predict_volume
+from mrh_monai.evaluation import scores as metrics
+from mrh_monai.evaluation.bootstrap import SCORES
+from mrh_monai.evaluation.comparison import NETWORK, compare
+from mrh_monai.inference.voxelwise import predict_volume
+from mrh_monai.io.volume_files import read_header, write_analyze
+from mrh_monai.maps.map_fits import parameter_maps, plan_maps
+from mrh_monai.network.checkpoint import load_network
+from mrh_monai.protocol.mr_protocol import MRH_NET
+from mrh_monai.scaling.intensity_scaling import fit_scaling, robust_level
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*no gradient table")
 

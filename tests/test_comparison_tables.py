@@ -5,9 +5,9 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from mrh_monai.bootstrap import SCORES
-from mrh_monai.comparison import NETWORK, Comparison
-from mrh_monai.comparison_tables import comparison_table, regions_table, standing, write_comparison
+from mrh_monai.evaluation.bootstrap import SCORES
+from mrh_monai.evaluation.comparison import NETWORK, Comparison
+from mrh_monai.evaluation.comparison_tables import comparison_table, regions_table, standing, write_comparison
 
 KINDS = {NETWORK: "network", "mtr": "marker", "fa_1900": "marker", "linear, 5 maps": "regression", "quadratic, 5 maps": "regression"}
 R2 = {NETWORK: 0.9, "mtr": 0.2, "fa_1900": 0.4, "linear, 5 maps": 0.5, "quadratic, 5 maps": 0.7}

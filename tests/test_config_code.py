@@ -6,9 +6,9 @@ from monai.bundle import ConfigParser
 from monai.bundle.config_item import ConfigComponent, ConfigExpression
 from strange_zips import strange
 
-from mrh_monai.bundles import SHIPPED, new_bundle, render
-from mrh_monai.config_code import Code, code_of, foreign
+from mrh_monai.bundle.template_rendering import SHIPPED, new_bundle, render
 from mrh_monai.errors import BundleError
+from mrh_monai.sharing.config_code import Code, code_of, foreign
 
 pytestmark = pytest.mark.sharing
 
@@ -99,7 +99,7 @@ def test_foreign_expressions_in_json_are_found(name):
 @pytest.mark.parametrize(
     "text",
     [
-        "$import os", "$from os import system", "$import mrh_monai.options as checkpoint", "$import torch; import os", "$@evaluator.run(1)",
+        "$import os", "$from os import system", "$import mrh_monai.bundle.options as checkpoint", "$import torch; import os", "$@evaluator.run(1)",
         "$@bundle_root + '/a' or open('b')", "$@bundle_root + '/a' + '/b'", "$@bundle_root + '/a\\x27'", "$@bundle_root + \"/a\"",
         "$@bundle_root + '/a'\n", "$$1", "$", "\uff04x",
     ],
@@ -111,7 +111,7 @@ def test_expressions_that_are_nearly_ours_are_foreign(text):
 
 
 @pytest.mark.parametrize(
-    "target", ["os.system", "subprocess.Popen", "builtins.eval", "@a", "$os.system", "torch.load", "mrh_monai.cli.main"]
+    "target", ["os.system", "subprocess.Popen", "builtins.eval", "@a", "$os.system", "torch.load", "mrh_monai.cli.app.main"]
 )
 def test_foreign_targets_are_found(target):
     assert strange("configs/x.json", json.dumps({"a": [{"_target_": target}]})) == [("a::0::_target_", "target", target)]

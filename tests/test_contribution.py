@@ -2,15 +2,15 @@ import numpy as np
 import pytest
 import torch
 
-from mrh_monai.checkpoint import Sidecar
-from mrh_monai.contribution import Contribution, contribution, groups_of_images, rician, single_images
+from mrh_monai.data.subject_in_memory import LoadedSubject
 from mrh_monai.errors import OptionError
-from mrh_monai.loaded import LoadedSubject
-from mrh_monai.network import MRHNet
-from mrh_monai.protocol import MRH_NET, Channel, Protocol
-from mrh_monai.regions import Regions
-from mrh_monai.scaling import Scaling
-from mrh_monai.voxelwise import predict_volume
+from mrh_monai.evaluation.regions import Regions
+from mrh_monai.inference.voxelwise import predict_volume
+from mrh_monai.network.checkpoint import Sidecar
+from mrh_monai.network.mrh_net import MRHNet
+from mrh_monai.protocol.mr_protocol import MRH_NET, Channel, MRProtocol
+from mrh_monai.scaling.intensity_scaling import Scaling
+from mrh_monai.studies.image_contribution import Contribution, contribution, groups_of_images, rician, single_images
 
 NAMES = ["a", "b", "c", "d"]
 SHAPE = (9, 4, 8)
@@ -65,7 +65,7 @@ def oracle(network, sidecar, subject, channels, noise, draw, seed):
 )
 @pytest.mark.parametrize("perturbed", [{"a": [0], "d": [3]}, {"both": [1, 2], "d": [3]}])
 def test_the_fast_path_is_the_whole_network_on_a_noisy_subject(scaling, axes, radius, perturbed, monkeypatch):
-    monkeypatch.setattr("mrh_monai.contribution.BATCH", 50)
+    monkeypatch.setattr("mrh_monai.studies.image_contribution.BATCH", 50)
     network, sidecar, subject = make(scaling, axes, radius)
     found = contribution(network, sidecar, subject, perturbed, noise=0.2, draws=2, voxels=None, seed=3)
     assert (found.names, found.rmse.shape) == (tuple(perturbed), (2, 2))
@@ -95,7 +95,7 @@ def test_regions_are_those_of_their_voxels():
 
 
 def small():
-    return Protocol(tuple(Channel(name) for name in NAMES))
+    return MRProtocol(tuple(Channel(name) for name in NAMES))
 
 
 def test_some_voxels_stand_for_all():
@@ -187,4 +187,4 @@ def test_images_by_themselves_and_in_groups():
         ("d", 10.0),
         ("e", None, None, None, "pgse"),
     ]
-    assert groups_of_images(Protocol(tuple(Channel(*row) for row in rows))) == {"pgse": [0, 4], "b = 1000": [1, 2], "unweighted": [3]}
+    assert groups_of_images(MRProtocol(tuple(Channel(*row) for row in rows))) == {"pgse": [0, 4], "b = 1000": [1, 2], "unweighted": [3]}

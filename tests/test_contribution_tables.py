@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from test_cli import bundle  # noqa: F401 (a fixture)
 
-from mrh_monai.checkpoint import load_network
-from mrh_monai.contribution import Contribution, contribution, groups_of_images, single_images
-from mrh_monai.contribution_tables import contribution_table, region_rows, write_contribution
-from mrh_monai.loading import load_subject
-from mrh_monai.protocol import MRH_NET
-from mrh_monai.subjects import find_subject
+from mrh_monai.data.subject import find_subject
+from mrh_monai.data.subject_voxels import load_subject
+from mrh_monai.network.checkpoint import load_network
+from mrh_monai.protocol.mr_protocol import MRH_NET
+from mrh_monai.studies.contribution_tables import contribution_table, region_rows, write_contribution
+from mrh_monai.studies.image_contribution import Contribution, contribution, groups_of_images, single_images
 
 ABOUT = {"bundle": "mrh_af", "stain": "af", "noise": 0.1, "voxels": 50}
 FEWER = [

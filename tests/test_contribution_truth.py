@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from mrh_monai.checkpoint import Sidecar
-from mrh_monai.contribution import contribution, rician, single_images
-from mrh_monai.loaded import LoadedSubject
-from mrh_monai.phantom import make_subject
-from mrh_monai.protocol import MRH_NET, Protocol
-from mrh_monai.small_training import score_small, train_small
+from mrh_monai.data.subject_in_memory import LoadedSubject
+from mrh_monai.network.checkpoint import Sidecar
+from mrh_monai.phantom.digital_brain import make_subject
+from mrh_monai.protocol.mr_protocol import MRH_NET, MRProtocol
+from mrh_monai.studies.image_contribution import contribution, rician, single_images
+from mrh_monai.studies.study_networks import score_small, train_small
 
 CHOSEN = [0, 2, 6, 11, 34, 40, 50, 64, 65, 66]
-PROTOCOL = Protocol(tuple(MRH_NET.channels[index] for index in CHOSEN))
+PROTOCOL = MRProtocol(tuple(MRH_NET.channels[index] for index in CHOSEN))
 
 pytestmark = pytest.mark.analysis
 

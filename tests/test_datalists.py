@@ -4,9 +4,9 @@ import os
 import pytest
 from conftest import write_mrh_subject
 
-from mrh_monai.datalists import read_datalist, section, split, write_datalist
+from mrh_monai.data.datalist import read_datalist, section, split, write_datalist
+from mrh_monai.data.subject import find_subjects
 from mrh_monai.errors import DatalistError
-from mrh_monai.subjects import find_subjects
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from conftest import BUNDLE, write_mrh_subject
 
 from mrh_monai import distributed
 from mrh_monai.errors import OptionError
-from mrh_monai.volumes import read_header, read_voxels
+from mrh_monai.io.volume_files import read_header, read_voxels
 
 pytestmark = pytest.mark.distributed
 
@@ -22,12 +22,12 @@ TRAIN = """
 import sys
 import numpy as np, torch
 from mrh_monai import distributed
-from mrh_monai.augmentation import Augmentation
-from mrh_monai.folding import fold
-from mrh_monai.loaded import LoadedSubject
-from mrh_monai.network import MRHNet
-from mrh_monai.patches import PatchBatches, PatchDataset
-from mrh_monai.recipes import make_optimizer
+from mrh_monai.patches.augmentation import Augmentation
+from mrh_monai.network.folded_network import fold
+from mrh_monai.data.subject_in_memory import LoadedSubject
+from mrh_monai.network.mrh_net import MRHNet
+from mrh_monai.patches.patch_dataset import PatchBatches, PatchDataset
+from mrh_monai.training.optimisation import make_optimizer
 
 name, mixup, out = sys.argv[1], float(sys.argv[2]), sys.argv[3]
 if name == "many":

@@ -14,14 +14,14 @@ from conftest import BUNDLE
 from monai.data import load_net_with_metadata
 from random_weights import TARGET_MAX, random_network, sidecar_of, with_random_weights
 
-from mrh_monai import export as exporting
-from mrh_monai.checkpoint import load_network
+from mrh_monai.data.slabs import PaddedImage
 from mrh_monai.errors import CheckpointError, OptionError, OutputError
-from mrh_monai.export import ENDINGS, build, check, describe, export, load
-from mrh_monai.files import sha256
-from mrh_monai.slab_graph import BATCH
-from mrh_monai.slabs import PaddedImage
-from mrh_monai.voxelwise import predict_volume
+from mrh_monai.export import network_files as exporting
+from mrh_monai.export.network_files import ENDINGS, build, check, describe, export, load
+from mrh_monai.export.slab_graph import BATCH
+from mrh_monai.inference.voxelwise import predict_volume
+from mrh_monai.io.files import sha256
+from mrh_monai.network.checkpoint import load_network
 
 pytestmark = pytest.mark.sharing
 

@@ -1,10 +1,10 @@
 import pytest
 
-from mrh_monai import fewer_images
 from mrh_monai.errors import OptionError
-from mrh_monai.fewer_images import check_counts, retrain_top, scan_minutes
-from mrh_monai.protocol import MRH_NET, Channel, Protocol
-from mrh_monai.small_training import load_study, score_small, train_small
+from mrh_monai.protocol.mr_protocol import MRH_NET, Channel, MRProtocol
+from mrh_monai.studies import image_subsets as fewer_images
+from mrh_monai.studies.image_subsets import check_counts, retrain_top, scan_minutes
+from mrh_monai.studies.study_networks import load_study, score_small, train_small
 
 OPTIONS = {"patches": 200, "steps": 8, "residual_blocks": 0}
 
@@ -23,7 +23,7 @@ def test_scan_time_of_mrh_nets_images():
 
 
 def test_one_unknown_time_leaves_the_sum_unknown():
-    protocol = Protocol((Channel("a", minutes=3), Channel("b"), Channel("c", minutes=4.5)))
+    protocol = MRProtocol((Channel("a", minutes=3), Channel("b"), Channel("c", minutes=4.5)))
     assert scan_minutes(protocol, [0, 2]) == 7.5
     assert scan_minutes(protocol, [0, 1, 2]) is None
 
@@ -63,8 +63,8 @@ def test_networks_get_the_most_important_images_and_all_of_them(data, monkeypatc
 
 def test_unknown_minutes_stay_unknown(data):
     four = data.with_channels([0, 64, 65, 66])
-    unknown = type(four)(Protocol(tuple(Channel(name) for name in "abcd")), four.training, four.test)
-    half = Protocol((Channel("a", minutes=2.0), *unknown.protocol.channels[1:]))
+    unknown = type(four)(MRProtocol(tuple(Channel(name) for name in "abcd")), four.training, four.test)
+    half = MRProtocol((Channel("a", minutes=2.0), *unknown.protocol.channels[1:]))
     rows = retrain_top(type(four)(half, four.training, four.test), [0, 1, 2, 3], [1], **OPTIONS)
     assert [(row["images"], row["minutes"], row["minutes_saved"]) for row in rows] == [(1, 2.0, None), (4, None, None)]
 

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from mrh_monai.errors import OutputError
-from mrh_monai.files import PARTIAL, clear_partial, replacing, sha256, writable_folder, write_text
+from mrh_monai.io.files import PARTIAL, clear_partial, replacing, sha256, writable_folder, write_text
 
 
 def test_old_file_stays_until_the_new_one_is_whole(tmp_path):
@@ -24,7 +24,7 @@ def test_killed_writer_leaves_the_old_file_and_a_part_that_can_be_cleared(tmp_pa
     path = tmp_path / "a.txt"
     write_text(path, "old")
     code = (
-        "import sys, time; from mrh_monai.files import replacing\n"
+        "import sys, time; from mrh_monai.io.files import replacing\n"
         f"with replacing({str(path)!r}) as t:\n t.write_text('half'); print('writing', flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
@@ -38,7 +38,7 @@ def test_killed_writer_leaves_the_old_file_and_a_part_that_can_be_cleared(tmp_pa
 
 def test_parallel_writers_leave_one_whole_file(tmp_path):
     path = tmp_path / "a.txt"
-    code = "import sys; from mrh_monai.files import write_text\nfor _ in range(50): write_text(sys.argv[1], sys.argv[2] * 100000)"
+    code = "import sys; from mrh_monai.io.files import write_text\nfor _ in range(50): write_text(sys.argv[1], sys.argv[2] * 100000)"
     writers = [subprocess.Popen([sys.executable, "-c", code, str(path), letter]) for letter in "ab"]
     seen = set()
     deadline = time.monotonic() + 60

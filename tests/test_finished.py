@@ -7,10 +7,19 @@ import numpy as np
 import pytest
 from conftest import write_nifti
 
+from mrh_monai.data.subject import Subject
 from mrh_monai.errors import OptionError, SubjectError
-from mrh_monai.finished import fingerprint, forget, made_of, predict_each, prediction_path, share_of_cohort, unfinished, write_record
-from mrh_monai.subjects import Subject
-from mrh_monai.volumes import write_analyze
+from mrh_monai.inference.prediction_record import (
+    fingerprint,
+    forget,
+    made_of,
+    predict_each,
+    prediction_path,
+    share_of_cohort,
+    unfinished,
+    write_record,
+)
+from mrh_monai.io.volume_files import write_analyze
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mrh_monai.folded_weights import INPUTS, OUTPUTS, TAPS, matrix_weights, product_weights
+from mrh_monai.network.folded_weights import INPUTS, OUTPUTS, TAPS, matrix_weights, product_weights
 
 
 def test_four_products_are_the_convolution_of_three_numbers():

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from mrh_monai import folded_weights
-from mrh_monai.folding import FoldedMRHNet, centre_predictor, fold
-from mrh_monai.network import MRHNet
+from mrh_monai.network import folded_weights
+from mrh_monai.network.folded_network import FoldedMRHNet, centre_predictor, fold
+from mrh_monai.network.mrh_net import MRHNet
 
 CENTRE = (slice(None), 0, 1, 1)
 
@@ -71,7 +71,7 @@ def test_gradients_are_the_networks_own(dims, low):
 
 
 def test_gradcheck_of_one_layer():
-    from mrh_monai.folding import _Products
+    from mrh_monai.network.folded_network import _Products
 
     generator = torch.Generator().manual_seed(0)
     h, weights, bias = (torch.randn(*shape, generator=generator, dtype=torch.float64) for shape in ((2, 9, 3, 2), (16, 4, 2), (4,)))
@@ -123,7 +123,7 @@ def test_groups_more_or_less_change_nothing(threads, monkeypatch):
     network, x = make(), patches(50)
     with torch.inference_mode():
         exact = network(x)
-        monkeypatch.setattr("mrh_monai.folding.GROUP", 8)
+        monkeypatch.setattr("mrh_monai.network.folded_network.GROUP", 8)
         monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
         centres = centre_predictor(network, (3, 3))
         np.testing.assert_allclose(centres(x), exact[CENTRE], atol=1e-5)
@@ -194,8 +194,8 @@ def test_cuda_equals_the_cpu(precision, bound):
 @pytest.mark.parametrize(("shape", "blocks"), [((3, 3), 2), ((3, 3), 0), ((3, 3, 3), 1), ((5, 5), 2), ((1, 1), 1)])
 def test_centres_behind_the_first_convolution(products, shape, blocks, monkeypatch):
     """By products as on the CPU, by matrices as on other devices, and by convolutions where patches do not fold."""
-    monkeypatch.setattr("mrh_monai.folding._prefers_products", lambda device: products)
-    monkeypatch.setattr("mrh_monai.folding.GROUP", 16)
+    monkeypatch.setattr("mrh_monai.network.folded_network._prefers_products", lambda device: products)
+    monkeypatch.setattr("mrh_monai.network.folded_network.GROUP", 16)
     network = make(blocks=blocks, dims=len(shape))
     sums = torch.randn(50, 8, *shape, generator=torch.Generator().manual_seed(2))
     given = sums.clone()
@@ -213,7 +213,7 @@ def test_centres_behind_the_first_convolution(products, shape, blocks, monkeypat
 
 @pytest.mark.parametrize("products", [True, False])
 def test_behind_the_first_convolution_is_the_whole_network_behind_its_sums(products, monkeypatch):
-    monkeypatch.setattr("mrh_monai.folding._prefers_products", lambda device: products)
+    monkeypatch.setattr("mrh_monai.network.folded_network._prefers_products", lambda device: products)
     network, x = make(), patches(40)
     with torch.inference_mode():
         found = centre_predictor(network, (3, 3), behind_first=True)(network.conv1(x))

@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 from conftest import write_nifti
 
+from mrh_monai.data.grid import read_headers
+from mrh_monai.data.subject import find_subject
 from mrh_monai.errors import MRHWarning, SubjectError
-from mrh_monai.gradients import GradientTable, gradients_of, read_gradients
-from mrh_monai.grids import read_headers
-from mrh_monai.protocol import MRH_NET, SHELL_2000, SHELL_5000, Channel, Protocol
-from mrh_monai.subjects import find_subject
-from mrh_monai.volumes import read_header
+from mrh_monai.io.volume_files import read_header
+from mrh_monai.maps.gradient_table import GradientTable, gradients_of, read_gradients
+from mrh_monai.protocol.mr_protocol import MRH_NET, SHELL_2000, SHELL_5000, Channel, MRProtocol
 
 B_VALUES = np.array([5.0, 1000, 1010, 990, 2500])
 
@@ -130,7 +130,7 @@ def test_tables_beside_the_images_come_before_the_protocols(directions, tmp_path
     write(tmp_path / name, B_VALUES, directions)
     write_fsl(tmp_path / "high.bval", 2 * B_VALUES, directions)
     own = [Channel(f"{part}{i}", 1.0) for part in ("low", "high") for i in range(5)]
-    table, channels = gradients_of(headers, Protocol((Channel("t2"), *own)))
+    table, channels = gradients_of(headers, MRProtocol((Channel("t2"), *own)))
     np.testing.assert_allclose(table.b_values, [*B_VALUES, *2 * B_VALUES])
     np.testing.assert_allclose(table.directions, [*directions, *directions], atol=1e-9)
     assert channels == list(range(1, 11))
@@ -143,7 +143,7 @@ def test_given_tables_come_before_those_beside(directions, tmp_path):
     write_fsl(tmp_path / "low.bval", B_VALUES, directions)
     given = [write_fsl(tmp_path / "given" / f"{name}.bval", factor * B_VALUES, directions) for name, factor in (("a", 2), ("b", 3))]
     low, high = ([Channel(f"{part}{i}", 1.0) for i in range(5)] for part in "lh")
-    protocol = Protocol((*low, Channel("t2"), *high))
+    protocol = MRProtocol((*low, Channel("t2"), *high))
     table, channels = gradients_of(headers, protocol, given)
     np.testing.assert_allclose(table.b_values, [*2 * B_VALUES, *3 * B_VALUES])
     assert channels == [0, 1, 2, 3, 4, 6, 7, 8, 9, 10]
@@ -172,7 +172,7 @@ def test_wrong_counts_and_no_table_at_all(directions, tmp_path):
     with pytest.raises(SubjectError, match=r"dwi\.nii\.gz: expected a gradient table for diffusion maps, found none beside it"):
         gradients_of(headers, None)
     with pytest.raises(SubjectError, match="found none beside it and none in the protocol"):
-        gradients_of(headers, Protocol(tuple(Channel(f"c{i}") for i in range(6))))
+        gradients_of(headers, MRProtocol(tuple(Channel(f"c{i}") for i in range(6))))
     given = write_fsl(tmp_path / "other.bval", B_VALUES, directions)
     with pytest.raises(SubjectError, match=r"other\.bval: expected 6 b-values, one a volume of dwi\.nii\.gz, found 5; give the table"):
         gradients_of(headers, None, [given])
@@ -252,11 +252,11 @@ def test_tables_of_the_same_folder_go_where_they_fit(tmp_path, rng):
     for name, values in shells.items():
         (tmp_path / f"scan_{name}_method").write_text(method_text([b * 1.05 for b in values], directions))
     (tmp_path / "t2_method").write_text("##TITLE=Parameter List\n##$PVM_EchoTime=50\n##END=\n")
-    table, found = gradients_of(headers, Protocol(tuple(channels)))
+    table, found = gradients_of(headers, MRProtocol(tuple(channels)))
     assert found == list(range(14))
     assert table.b_values.tolist() == [b * 1.05 for values in shells.values() for b in values]
     (tmp_path / "scan_low_method").unlink()
     with pytest.raises(
         SubjectError, match=r"low\.nii\.gz: expected one gradient table in its folder .* found 0 of scan_high_method, t2_method"
     ):
-        gradients_of(headers, Protocol(tuple(channels)))
+        gradients_of(headers, MRProtocol(tuple(channels)))

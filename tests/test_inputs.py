@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from mrh_monai.data.input_paths import find_input, input_name
+from mrh_monai.data.subject import Subject, find_subject
 from mrh_monai.errors import DatalistError, SubjectError
-from mrh_monai.inputs import find_input, input_name
-from mrh_monai.subjects import Subject, find_subject
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mrh_monai.errors import OptionError
-from mrh_monai.isolation import IsolatedError, isolated
+from mrh_monai.io.child_process import IsolatedError, isolated
 
 LIMITS = {"seconds": 20, "memory": 1 << 29}
 

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from conftest import write_nifti
 
+from mrh_monai.data.subject import Subject, find_subjects
+from mrh_monai.data.subject_voxels import load_stains, load_subject, load_subjects, read_headers
 from mrh_monai.errors import MRHWarning, OptionError, SubjectError
-from mrh_monai.loading import load_stains, load_subject, load_subjects, read_headers
-from mrh_monai.protocol import MRH_NET
-from mrh_monai.subjects import Subject, find_subjects
-from mrh_monai.volumes import read_header, read_voxels, write_analyze
+from mrh_monai.io.volume_files import read_header, read_voxels, write_analyze
+from mrh_monai.protocol.mr_protocol import MRH_NET
 
 FLIPPED = np.diag([-0.1, 0.1, 0.1, 1])
 
@@ -80,7 +80,7 @@ def test_files_on_another_grid_are_named(parts, few, key, voxels, affine, messag
 
 
 def test_grids_are_compared_before_voxels_are_read(parts, few, monkeypatch):
-    monkeypatch.setattr("mrh_monai.loading.read_voxels", lambda header: pytest.fail("read too early"))
+    monkeypatch.setattr("mrh_monai.data.subject_voxels.read_voxels", lambda header: pytest.fail("read too early"))
     write_nifti(parts[0].mask, np.ones((6, 5, 3), np.uint8))
     with pytest.raises(SubjectError, match="mask.nii"):
         load_subject(parts[0], few)

@@ -7,13 +7,13 @@ import pytest
 from conftest import write_mrh_subject, write_nifti
 from test_gradients import write_fsl
 
+from mrh_monai.data.subject import find_subject
+from mrh_monai.data.subject_voxels import load_subject
 from mrh_monai.errors import MRHWarning, SubjectError
-from mrh_monai.gradients import GradientTable
-from mrh_monai.loading import load_subject
-from mrh_monai.maps import MapPlan, parameter_maps, plan_maps, write_maps
-from mrh_monai.protocol import MRH_NET, SHELL_2000, SHELL_5000, Channel, Protocol
-from mrh_monai.subjects import find_subject
-from mrh_monai.volumes import read_header
+from mrh_monai.io.volume_files import read_header
+from mrh_monai.maps.gradient_table import GradientTable
+from mrh_monai.maps.map_fits import MapPlan, parameter_maps, plan_maps, write_maps
+from mrh_monai.protocol.mr_protocol import MRH_NET, SHELL_2000, SHELL_5000, Channel, MRProtocol
 
 pytest.importorskip("dipy", reason="maps need the extra `analysis`")
 
@@ -95,7 +95,7 @@ def test_noisy_voxels_are_fitted_as_dipy_fits_them(noisy):
 def test_chunks_change_nothing(noisy, monkeypatch):
     table, signals = noisy
     whole = parameter_maps(signals, plan_of(table))
-    monkeypatch.setattr("mrh_monai.maps.CHUNK", 7)
+    monkeypatch.setattr("mrh_monai.maps.map_fits.CHUNK", 7)
     for name, values in parameter_maps(signals, plan_of(table)).items():
         np.testing.assert_allclose(values, whole[name], rtol=1e-5, atol=1e-6)
 
@@ -123,9 +123,9 @@ def test_t2_and_the_magnetization_transfer_ratio():
 
 def test_a_pair_alone_has_its_ratio_and_needs_no_table(few, tmp_path):
     headers = [read_header(write_nifti(tmp_path / f"{name}.nii", np.ones((3, 3, 3), np.int16))) for name in few.names]
-    protocol = Protocol(tuple(Channel(name) for name in few.names))
+    protocol = MRProtocol(tuple(Channel(name) for name in few.names))
     assert plan_maps(headers, protocol).names == ["mtr"]
-    alone = Protocol((Channel("qa"), Channel("iso"), Channel("mt_on")))
+    alone = MRProtocol((Channel("qa"), Channel("iso"), Channel("mt_on")))
     with pytest.raises(SubjectError, match="expected a gradient table for diffusion maps, found none beside it"):
         plan_maps(headers, alone)
 
@@ -269,7 +269,7 @@ def test_the_verb(call, scan, tmp_path):
 
 def test_no_gradient_table_is_one_sentence_and_status_1(scan, tmp_path):
     scan.with_name("dwi.bval").unlink()
-    command = [sys.executable, "-m", "mrh_monai.cli", "maps", str(scan), "-o", str(tmp_path / "maps")]
+    command = [sys.executable, "-m", "mrh_monai.cli.app", "maps", str(scan), "-o", str(tmp_path / "maps")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert (

@@ -7,15 +7,15 @@ import pytest
 import torch
 from matlab_files import forward, mrh_net, stored_graph, write_network
 
-from mrh_monai.checkpoint import load_network, read_sidecar
+from mrh_monai.data.subject import find_subject
+from mrh_monai.data.subject_voxels import load_subject
 from mrh_monai.errors import CheckpointError, OptionError, root_cause
-from mrh_monai.loading import load_subject
-from mrh_monai.matlab import import_network, read_network, training_curve
-from mrh_monai.matlab_export import released_names
-from mrh_monai.network import MRHNet
-from mrh_monai.protocol import MRH_NET
-from mrh_monai.subjects import find_subject
-from mrh_monai.voxelwise import predict_volume
+from mrh_monai.inference.voxelwise import predict_volume
+from mrh_monai.matlab.network_export import released_names
+from mrh_monai.matlab.network_import import import_network, read_network, training_curve
+from mrh_monai.network.checkpoint import load_network, read_sidecar
+from mrh_monai.network.mrh_net import MRHNet
+from mrh_monai.protocol.mr_protocol import MRH_NET
 
 PUBLISHED = {5: "net_5layerV3Res_HRJG_allMRIs_Fluo.mat", 10: "net_10layerV3Res_HRJG_allMRIs_Fluo.mat"}
 
@@ -180,7 +180,7 @@ def test_bundle_and_command_need_no_flag_after_an_import(published, kit_subject,
     import nibabel
     from test_bundle import bundle_run
 
-    from mrh_monai.cli import predict
+    from mrh_monai.cli.app import predict
 
     blocks, path = published
     import_network(path, bundle_copy)

@@ -8,9 +8,9 @@ import scipy.io
 from matlab_files import mrh_net, write_network
 
 from mrh_monai.errors import CheckpointError, OutputError
-from mrh_monai.matlab import import_network
-from mrh_monai.matlab_export import export_network, released_names
-from mrh_monai.protocol import MRH_NET
+from mrh_monai.matlab.network_export import export_network, released_names
+from mrh_monai.matlab.network_import import import_network
+from mrh_monai.protocol.mr_protocol import MRH_NET
 
 
 @pytest.mark.parametrize("blocks", [0, 1, 3])

@@ -5,7 +5,7 @@ import pytest
 from matlab_files import convolution, mrh_net, row, write_network
 
 from mrh_monai.errors import CheckpointError
-from mrh_monai.matlab import read_network
+from mrh_monai.matlab.network_import import read_network
 
 
 def rewired(connections, old, new):

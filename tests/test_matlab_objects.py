@@ -13,8 +13,8 @@ from matlab_files import mrh_net, write_network
 from patch_file_writing import write_patch_file
 
 from mrh_monai.errors import CheckpointError
-from mrh_monai.matlab import read_network
-from mrh_monai.matlab_objects import read_matlab_network
+from mrh_monai.matlab.network_import import read_network
+from mrh_monai.matlab.network_objects import read_matlab_network
 
 HEADER = b"MATLAB 5.0 MAT-file".ljust(116) + bytes(8) + b"\x00\x01IM"
 

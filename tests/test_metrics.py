@@ -8,7 +8,21 @@ from sklearn.linear_model import LinearRegression
 from sklearn.metrics import mean_absolute_error, r2_score, roc_auc_score, roc_curve
 
 from mrh_monai.errors import OptionError, SubjectError
-from mrh_monai.metrics import as_json, auc, determination, mae, psnr, r2, rmse, roc, score, ssim, ssim_map, stain_range, structures
+from mrh_monai.evaluation.scores import (
+    as_json,
+    auc,
+    determination,
+    mae,
+    psnr,
+    r2,
+    rmse,
+    roc,
+    score,
+    ssim,
+    ssim_map,
+    stain_range,
+    structures,
+)
 
 
 @pytest.fixture

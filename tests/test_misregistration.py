@@ -3,8 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mrh_monai.loaded import LoadedSubject
-from mrh_monai.misregistration import displacement_field, misregistered
+from mrh_monai.data.subject_in_memory import LoadedSubject
+from mrh_monai.studies.random_displacement import displacement_field, misregistered
 
 SHAPE, SPACING = (18, 5, 15), (0.2, 0.5, 0.3)
 

@@ -3,10 +3,10 @@ from dataclasses import replace
 import pytest
 from random_weights import PARENT, SOURCE
 
-from mrh_monai.checkpoint import Sidecar
-from mrh_monai.model_card import fill_card
-from mrh_monai.protocol import MRH_NET
-from mrh_monai.scaling import Scaling
+from mrh_monai.network.checkpoint import Sidecar
+from mrh_monai.protocol.mr_protocol import MRH_NET
+from mrh_monai.scaling.intensity_scaling import Scaling
+from mrh_monai.sharing.model_card import fill_card
 
 pytestmark = pytest.mark.sharing
 

@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 
 from mrh_monai.errors import OptionError
-from mrh_monai.network import MRHNet, ResidualBlock, initialise
+from mrh_monai.network.mrh_net import MRHNet, ResidualBlock, initialise
 
 
 @pytest.mark.parametrize(

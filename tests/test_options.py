@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from mrh_monai.bundle.options import fingerprint, flag, integer, number, optional, output_folder, slices, training_settings, tuned
 from mrh_monai.errors import OptionError
-from mrh_monai.options import fingerprint, flag, integer, number, optional, output_folder, slices, training_settings, tuned
 
 RECIPE = {"epochs": 4, "batch_size": 8, "learning_rate": 1.0, "patches": 9, "patience": None, "least_steps": 1}
 RECIPES = {"a": RECIPE, "b": RECIPE}

@@ -10,10 +10,10 @@ import pytest
 from random_weights import PARENT, with_random_weights
 from strange_zips import NF
 
-from mrh_monai.checkpoint import load_checkpoint, save_checkpoint
 from mrh_monai.errors import BundleError, CheckpointError
-from mrh_monai.packing import MANIFEST, check_weights, pack
-from mrh_monai.protocol import Protocol
+from mrh_monai.network.checkpoint import load_checkpoint, save_checkpoint
+from mrh_monai.protocol.mr_protocol import MRProtocol
+from mrh_monai.sharing.packing import MANIFEST, check_weights, pack
 
 pytestmark = pytest.mark.sharing
 
@@ -196,7 +196,7 @@ def test_output_name_and_broken_bundles_are_refused(bundle, tmp_path):
 def test_weights_that_do_not_fit_are_refused(bundle):
     weights = bundle / "models" / "model.pt"
     state, sidecar = load_checkpoint(weights)
-    names = Protocol.from_metadata(bundle / "configs" / "metadata.json").names
+    names = MRProtocol.from_metadata(bundle / "configs" / "metadata.json").names
     save_checkpoint(weights, state, replace(sidecar, channels=names[::-1]))
     with pytest.raises(CheckpointError, match="expected the 67 channels of configs/metadata.json, found others, or another order"):
         check_weights(bundle)

@@ -8,10 +8,10 @@ import pytest
 import scipy.io
 from patch_file_writing import HEADER, write_patch_file
 
+from mrh_monai.data.subject import Subject
+from mrh_monai.data.subject_voxels import load_subject
 from mrh_monai.errors import SubjectError
-from mrh_monai.loading import load_subject
-from mrh_monai.protocol import MRH_NET
-from mrh_monai.subjects import Subject
+from mrh_monai.protocol.mr_protocol import MRH_NET
 
 
 @pytest.fixture

@@ -13,17 +13,17 @@ from matlab_files import forward, mrh_net, write_network
 from patch_file_writing import cut, write_patch_file
 from test_bundle import SMALL, bundle_run, undo_hooks  # noqa: F401 (a fixture)
 
-from mrh_monai.cli import predict
+from mrh_monai.cli.app import predict
+from mrh_monai.data.subject import Subject, find_subject
+from mrh_monai.data.subject_voxels import load_subject, load_subjects
 from mrh_monai.errors import MRHError, OptionError, OutputError, SubjectError, root_cause
-from mrh_monai.loading import load_subject, load_subjects
-from mrh_monai.matlab import import_network
-from mrh_monai.patch_files import PatchVariable
-from mrh_monai.patches import PatchDataset
-from mrh_monai.protocol import MRH_NET
-from mrh_monai.released import reconstruct
-from mrh_monai.sampling import sample_centres
-from mrh_monai.scaling import Scaling, fit_scaling, training_coefficients
-from mrh_monai.subjects import Subject, find_subject
+from mrh_monai.io.patch_files import PatchVariable
+from mrh_monai.matlab.network_import import import_network
+from mrh_monai.matlab.published_outputs import reconstruct
+from mrh_monai.patches.patch_dataset import PatchDataset
+from mrh_monai.patches.sampling import sample_centres
+from mrh_monai.protocol.mr_protocol import MRH_NET
+from mrh_monai.scaling.intensity_scaling import Scaling, fit_scaling, training_coefficients
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def of(path, **options):
 
 @pytest.mark.parametrize("version", ["v7", "v7.3"])
 def test_patches_come_back_as_they_were_cut(tmp_path, arrays, version, monkeypatch):
-    monkeypatch.setattr("mrh_monai.patch_files.BLOCK_BYTES", 1 << 16)  # many blocks
+    monkeypatch.setattr("mrh_monai.io.patch_files.BLOCK_BYTES", 1 << 16)  # many blocks
     loaded = of(write_patch_file(tmp_path / "traindata.mat", version, **arrays), need_target=True)
     count = arrays["data"].shape[3]
     assert loaded.image.shape == (3, count, 3, 67)
@@ -85,7 +85,7 @@ def test_batches_equal_the_files_patches_scaled_by_its_maximum(tmp_path, arrays,
 
 
 def test_data_are_never_whole_in_memory(tmp_path, arrays, monkeypatch):
-    monkeypatch.setattr("mrh_monai.patch_files.BLOCK_BYTES", 1 << 18)
+    monkeypatch.setattr("mrh_monai.io.patch_files.BLOCK_BYTES", 1 << 18)
     path = write_patch_file(tmp_path / "traindata.mat", **arrays)
     largest, whole = [], arrays["data"].nbytes
     plain = PatchVariable._block
@@ -96,7 +96,7 @@ def test_data_are_never_whole_in_memory(tmp_path, arrays, monkeypatch):
         return block
 
     monkeypatch.setattr(PatchVariable, "_block", seen)
-    monkeypatch.setattr("mrh_monai.patch_files.isolated", lambda function, *arguments, **limits: function(*arguments))
+    monkeypatch.setattr("mrh_monai.io.patch_files.isolated", lambda function, *arguments, **limits: function(*arguments))
     loaded = of(path)
     assert max(largest) <= 1 << 18 < whole / 4
     base = loaded.padded

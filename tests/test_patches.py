@@ -3,12 +3,12 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from mrh_monai.augmentation import Augmentation
+from mrh_monai.data.subject import find_subjects
+from mrh_monai.data.subject_voxels import load_subjects
 from mrh_monai.errors import OptionError
-from mrh_monai.loading import load_subjects
-from mrh_monai.patches import PatchBatches, PatchDataset, PatchSource
-from mrh_monai.protocol import MRH_NET
-from mrh_monai.subjects import find_subjects
+from mrh_monai.patches.augmentation import Augmentation
+from mrh_monai.patches.patch_dataset import PatchBatches, PatchDataset, PatchSource
+from mrh_monai.protocol.mr_protocol import MRH_NET
 
 
 def oracle(volume, centre, axes, radius):
@@ -175,7 +175,7 @@ def test_patches_on_another_device_are_the_same(loaded, rng, monkeypatch):
     assert {key: (value.device.type, value.shape) for key, value in batch.items()} == {
         "image": ("meta", (2, 67, 3, 3)), "label": ("meta", (2, 1, 3, 3)),
     }  # fmt: skip
-    monkeypatch.setattr("mrh_monai.patches._free_memory", lambda device: 100.0)
+    monkeypatch.setattr("mrh_monai.patches.patch_dataset._free_memory", lambda device: 100.0)
     assert dataset.to("meta") is dataset
 
 

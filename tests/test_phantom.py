@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LinearRegression
 
-from mrh_monai.anatomy import MAP_NAMES, smooth_field
 from mrh_monai.errors import OptionError
-from mrh_monai.phantom import PhantomSubject, make_subject, write_phantom
-from mrh_monai.protocol import MRH_NET, MT_OFF, MT_ON
+from mrh_monai.phantom.anatomy import MAP_NAMES, smooth_field
+from mrh_monai.phantom.digital_brain import PhantomSubject, make_subject, write_phantom
+from mrh_monai.protocol.mr_protocol import MRH_NET, MT_OFF, MT_ON
 
 SMALL = (36, 6, 28)
 MT_ON_AT, MT_OFF_AT = MRH_NET.names.index(MT_ON), MRH_NET.names.index(MT_OFF)

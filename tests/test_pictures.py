@@ -1,7 +1,7 @@
 import matplotlib.image
 import numpy as np
 
-from mrh_monai.pictures import side_by_side, training_curve
+from mrh_monai.figures.brain_slices import side_by_side, training_curve
 
 
 def test_curve_is_drawn_and_changes_with_the_run(tmp_path):

@@ -2,7 +2,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from mrh_monai.plots import bars, bland_altman, curves, predicted_against_true, roc_curves
+from mrh_monai.figures.plots import bars, bland_altman, curves, predicted_against_true, roc_curves
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 from conftest import BUNDLE
 
 from mrh_monai.errors import OptionError, SubjectError
-from mrh_monai.protocol import MRH_NET, Channel, Protocol, channel_from
+from mrh_monai.protocol.mr_protocol import MRH_NET, Channel, MRProtocol, channel_from
 
 
 def test_the_67_channels_are_two_shells_then_t2_and_the_mt_pair():
@@ -36,28 +36,28 @@ def test_matches_the_published_method_files(shared):
 
 
 def test_bundle_metadata_names_the_same_channels():
-    assert Protocol.from_metadata(BUNDLE / "configs" / "metadata.json") == MRH_NET
+    assert MRProtocol.from_metadata(BUNDLE / "configs" / "metadata.json") == MRH_NET
     described = json.loads((BUNDLE / "configs" / "metadata.json").read_text())["network_data_format"]["inputs"]["image"]["channel_def"]
     assert described == {str(index): channel.description for index, channel in enumerate(MRH_NET)}
 
 
 def test_rows_are_inverse():
-    assert Protocol(tuple(channel_from(row) for row in MRH_NET.to_rows())) == MRH_NET
+    assert MRProtocol(tuple(channel_from(row) for row in MRH_NET.to_rows())) == MRH_NET
 
 
 def test_wrong_protocols_are_refused(tmp_path):
     with pytest.raises(OptionError, match="unique name for every channel, found 'qa' twice"):
-        Protocol((Channel("qa"), Channel("qa")))
+        MRProtocol((Channel("qa"), Channel("qa")))
     with pytest.raises(OptionError, match="at least one channel"):
-        Protocol(())
+        MRProtocol(())
     with pytest.raises(OptionError, match=r"expected a bundle folder, found no .*/metadata\.json in it"):
-        Protocol.from_metadata(tmp_path / "metadata.json")
+        MRProtocol.from_metadata(tmp_path / "metadata.json")
     (tmp_path / "x.zip").touch()
     with pytest.raises(OptionError, match=r"x\.zip: expected a bundle folder, found a zip; unpack it first with `mrh unpack`"):
-        Protocol.from_metadata(tmp_path / "x.zip" / "configs" / "metadata.json")
+        MRProtocol.from_metadata(tmp_path / "x.zip" / "configs" / "metadata.json")
     (tmp_path / "metadata.json").write_text("{}")
     with pytest.raises(OptionError, match="bundle metadata with a list `channels`"):
-        Protocol.from_metadata(tmp_path / "metadata.json")
+        MRProtocol.from_metadata(tmp_path / "metadata.json")
 
 
 def test_wrong_number_of_channels_is_named():
@@ -76,12 +76,12 @@ def test_a_contrast_counts_as_one_image_however_many_images_it_is_made_of():
 
 def test_a_shell_ends_where_b_values_leap():
     rows = [("a", 1000.0, (1.0, 0.0, 0.0)), ("b", 1060.0, (0.0, 1.0, 0.0)), ("c", 2000.0, (1.0, 0.0, 0.0)), ("trace", 1000.0, None)]
-    np.testing.assert_allclose(Protocol(tuple(Channel(*row) for row in rows)).weights, [2**-0.5, 2**-0.5, 1, 1])
+    np.testing.assert_allclose(MRProtocol(tuple(Channel(*row) for row in rows)).weights, [2**-0.5, 2**-0.5, 1, 1])
 
 
 def test_a_contrast_that_is_named_counts_as_one():
     rows = [("a", 1000.0, (1.0, 0.0, 0.0), None, "pgse"), ("b", None, None, None, "pgse"), ("c", 1000.0, (1.0, 0.0, 0.0), None, "ogse")]
-    np.testing.assert_allclose(Protocol(tuple(Channel(*row) for row in rows)).weights, [2**-0.5, 2**-0.5, 1])
+    np.testing.assert_allclose(MRProtocol(tuple(Channel(*row) for row in rows)).weights, [2**-0.5, 2**-0.5, 1])
 
 
 @pytest.mark.parametrize(
@@ -102,4 +102,4 @@ def test_a_channel_that_cannot_be_is_named_with_its_file(tmp_path, row, message)
     path = tmp_path / "protocol.yaml"
     path.write_text(f"channels: [{row}]")
     with pytest.raises(OptionError, match=rf"protocol\.yaml, channel .*{message}"):
-        Protocol.from_yaml(path)
+        MRProtocol.from_yaml(path)

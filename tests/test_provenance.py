@@ -6,8 +6,8 @@ import pytest
 from reports import about, files, predict, scaling  # noqa: F401 (fixtures)
 
 import mrh_monai
-from mrh_monai.protocol import MRH_NET
-from mrh_monai.provenance import about_files, command, versions
+from mrh_monai.inference.provenance import about_files, command, versions
+from mrh_monai.protocol.mr_protocol import MRH_NET
 
 pytestmark = pytest.mark.analysis
 
@@ -29,5 +29,5 @@ def test_provenance_tells_versions_command_and_files(monkeypatch, files, about):
 
 
 def test_a_library_that_is_absent_has_no_version(monkeypatch):
-    monkeypatch.setattr("mrh_monai.provenance.LIBRARIES", ("numpy", "no-such-library"))
+    monkeypatch.setattr("mrh_monai.inference.provenance.LIBRARIES", ("numpy", "no-such-library"))
     assert list(versions()) == ["mrh-monai", "python", "numpy"]

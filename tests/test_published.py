@@ -10,8 +10,8 @@ import pytest
 from conftest import ROOT
 
 from mrh_monai.errors import DownloadError, OptionError, OutputError
-from mrh_monai.files import sha256
-from mrh_monai.published import DRYAD, PUBLISHED, RECORD, fetch_published
+from mrh_monai.io.files import sha256
+from mrh_monai.matlab.catalogue import DRYAD, PUBLISHED, RECORD, fetch_published
 
 CONTENT = b"MATLAB 7.3" + bytes(range(256)) * 20_000
 OSF = ["jnvg5", "eqzbp", "r5xwm", "z7s5n", "x3qne", "td4nu", "fk58t", "rw42b", "uv6ek", "sgbec", "29bcw"]
@@ -183,7 +183,7 @@ def test_a_full_disk_is_one_sentence(server, tmp_path, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("mrh_monai.download.ResumingDownload._receive", full)
+    monkeypatch.setattr("mrh_monai.matlab.downloads.ResumingDownload._receive", full)
     with pytest.raises(OutputError, match="expected room for the file, found No space left on device"):
         fetch_published("patches-af", tmp_path, server.url)
 

@@ -13,7 +13,7 @@ from conftest import ROOT
 from random_weights import with_random_weights
 from test_bundle import bundle_run, undo_hooks  # noqa: F401 (a fixture)
 
-from mrh_monai.packing import pack
+from mrh_monai.sharing.packing import pack
 
 pytestmark = [pytest.mark.wheel, pytest.mark.usefixtures("undo_hooks")]
 NEW = "MRH_WHEEL_PYTHON"
@@ -83,7 +83,7 @@ def test_the_new_environment_has_the_wheel_and_no_tools(tmp_path):
 
 
 def test_an_unpacked_bundle_infers(python, sent, study, expected, tmp_path):
-    run_in(python, tmp_path, "mrh_monai.cli", "unpack", sent[0] / "mrh_nf.zip", "-o", tmp_path / "received")
+    run_in(python, tmp_path, "mrh_monai.cli.app", "unpack", sent[0] / "mrh_nf.zip", "-o", tmp_path / "received")
     assert infer(python, tmp_path / "received" / "mrh_nf", study, tmp_path) == expected
 
 

@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from mrh_monai.errors import OptionError
-from mrh_monai.network import MRHNet
-from mrh_monai.recipes import HalfSquaredError, make_optimizer, make_schedule
+from mrh_monai.network.mrh_net import MRHNet
+from mrh_monai.training.optimisation import HalfSquaredError, make_optimizer, make_schedule
 
 
 def test_loss_is_half_the_square_summed_over_the_patch_mean_over_the_batch():

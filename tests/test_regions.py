@@ -3,7 +3,7 @@ import pytest
 from conftest import write_nifti
 
 from mrh_monai.errors import SubjectError
-from mrh_monai.regions import Regions, read_regions
+from mrh_monai.evaluation.regions import Regions, read_regions
 
 
 @pytest.fixture

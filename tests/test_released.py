@@ -8,10 +8,10 @@ import pytest
 import scipy.io
 from patch_file_writing import write_patch_file
 
+from mrh_monai.data.subject_voxels import check_one_grid
 from mrh_monai.errors import MRHWarning, OptionError, SubjectError
-from mrh_monai.loading import check_one_grid
-from mrh_monai.released import read_in_template_order, reconstruct
-from mrh_monai.volumes import read_header, write_analyze
+from mrh_monai.io.volume_files import read_header, write_analyze
+from mrh_monai.matlab.published_outputs import read_in_template_order, reconstruct
 
 
 def by_loops(predicted, fa, height, width):

@@ -9,15 +9,15 @@ from conftest import write_mrh_subject
 from reports import MADE_BY, VIEWER, about, cells, files, needs_viewer, predict, quick, read, results, scaling, volumes_of  # noqa: F401 (fixtures)
 
 import mrh_monai
-from mrh_monai import report
+from mrh_monai.data.subject import Subject, find_subject
+from mrh_monai.data.subject_voxels import load_subject
 from mrh_monai.errors import OptionError, SubjectError
-from mrh_monai.loading import load_subject
-from mrh_monai.metrics import score
-from mrh_monai.protocol import MRH_NET
-from mrh_monai.report import after_inference, write_report
-from mrh_monai.reported import find_predictions, read_reported
-from mrh_monai.subjects import Subject, find_subject
-from mrh_monai.volumes import write_analyze
+from mrh_monai.evaluation.scores import score
+from mrh_monai.io.volume_files import write_analyze
+from mrh_monai.protocol.mr_protocol import MRH_NET
+from mrh_monai.report import page as report
+from mrh_monai.report.page import after_inference, write_report
+from mrh_monai.report.predicted_subject import find_predictions, read_reported
 
 pytestmark = pytest.mark.analysis
 

@@ -11,16 +11,16 @@ import pytest
 from conftest import write_mrh_subject
 from PIL import Image
 
-from mrh_monai.checkpoint import Sidecar
-from mrh_monai.finished import made_of, write_record
-from mrh_monai.loading import load_subject
-from mrh_monai.protocol import MRH_NET
-from mrh_monai.provenance import about_files, about_network
-from mrh_monai.report import write_report
-from mrh_monai.scaling import fit_scaling
-from mrh_monai.subjects import find_subject
-from mrh_monai.viewer import viewer_script
-from mrh_monai.volumes import write_nifti
+from mrh_monai.data.subject import find_subject
+from mrh_monai.data.subject_voxels import load_subject
+from mrh_monai.inference.prediction_record import made_of, write_record
+from mrh_monai.inference.provenance import about_files, about_network
+from mrh_monai.io.volume_files import write_nifti
+from mrh_monai.network.checkpoint import Sidecar
+from mrh_monai.protocol.mr_protocol import MRH_NET
+from mrh_monai.report.page import write_report
+from mrh_monai.report.viewer import viewer_script
+from mrh_monai.scaling.intensity_scaling import fit_scaling
 
 pytestmark = pytest.mark.browser
 

@@ -5,9 +5,9 @@ import pytest
 from reports import about, cells, files, picture, quick, read, results, scaling  # noqa: F401 (fixtures)
 from test_comparison import bundle  # noqa: F401 (a fixture)
 
-from mrh_monai import report
 from mrh_monai.errors import SubjectError
-from mrh_monai.report import write_report
+from mrh_monai.report import page as report
+from mrh_monai.report.page import write_report
 
 pytestmark = pytest.mark.analysis
 

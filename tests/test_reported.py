@@ -6,12 +6,12 @@ import pytest
 from conftest import write_mrh_subject
 from reports import about, checks_of, files, predict, read, results, scaling  # noqa: F401 (fixtures)
 
-from mrh_monai.loading import load_subject
-from mrh_monai.protocol import MRH_NET
-from mrh_monai.reported import find_predictions, read_reported
-from mrh_monai.scaling import robust_level
-from mrh_monai.subjects import find_subject
-from mrh_monai.volumes import read_header, read_voxels, write_analyze
+from mrh_monai.data.subject import find_subject
+from mrh_monai.data.subject_voxels import load_subject
+from mrh_monai.io.volume_files import read_header, read_voxels, write_analyze
+from mrh_monai.protocol.mr_protocol import MRH_NET
+from mrh_monai.report.predicted_subject import find_predictions, read_reported
+from mrh_monai.scaling.intensity_scaling import robust_level
 
 pytestmark = pytest.mark.analysis
 

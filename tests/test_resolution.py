@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from mrh_monai.errors import SubjectError
-from mrh_monai.resolution import decorrelation, largest_square, resolution_of_slices
+from mrh_monai.studies.image_resolution import decorrelation, largest_square, resolution_of_slices
 
 
 def low_passed(size, cutoff, seed=0, noise=0.05):

@@ -30,7 +30,7 @@ DRIVER = """
 import io, json, os, signal, sys
 options, death = json.loads(sys.argv[1]), json.loads(sys.argv[2])
 if death:
-    import mrh_monai.files
+    import mrh_monai.io.files
     replace, left = os.replace, [death["write"]]
     def dying(source, target):
         if os.path.basename(target) == death["file"]:

@@ -2,7 +2,7 @@ import math
 
 import torch
 
-from mrh_monai.run_record import RunRecord
+from mrh_monai.training.history import RunRecord
 
 
 def row(epoch, rmse):

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from conftest import write_mrh_subject
 
+from mrh_monai.data.subject import find_subject
+from mrh_monai.data.subject_in_memory import LoadedSubject
+from mrh_monai.data.subject_voxels import load_subject
 from mrh_monai.errors import MRHWarning, OptionError, SubjectError
-from mrh_monai.loaded import LoadedSubject
-from mrh_monai.loading import load_subject
-from mrh_monai.protocol import MRH_NET
-from mrh_monai.sampling import hold_out, published_candidates, sample_centres, whole_patches
-from mrh_monai.subjects import find_subject
+from mrh_monai.patches.sampling import hold_out, published_candidates, sample_centres, whole_patches
+from mrh_monai.protocol.mr_protocol import MRH_NET
 
 
 def make(rng, shape=(60, 3, 50), fa_high=2):

@@ -3,9 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mrh_monai.data.subject_in_memory import LoadedSubject
 from mrh_monai.errors import CheckpointError, OptionError
-from mrh_monai.loaded import LoadedSubject
-from mrh_monai.scaling import Scaling, fit_scaling, nan_rule, robust_level, training_coefficients
+from mrh_monai.scaling.intensity_scaling import Scaling, fit_scaling, nan_rule, robust_level, training_coefficients
 
 
 def subject(image, mask=None, target=None):
@@ -124,7 +124,7 @@ def test_a_patch_files_maximum_is_the_whole_files(two):
 
 
 def test_the_largest_is_found_slab_by_slab(two, monkeypatch):
-    monkeypatch.setattr("mrh_monai.slabs.SLAB_BYTES", 1)  # one slice at a time
+    monkeypatch.setattr("mrh_monai.data.slabs.SLAB_BYTES", 1)  # one slice at a time
     support = two[0].mask.copy()
     support[:, 5:8] = False
     gain, _ = Scaling("published", (), (), 1.0).coefficients(two[0], support)

@@ -12,12 +12,12 @@ from monai.bundle import ConfigParser, ConfigWorkflow, create_workflow, load, ru
 from random_weights import with_random_weights
 from test_bundle import SMALL, bundle_run, undo_hooks  # noqa: F401 (a fixture)
 
-from mrh_monai.bundles import SHIPPED
-from mrh_monai.checkpoint import load_checkpoint
+from mrh_monai.bundle.template_rendering import SHIPPED
 from mrh_monai.errors import DatalistError, root_cause
-from mrh_monai.network import MRHNet
-from mrh_monai.packing import pack
-from mrh_monai.unpacking import unpack
+from mrh_monai.network.checkpoint import load_checkpoint
+from mrh_monai.network.mrh_net import MRHNet
+from mrh_monai.sharing.packing import pack
+from mrh_monai.sharing.unpacking import unpack
 
 pytestmark = pytest.mark.usefixtures("undo_hooks")
 

@@ -4,7 +4,7 @@ import subprocess
 import pytest
 
 from mrh_monai.errors import BundleError
-from mrh_monai.signing import NAMESPACE, check_signature, sign, signature_path
+from mrh_monai.sharing.signing import NAMESPACE, check_signature, sign, signature_path
 
 pytestmark = [pytest.mark.sharing, pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="no ssh-keygen on this machine")]
 

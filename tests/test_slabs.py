@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from conftest import write_nifti
 
+from mrh_monai.data.slabs import FileSlabs, PaddedImage
 from mrh_monai.errors import OutputError, SubjectError
-from mrh_monai.slabs import FileSlabs, PaddedImage
-from mrh_monai.volumes import read_header, write_analyze
+from mrh_monai.io.volume_files import read_header, write_analyze
 
 
 @pytest.fixture
@@ -79,9 +79,9 @@ def test_numbers_that_are_none_become_zero(tmp_path, image):
 def test_slabs_are_as_thick_as_memory_allows(tmp_path, image, monkeypatch):
     slabs = opened(write(tmp_path, ".nii", image))
     memory = PaddedImage(np.pad(image, [(1, 1)] * 3 + [(0, 0)]), 1)
-    monkeypatch.setattr("mrh_monai.slabs.SLAB_BYTES", 3 * (7 * 6 * 3 * 2) + 1)
+    monkeypatch.setattr("mrh_monai.data.slabs.SLAB_BYTES", 3 * (7 * 6 * 3 * 2) + 1)
     assert slabs.thickness == memory.thickness == 3
-    monkeypatch.setattr("mrh_monai.slabs.SLAB_BYTES", 1)
+    monkeypatch.setattr("mrh_monai.data.slabs.SLAB_BYTES", 1)
     assert slabs.thickness == memory.thickness == 1
 
 

@@ -7,11 +7,11 @@ import torch
 from patch_file_writing import write_patch_file
 
 from mrh_monai.errors import DatalistError, OptionError, SubjectError
-from mrh_monai.folding import FoldedMRHNet
-from mrh_monai.metrics import auc, r2, rmse, structures
-from mrh_monai.network import MRHNet
-from mrh_monai.protocol import MRH_NET
-from mrh_monai.small_training import load_study, predict_small, score_small, train_small
+from mrh_monai.evaluation.scores import auc, r2, rmse, structures
+from mrh_monai.network.folded_network import FoldedMRHNet
+from mrh_monai.network.mrh_net import MRHNet
+from mrh_monai.protocol.mr_protocol import MRH_NET
+from mrh_monai.studies.study_networks import load_study, predict_small, score_small, train_small
 
 QUICK = {"patches": 600, "steps": 60, "residual_blocks": 1, "batch_size": 64}
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from conftest import write_nifti
 
+from mrh_monai.data.subject import Subject, find_subject
+from mrh_monai.data.subject_on_disk import open_subject
+from mrh_monai.data.subject_voxels import load_subject
 from mrh_monai.errors import MRHWarning, OptionError, SubjectError
-from mrh_monai.loading import load_subject
-from mrh_monai.protocol import MRH_NET
-from mrh_monai.streaming import open_subject
-from mrh_monai.subjects import Subject, find_subject
+from mrh_monai.protocol.mr_protocol import MRH_NET
 
 
 @pytest.fixture

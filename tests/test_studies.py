@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from mrh_monai import image_studies, studies
 from mrh_monai.errors import DatalistError, OptionError, SubjectError
-from mrh_monai.misregistration import misregistered
-from mrh_monai.network import MRHNet
-from mrh_monai.phantom import write_phantom
-from mrh_monai.protocol import MRH_NET
-from mrh_monai.small_training import load_study, score_small, train_small
-from mrh_monai.training_studies import Effort, UniformPatches
+from mrh_monai.network.mrh_net import MRHNet
+from mrh_monai.phantom.digital_brain import write_phantom
+from mrh_monai.protocol.mr_protocol import MRH_NET
+from mrh_monai.studies import experiments as studies, image_studies
+from mrh_monai.studies.random_displacement import misregistered
+from mrh_monai.studies.study_networks import load_study, score_small, train_small
+from mrh_monai.studies.training_studies import Effort, UniformPatches
 
 TINY = Effort(
     seeds=2, steps=2, residual_blocks=1, patches=(50, 100), depths=(0, 1), widths=(3, 5), displacements=(0.0, 1.0)

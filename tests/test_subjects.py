@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from conftest import SHAPE, write_mrh_subject
 
+from mrh_monai.data.subject import Layout, Subject, find_subject, find_subjects, in_slices, restrict
 from mrh_monai.errors import OptionError, SubjectError
-from mrh_monai.subjects import Layout, Subject, find_subject, find_subjects, in_slices, restrict
-from mrh_monai.volumes import write_analyze
+from mrh_monai.io.volume_files import write_analyze
 
 
 def test_mrh_net_layout_is_recognised(study):

@@ -2,7 +2,7 @@ import csv
 
 import numpy as np
 
-from mrh_monai.tables import as_csv
+from mrh_monai.io.csv_and_json import as_csv
 
 
 def test_rows_come_back_with_every_digit_and_unknown_numbers_are_empty():

@@ -14,8 +14,8 @@ from monai.networks.utils import convert_to_onnx
 from random_weights import random_network, sidecar_of, with_random_weights
 from test_bundle import bundle_run, undo_hooks  # noqa: F401 (a fixture)
 
-from mrh_monai import tensorrt
 from mrh_monai.errors import OptionError, root_cause
+from mrh_monai.export import tensorrt_engine as tensorrt
 
 pytestmark = [pytest.mark.sharing, pytest.mark.usefixtures("undo_hooks")]
 CONFIGS = ("inference.yaml", "inference_trt.yaml")

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from mrh_monai.metrics import r2, rmse
-from mrh_monai.training import CentreScore, lower_is_better, prepare
+from mrh_monai.evaluation.scores import r2, rmse
+from mrh_monai.training.recorder import CentreScore, lower_is_better, prepare
 
 
 @pytest.mark.parametrize("score", [rmse, r2])

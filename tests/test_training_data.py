@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from mrh_monai.errors import DatalistError, SubjectError
-from mrh_monai.protocol import MRH_NET
-from mrh_monai.training_data import TrainingData
-from mrh_monai.volumes import read_header, read_voxels, write_analyze
+from mrh_monai.io.volume_files import read_header, read_voxels, write_analyze
+from mrh_monai.protocol.mr_protocol import MRH_NET
+from mrh_monai.training.training_data import TrainingData
 
 
 def test_validation_subjects_validate_with_the_training_sets_constants(study):

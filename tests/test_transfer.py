@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from mrh_monai.checkpoint import Sidecar, save_checkpoint
 from mrh_monai.errors import CheckpointError, OptionError
-from mrh_monai.network import MRHNet
-from mrh_monai.recipes import make_optimizer
-from mrh_monai.scaling import Scaling
-from mrh_monai.transfer import convolutions, depth, inherited_scaling, load_parent, start_from
+from mrh_monai.network.checkpoint import Sidecar, save_checkpoint
+from mrh_monai.network.mrh_net import MRHNet
+from mrh_monai.scaling.intensity_scaling import Scaling
+from mrh_monai.training.optimisation import make_optimizer
+from mrh_monai.training.transfer import convolutions, depth, inherited_scaling, load_parent, start_from
 
 NAMES = ["a", "b", "c", "d"]
 SIDECAR = Sidecar("af", "u", NAMES, 2, 5, [0, 2], 1, Scaling("robust", (0.0,) * 4, (1.0,) * 4, 255.0, (1.0,) * 4, 99.0))

@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 import torch
 
+from mrh_monai.data.subject import find_subject
+from mrh_monai.data.subject_voxels import load_subject
 from mrh_monai.errors import SubjectError
-from mrh_monai.finished import unfinished
-from mrh_monai.loading import load_subject
-from mrh_monai.protocol import MRH_NET
-from mrh_monai.scaling import Scaling
-from mrh_monai.subjects import find_subject
-from mrh_monai.transforms import InverseTargetScaled, OpenSubjectd, SaveStaind, only_item, prepare_subject
-from mrh_monai.volumes import read_header, read_voxels
+from mrh_monai.inference.prediction_record import unfinished
+from mrh_monai.inference.transforms import InverseTargetScaled, OpenSubjectd, SaveStaind, only_item, prepare_subject
+from mrh_monai.io.volume_files import read_header, read_voxels
+from mrh_monai.protocol.mr_protocol import MRH_NET
+from mrh_monai.scaling.intensity_scaling import Scaling
 
 SCALING = Scaling("robust", (1.0,) * 67, (0.5,) * 67, 250.0, (1.0,) * 67, 99.0)
 

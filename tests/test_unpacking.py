@@ -13,9 +13,9 @@ from strange_zips import INFERENCE, NF, SIDECAR, Member, deflated_zeros, files, 
 from test_signing import new_key, trusted
 
 from mrh_monai.errors import BundleError, CheckpointError, MRHError, OutputError
-from mrh_monai.packing import MANIFEST, pack
-from mrh_monai.signing import sign
-from mrh_monai.unpacking import unpack, verify
+from mrh_monai.sharing.packing import MANIFEST, pack
+from mrh_monai.sharing.signing import sign
+from mrh_monai.sharing.unpacking import unpack, verify
 
 pytestmark = pytest.mark.sharing
 
@@ -252,6 +252,17 @@ def test_a_folder_without_a_bundle_ends_in_one_sentence(call, tmp_path):
 
 def test_an_unpacked_bundle_finds_its_own_weights(zipped, study, tmp_path):
     root = unpack(zipped(), tmp_path / "out")
-    command = [sys.executable, "-m", "mrh_monai.cli", "predict", root, study / "subject01", "-o", tmp_path / "nf.nii.gz", "--device", "cpu"]
+    command = [
+        sys.executable,
+        "-m",
+        "mrh_monai.cli.app",
+        "predict",
+        root,
+        study / "subject01",
+        "-o",
+        tmp_path / "nf.nii.gz",
+        "--device",
+        "cpu",
+    ]
     subprocess.run(list(map(str, command)), check=True, capture_output=True, timeout=120)
     assert (tmp_path / "nf.nii.gz").stat().st_size > 1000

@@ -7,7 +7,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from mrh_monai.viewer import Layer, embed, viewer_script
+from mrh_monai.report.viewer import Layer, embed, viewer_script
 
 AFFINE = np.array([[0, 0, 0.2, -3], [0.1, 0, 0, 5], [0, -0.3, 0, 2], [0, 0, 0, 1.0]])
 MUCH = 10**9

@@ -7,7 +7,7 @@ import pytest
 from conftest import write_nifti as save
 
 from mrh_monai.errors import OutputError, SubjectError
-from mrh_monai.volumes import read_header, read_voxels, write_analyze, write_nifti
+from mrh_monai.io.volume_files import read_header, read_voxels, write_analyze, write_nifti
 
 AFFINES = {
     "RAS": np.diag([0.1, 0.2, 0.3, 1.0]),

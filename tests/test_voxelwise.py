@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 import torch
 
+from mrh_monai.data.slabs import PaddedImage
 from mrh_monai.errors import OptionError
-from mrh_monai.inferer import PatchInferer, VoxelwiseInferer
-from mrh_monai.network import MRHNet
-from mrh_monai.slabs import PaddedImage
-from mrh_monai.voxelwise import predict_volume
+from mrh_monai.inference.inferers import PatchInferer, VoxelwiseInferer
+from mrh_monai.inference.voxelwise import predict_volume
+from mrh_monai.network.mrh_net import MRHNet
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_slabs_of_any_thickness_give_the_same_bits(case, axes, monkeypatch):
     image, mask, gain, offset, _ = case
     network = MRHNet(3, 8, 1, spatial_dims=len(axes), initialisation="he")
     whole = predict_volume(network, pad(image), mask, gain, offset, axes=axes, batch_size=16)
-    monkeypatch.setattr("mrh_monai.slabs.SLAB_BYTES", 1)
+    monkeypatch.setattr("mrh_monai.data.slabs.SLAB_BYTES", 1)
     assert pad(image).thickness == 1
     assert torch.equal(predict_volume(network, pad(image), mask, gain, offset, axes=axes, batch_size=16), whole)
 

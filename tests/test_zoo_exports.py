@@ -9,8 +9,8 @@ from monai.bundle import ckpt_export, onnx_export
 from monai.data import load_net_with_metadata
 from random_weights import with_random_weights
 
-from mrh_monai.bundles import SHIPPED
-from mrh_monai.checkpoint import load_network
+from mrh_monai.bundle.template_rendering import SHIPPED
+from mrh_monai.network.checkpoint import load_network
 
 pytestmark = pytest.mark.sharing
 

@@ -8,8 +8,8 @@ from typing import Any
 from failures import Failures
 from monai.deploy.core import Fragment, Image, Operator, OperatorSpec
 
-from mrh_monai.finished import forget, write_record
-from mrh_monai.volumes import write_nifti
+from mrh_monai.inference import forget, write_record
+from mrh_monai.io import write_nifti
 
 
 class NiftiWriter(Operator):

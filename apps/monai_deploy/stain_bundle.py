@@ -8,12 +8,12 @@ import numpy as np
 from monai.bundle import ConfigParser
 from monai.deploy.core import Image
 
+from mrh_monai.data import Subject
 from mrh_monai.errors import CheckpointError, OptionError
-from mrh_monai.provenance import about_files, about_network
-from mrh_monai.subjects import Subject
+from mrh_monai.inference import about_files, about_network
 
 CONFIGS = ("configs/inference.yaml", "configs/inference.yml", "configs/inference.json")
-SAVER = "mrh_monai.transforms.SaveStaind"
+SAVER = "mrh_monai.inference.transforms.SaveStaind"
 
 
 class StainBundle:
@@ -55,7 +55,7 @@ class StainBundle:
 
         Returns:
             (X, Y, Z) float32 in the stain's units, 0 outside the mask. Its metadata: ``affine`` (4, 4), voxel index to RAS+ mm;
-            ``subject`` and ``stain``, short names; ``record``, the arguments of `mrh_monai.finished.write_record`.
+            ``subject`` and ``stain``, short names; ``record``, the arguments of `mrh_monai.inference.prediction_record.write_record`.
 
         Raises:
             MRHError: The subject cannot be read, or does not fit the bundle; MONAI may have wrapped it.

@@ -10,12 +10,9 @@ from typing import Any
 from monai.deploy.conditions import CountCondition
 from monai.deploy.core import Fragment, Operator, OperatorSpec
 
-from mrh_monai.datalists import read_manifest
+from mrh_monai.data import MANIFEST, MRH_NET_LAYOUT, Layout, Subject, find_input, input_name, is_patch_file, read_manifest
 from mrh_monai.errors import MRHError, MRHWarning, SubjectError
-from mrh_monai.inputs import MANIFEST, find_input, input_name
-from mrh_monai.patch_loading import is_patch_file
-from mrh_monai.subjects import MRH_NET_LAYOUT, Layout, Subject
-from mrh_monai.volumes import ending
+from mrh_monai.io import ending
 
 KINDS = f"a subject's folder, a 4D image with its mask beside it, a manifest (*{MANIFEST})"
 

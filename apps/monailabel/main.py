@@ -17,8 +17,8 @@ from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.datastore import DefaultLabelTag
 
 from mrh_monai import __version__
+from mrh_monai.bundle import flag
 from mrh_monai.errors import CheckpointError, MRHError, OptionError
-from mrh_monai.options import flag
 
 logger = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ from conftest import BUNDLE, ROOT, write_nifti
 from monai.bundle import run
 from random_weights import with_random_weights
 
-from mrh_monai.datalists import write_datalist
-from mrh_monai.subjects import Subject, find_subject
+from mrh_monai.data.datalist import write_datalist
+from mrh_monai.data.subject import Subject, find_subject
 
 if find_spec("holoscan") is None:
     pytest.skip("the MONAI Deploy App SDK is not installed (make test-deploy)", allow_module_level=True)

@@ -17,7 +17,7 @@ import pytest
 from conftest import BUNDLE, ROOT, write_nifti
 from random_weights import with_random_weights
 
-from mrh_monai.volumes import read_header, read_voxels
+from mrh_monai.io.volume_files import read_header, read_voxels
 
 requests = pytest.importorskip("requests")
 

@@ -17,8 +17,8 @@ import pytest
 from conftest import write_nifti
 from deploy_application import APP, OBLIQUE, app, bundle, call, inputs, reference, subjects  # noqa: F401 (fixtures)
 
-from mrh_monai.checkpoint import read_sidecar
-from mrh_monai.files import sha256
+from mrh_monai.io.files import sha256
+from mrh_monai.network.checkpoint import read_sidecar
 
 pytestmark = [pytest.mark.deploy, pytest.mark.filterwarnings("ignore:.*no gradient table")]
 

@@ -14,21 +14,7 @@ from conftest import ROOT, write_nifti
 pytest.importorskip("monailabel", reason="MONAI Label has an environment of its own: make test-label")
 
 import requests
-from label_server import (  # noqa: F401 (fixtures)
-    APP,
-    IMAGES,
-    OBLIQUE,
-    assert_same,
-    bundles,
-    expected,
-    infer,
-    runs,
-    scans,
-    sentence,
-    server,
-    start,
-    volume,
-)
+from label_server import APP, IMAGES, OBLIQUE, assert_same, bundles, expected, infer, runs, scans, sentence, server, start, volume  # noqa: F401 (fixtures)
 from random_weights import save_random_weights
 
 from mrh_monai.errors import MRHError

@@ -10,17 +10,15 @@ from typing import Any
 from monailabel.datastore.local import LocalDatastore
 
 from lib.answers import UnknownError, answered
+from mrh_monai.data import BESIDE, MANIFEST, MRH_NET_LAYOUT, input_name
 from mrh_monai.errors import OptionError, SubjectError
-from mrh_monai.files import writable_folder
-from mrh_monai.inputs import BESIDE, MANIFEST, input_name
-from mrh_monai.subjects import MRH_NET_LAYOUT
-from mrh_monai.volumes import READABLE, ending
+from mrh_monai.io import READABLE, ending, writable_folder
 
 LABELS = ("*.nii.gz", "*.nii", "*.nrrd")
 
 
 class ScanDatastore(LocalDatastore):
-    """Subject folders, 4D images with a mask or an FA map beside them, and manifests: each is one image, see `mrh_monai.inputs`.
+    """Subject folders, 4D images with a mask or an FA map beside them, and manifests: each is one image, see `mrh_monai.data.input_paths`.
 
     The folder is looked at again whenever it is listed, so that a scan that was put there later is found. Scans are neither taken in nor
     removed over HTTP.
@@ -40,7 +38,7 @@ class ScanDatastore(LocalDatastore):
         super().__init__(folder, extensions=LABELS)
 
     def path_of(self, image: str) -> Path:
-        """What stands for an image on disk, for `mrh_monai.inputs.find_input`; a manifest goes before all else of its name.
+        """What stands for an image on disk, for `mrh_monai.data.input_paths.find_input`; a manifest goes before all else of its name.
 
         Raises:
             UnknownError: There is nothing of that name.

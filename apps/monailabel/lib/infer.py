@@ -17,13 +17,12 @@ import torch
 from monailabel.interfaces.tasks.infer_v2 import InferType
 from monailabel.tasks.infer.bundle import BundleInferTask
 
-from mrh_monai.checkpoint import Sidecar, load_checkpoint
+from mrh_monai.bundle import optional, slices
+from mrh_monai.data import find_input, restrict
 from mrh_monai.devices import PRECISIONS
 from mrh_monai.errors import MRHWarning, OptionError
-from mrh_monai.finished import prediction_path
-from mrh_monai.inputs import find_input
-from mrh_monai.options import optional, slices
-from mrh_monai.subjects import restrict
+from mrh_monai.inference import prediction_path
+from mrh_monai.network import Sidecar, load_checkpoint
 
 logger = logging.getLogger(__name__)
 

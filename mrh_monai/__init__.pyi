@@ -1,0 +1,25 @@
+from . import (
+    bundle as bundle,
+    data as data,
+    devices as devices,
+    distributed as distributed,
+    errors as errors,
+    evaluation as evaluation,
+    export as export,
+    figures as figures,
+    inference as inference,
+    io as io,
+    maps as maps,
+    matlab as matlab,
+    network as network,
+    patches as patches,
+    phantom as phantom,
+    protocol as protocol,
+    report as report,
+    scaling as scaling,
+    sharing as sharing,
+    studies as studies,
+    training as training,
+)
+
+__version__: str

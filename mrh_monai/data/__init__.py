@@ -1,0 +1,5 @@
+"""Subjects: finding their files, datalists, checks of the grid and of the voxels, and reading them into memory or slab by slab."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,5 @@
+"""Export: a network as a TorchScript or ONNX file, and TensorRT engines."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

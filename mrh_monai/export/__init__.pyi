@@ -1,0 +1,2 @@
+from .network_files import export as export
+from .tensorrt_engine import check_tensorrt as check_tensorrt, engine_args as engine_args, engine_path as engine_path

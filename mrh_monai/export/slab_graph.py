@@ -1,0 +1,146 @@
+"""The prediction of a slab as one module that TorchScript and ONNX can hold: gather, scale, network, centre voxel, stain's units."""
+
+# Annotations are evaluated here: TorchScript reads those of a module's tensors.
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from mrh_monai.network import WIDTH, MRHNet, ResidualBlock, forms_along, product_weights
+
+# Patches in flight: what bounds the memory, however large a slab is.
+BATCH = 1024
+
+
+class SlabGraph(nn.Module):
+    """Every voxel of a mask from the patch around it, as `mrh_monai.inference.voxelwise.predict_volume` does; for `torch.jit.script`.
+
+    Its loop over batches of voxels stays a loop in the file, so that a slab of any size takes the memory of one batch besides itself.
+
+    Args:
+        network: Its weights are copied into the graph.
+        axes: Array axes that a patch spans.
+        radius: Half the patch's edge, rounded down. Patches of 3 voxels are computed folded, others by convolutions.
+        target_max: What scaled predictions are multiplied by, in the stain's units.
+    """
+
+    neighbours: torch.Tensor
+
+    def __init__(self, network: MRHNet, axes: Sequence[int], radius: int, target_max: float):
+        super().__init__()
+        self.batch, self.target_max = BATCH, target_max
+        self.reach_x, self.reach_y, self.reach_z = (radius if axis in axes else 0 for axis in range(3))
+        width = 2 * radius + 1
+        along = [torch.arange(width if axis in axes else 1) for axis in range(3)]
+        # Where the voxels of a patch lie, counted from its first, in the order in which the network takes them.
+        self.register_buffer("neighbours", torch.cartesian_prod(*along))  # (9, 3)
+        self.centres = _FoldedCentres(network) if width == WIDTH else _ConvolvedCentres(network, [width] * len(axes))
+
+    def forward(self, image: torch.Tensor, mask: torch.Tensor, gain: torch.Tensor, offset: torch.Tensor) -> torch.Tensor:
+        """Predict a slab.
+
+        Args:
+            image: (C, X, Y, Z) float32 raw intensities, finite. What lies outside is taken for 0 before scaling.
+            mask: (X, Y, Z) bool.
+            gain: (C,) float32; scaled = raw * gain + offset.
+            offset: (C,) float32.
+
+        Returns:
+            (X, Y, Z) float32 in the stain's units, 0 outside the mask.
+        """
+        x, y, z = self.reach_x, self.reach_y, self.reach_z
+        padded = F.pad(image, [z, z, y, y, x, x])
+        scaled = padded * gain[:, None, None, None] + offset[:, None, None, None]
+        rows = scaled.permute(1, 2, 3, 0).reshape(-1, image.size(0))  # (V, C)
+        voxels = mask.nonzero()  # (N, 3)
+        starts = _row(voxels, padded.size(2), padded.size(3))  # a voxel of the slab is the first of its patch in the padded one
+        steps = _row(self.neighbours, padded.size(2), padded.size(3))[:, None]
+        found = [rows.new_zeros(0)]
+        for start in range(0, starts.size(0), self.batch):
+            part = starts[start : start + self.batch]
+            gathered = rows.index_select(0, (steps + part).flatten())
+            found.append(self.centres(gathered.view(steps.size(0), part.size(0), image.size(0))))
+        stain = torch.zeros(mask.size(0) * mask.size(1) * mask.size(2), dtype=image.dtype, device=image.device)
+        stain = stain.scatter(0, _row(voxels, mask.size(1), mask.size(2)), torch.cat(found) * self.target_max)
+        return stain.view(mask.size(0), mask.size(1), mask.size(2))
+
+
+def _row(voxels: torch.Tensor, y: int, z: int) -> torch.Tensor:
+    """(N,) the row of each voxel (N, 3) among those of a volume of Y by Z voxels on its last axes."""
+    return (voxels[:, 0] * y + voxels[:, 1]) * z + voxels[:, 2]
+
+
+class _FoldedCentres(nn.Module):
+    """Scaled patches position by position, (9, B, C), to their centres (B,): `folding.py` in operations that ONNX has."""
+
+    inputs: torch.Tensor
+    outputs: torch.Tensor
+    last: torch.Tensor
+    last_bias: torch.Tensor
+
+    def __init__(self, network: MRHNet):
+        super().__init__()
+        weight, bias = _weight_and_bias(network.conv5)
+        inputs, outputs = (forms_along(kind, weight.ndim - 2, weight.device, weight.dtype) for kind in ("inputs", "outputs"))
+        # Once for all layers: onnxruntime warns of every constant in a loop that equals another.
+        self.register_buffer("inputs", inputs)
+        self.register_buffer("outputs", outputs[:, :-1].contiguous())  # biases are added here, not a product of their own
+        self.first, self.second, self.fourth = (_FoldedConvolution(layer) for layer in (network.conv1, network.conv2, network.conv4))
+        self.blocks = nn.ModuleList(_FoldedBlock(block) for block in network.blocks)  # type: ignore[arg-type]
+        self.register_buffer("last", weight[0].flatten(1).T[:, :, None].contiguous())  # (9, F, 1)
+        self.register_buffer("last_bias", bias)
+
+    def forward(self, h: torch.Tensor) -> torch.Tensor:
+        h = torch.relu(self.first(h, self.inputs, self.outputs))
+        h = torch.relu(self.second(h, self.inputs, self.outputs))
+        for block in self.blocks:
+            h = block(h, self.inputs, self.outputs)
+        h = torch.relu(self.fourth(torch.relu(h), self.inputs, self.outputs))
+        # The taps of the last convolution as the centre sees them: its own order, position by position.
+        return torch.matmul(h, self.last).sum(0)[:, 0] + self.last_bias
+
+
+class _FoldedBlock(nn.Module):
+    def __init__(self, block: ResidualBlock):
+        super().__init__()
+        self.first, self.second = _FoldedConvolution(block.conv1), _FoldedConvolution(block.conv2)
+
+    def forward(self, h: torch.Tensor, inputs: torch.Tensor, outputs: torch.Tensor) -> torch.Tensor:
+        h = torch.relu(h)
+        return h + self.second(torch.relu(self.first(h, inputs, outputs)), inputs, outputs)
+
+
+class _FoldedConvolution(nn.Module):
+    """One convolution of patches (9, B, I) to (9, B, O), in 16 products of matrices; see `folded_weights.py`."""
+
+    weights: torch.Tensor
+    bias: torch.Tensor
+
+    def __init__(self, convolution: nn.Module):
+        super().__init__()
+        weight, bias = _weight_and_bias(convolution)
+        self.register_buffer("weights", product_weights(weight).transpose(1, 2).contiguous())
+        self.register_buffer("bias", bias)
+
+    def forward(self, h: torch.Tensor, inputs: torch.Tensor, outputs: torch.Tensor) -> torch.Tensor:
+        sums = torch.matmul(inputs, h.flatten(1)).view(inputs.size(0), h.size(1), h.size(2))
+        products = torch.matmul(sums, self.weights)
+        return torch.matmul(outputs, products.flatten(1)).view(h.size(0), h.size(1), products.size(2)) + self.bias
+
+
+class _ConvolvedCentres(nn.Module):
+    """The same for patches of any width, by the network's own convolutions."""
+
+    def __init__(self, network: MRHNet, patch_shape: list[int]):
+        super().__init__()
+        self.network, self.patch_shape = network, patch_shape
+
+    def forward(self, h: torch.Tensor) -> torch.Tensor:
+        patches = h.permute(1, 2, 0).unflatten(2, self.patch_shape)
+        return self.network(patches).flatten(1)[:, h.size(0) // 2]
+
+
+def _weight_and_bias(convolution: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    return convolution.weight.detach(), convolution.bias.detach().clone()

@@ -1,0 +1,161 @@
+"""Zips of bundles: written the same to the byte every time, and read as if a stranger had made them to do harm."""
+
+from __future__ import annotations
+
+import re
+import stat
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+
+from mrh_monai.errors import BundleError
+from mrh_monai.io.files import replacing
+
+LARGEST_FILE = 1 << 30
+LARGEST_ZIP = 2 << 30
+MOST_FILES = 1000
+# The earliest that a zip can say.
+NO_TIME = (1980, 1, 1, 0, 0, 0)
+LONGEST_NAME = 200
+# Hidden files, what no file can be called on Windows, and names that it keeps for devices.
+UNSAFE = re.compile(r"^\.|[\\:*?\"<>|]|[. ]$|^(?:con|prn|aux|nul|(?:com|lpt)[\d¹²³])(?:\.|$)", re.I)
+ASK_SENDER_AGAIN = "get the zip again from whom it came"
+
+
+class BundleZip:
+    """An open zip of one bundle. Every name in it is looked at before a byte is unpacked; use it as a context manager.
+
+    Args:
+        path: The zip.
+
+    Attributes:
+        name: The bundle's, which is that of the one folder at the zip's top; empty where its files lie at the top themselves.
+        files: Paths inside the bundle, such as ``models/model.pt``, in order.
+
+    Raises:
+        BundleError: It is no zip, is damaged, or holds what no bundle holds: paths that lead out of it, links, two files of one name, more
+            than it should.
+    """
+
+    def __init__(self, path: Path | str):
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise BundleError(self.path, "a bundle zip", "a folder" if self.path.is_dir() else "no such file", "check the path")
+        try:
+            self._zip = zipfile.ZipFile(self.path)
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+            raise BundleError(self.path, "a bundle zip", f"a damaged one, or another kind of file ({error})", ASK_SENDER_AGAIN) from error
+        try:
+            members = self._members()
+        except BundleError:
+            self._zip.close()
+            raise
+        tops = {name.split("/")[0] for name in members}
+        self.name = tops.pop() if len(tops) == 1 and all("/" in name for name in members) else ""
+        start = len(self.name) + 1 if self.name else 0
+        self._infos = {name[start:]: info for name, info in sorted(members.items())}
+        self.files = list(self._infos)
+
+    def __enter__(self) -> BundleZip:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._zip.close()
+
+    def read(self, name: str) -> bytes:
+        """The content of one of the files.
+
+        Raises:
+            BundleError: It is damaged, or longer than the zip says.
+        """
+        info, blocks = self._infos[name], []
+        try:
+            with self._zip.open(info) as stream:
+                while block := stream.read(1 << 20):  # all at once, it would be unpacked beyond the length that it is said to have
+                    blocks.append(block)
+        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError, ValueError) as error:
+            raise BundleError(f"{self.path}, {name}", "a bundle zip", f"a damaged one ({error})", ASK_SENDER_AGAIN) from error
+        content = b"".join(blocks)
+        if len(content) != info.file_size:
+            raise BundleError(f"{self.path}, {name}", f"{info.file_size} bytes", f"{len(content)}", ASK_SENDER_AGAIN)
+        return content
+
+    def unpack(self, folder: Path) -> None:
+        """Write all files below a folder, whose own names and rights they get: nothing of the zip but paths and contents is taken over."""
+        for name in self.files:
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(self.read(name))
+
+    def _members(self) -> dict[str, zipfile.ZipInfo]:
+        infos = self._zip.infolist()
+        if len(infos) > MOST_FILES:
+            raise BundleError(self.path, f"at most {MOST_FILES} files", f"{len(infos)}", "a bundle has a dozen; do not unpack this")
+        members: dict[str, zipfile.ZipInfo] = {}
+        folders: set[str] = set()
+        known: set[str] = set()
+        for info in infos:
+            self._check(info)
+            if info.filename.endswith("/"):
+                continue
+            parts = info.filename.casefold().split("/")
+            folders |= {"/".join(parts[:depth]) for depth in range(1, len(parts))}
+            if "/".join(parts) in known:
+                raise BundleError(f"{self.path}, {info.filename}", "one file of a name", "two", ASK_SENDER_AGAIN)
+            known.add("/".join(parts))
+            members[info.filename] = info
+        if known & folders:
+            raise BundleError(f"{self.path}, {min(known & folders)}", "a file or a folder", "both", ASK_SENDER_AGAIN)
+        if not members:
+            raise BundleError(self.path, "a bundle zip", "an empty one", ASK_SENDER_AGAIN)
+        if min(info.header_offset for info in infos) != 0:
+            raise BundleError(self.path, "a zip and nothing else", "something in front of it", "do not unpack this")
+        total = sum(info.file_size for info in members.values())
+        if total > LARGEST_ZIP:
+            found = f"{total / 2**30:.3g} GiB from a zip of {self.path.stat().st_size / 2**20:.3g} MiB"
+            raise BundleError(self.path, f"at most {LARGEST_ZIP >> 30} GiB once unpacked", found, "do not unpack this")
+        return members
+
+    def _check(self, info: zipfile.ZipInfo) -> None:
+        name = info.filename
+        shown = f"{self.path}, {name!r}"
+        # zipfile itself cuts names at a zero byte and turns backslashes.
+        if info.orig_filename != name or not is_safe(name.removesuffix("/")):
+            found = "one that leads elsewhere, or that some systems cannot have or show"
+            raise BundleError(shown, "a path inside the bundle", found, "do not unpack this")
+        kind = stat.S_IFMT(info.external_attr >> 16)
+        if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+            raise BundleError(shown, "a plain file", "a link" if kind == stat.S_IFLNK else "a special file", "do not unpack this")
+        if info.flag_bits & 1:
+            raise BundleError(shown, "a file without a password", "an encrypted one", "ask for the zip without a password")
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise BundleError(shown, "a file that is stored or deflated", f"compression {info.compress_type}", ASK_SENDER_AGAIN)
+        if info.file_size > LARGEST_FILE:
+            found = f"{info.file_size / 2**30:.3g} GiB"
+            raise BundleError(shown, f"at most {LARGEST_FILE >> 30} GiB once unpacked", found, "do not unpack this")
+
+
+def is_safe(path: str) -> bool:
+    """Whether a path leads to one and the same place below a folder, on every system."""
+    parts = path.split("/")
+    return len(path) <= LONGEST_NAME and path.isprintable() and all(part and not UNSAFE.search(part) for part in parts)
+
+
+def write_bundle_zip(path: Path | str, name: str, files: Mapping[str, bytes]) -> None:
+    """Write a zip whose bytes depend on names and contents alone.
+
+    Files stand in order, without times and rights; and nothing is compressed, since compressors differ between machines and weights
+    hardly shrink.
+
+    Args:
+        path: The zip to write or replace, whole or not at all.
+        name: The bundle's; its folder in the zip.
+        files: Contents by path inside the bundle.
+    """
+    with replacing(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+        for file in sorted(files):
+            info = zipfile.ZipInfo(f"{name}/{file}", NO_TIME)
+            info.create_system = 3  # Unix, on every machine
+            info.external_attr = (stat.S_IFREG | 0o644) << 16
+            archive.writestr(info, files[file])

@@ -1,0 +1,145 @@
+"""MAT files: which version, and whether all is there that their headers claim."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mrh_monai.errors import MatFileError, MRHError
+from mrh_monai.io.files import COPY_AGAIN
+from mrh_monai.optional_imports import need
+
+HEADER_BYTES, LARGEST_ELEMENT = 128, 1 << 30
+MATRIX, COMPRESSED = 14, 15
+HDF5 = b"\x89HDF"
+SAVE = "save the variables themselves in MATLAB with -v7.3"
+LARGEST_CHUNK = 256 << 20
+# What deflate can at most make of a byte is 1032; anything beyond was never stored.
+LARGEST_RATIO = 1100
+
+
+def check_envelope(path: Path, remedy: str, largest: int = LARGEST_ELEMENT) -> bool:
+    """Compare a file with what its headers say, before any library parses it.
+
+    Args:
+        path: MAT file.
+        remedy: What to do about a file that is none.
+        largest: Bytes that a variable may take when inflated.
+
+    Returns:
+        Whether it is HDF5, of which nothing more is checked. Of a file of version 5 each element is whole, by its length and the checksum
+        of its compression.
+
+    Raises:
+        MatFileError: It is no MAT file, or not whole.
+    """
+    if not path.is_file():
+        raise MatFileError(path, "a MATLAB file", "a folder" if path.is_dir() else "no such file", "check the path")
+    size = path.stat().st_size
+    with open(path, "rb") as file:
+        header = file.read(HEADER_BYTES)
+        version = header[124:128]
+        if version == b"\x00\x02IM" or header.startswith(HDF5):
+            return True
+        order = {b"\x00\x01IM": "<", b"\x01\x00MI": ">"}.get(version)
+        if order is None:
+            what = "an empty file" if not header else f"a file that begins with {header[:8]!r}"
+            raise MatFileError(path, "a MATLAB file of version 5 or 7.3", what, remedy)
+        starts, place = [], HEADER_BYTES
+        while place < size:
+            starts.append(place)
+            tag = file.read(8)
+            kind, length = struct.unpack(f"{order}II", tag) if len(tag) == 8 else (0, 0)
+            where = f"{path}, byte {place}"
+            if kind not in (MATRIX, COMPRESSED):
+                raise MatFileError(where, "a variable", "something else", COPY_AGAIN)
+            place += 8 + length
+            if place > size:
+                raise MatFileError(where, f"{length:,} bytes", f"the file's end after {size - place + length:,}", COPY_AGAIN)
+            if kind == COMPRESSED:
+                _check_compressed(file.read(length), order, where, largest)
+            file.seek(place)
+    if not starts:
+        raise MatFileError(path, "variables", "none", remedy)
+    subsystem = struct.unpack(f"{order}Q", header[116:124])[0]
+    if subsystem not in (0, 0x2020202020202020, *starts):
+        raise MatFileError(path, "the objects' data where the header says", f"nothing at byte {subsystem:,}", COPY_AGAIN)
+    return False
+
+
+def _check_compressed(data: bytes, order: str, where: str, largest: int) -> None:
+    """Inflate once, keeping nothing but the first bytes: length and checksum must be right."""
+    stream, total, first = zlib.decompressobj(), 0, b""
+    try:
+        while not stream.eof:
+            block = stream.decompress(data, 1 << 20)
+            data, total = stream.unconsumed_tail, total + len(block)
+            first = first or block[:8]
+            if not block and not data:
+                break
+            if total > largest:
+                raise MatFileError(where, f"at most {largest >> 30} GiB in a variable", "more", "check where the file is from")
+    except zlib.error as error:
+        raise MatFileError(where, "compressed data that are whole", str(error), COPY_AGAIN) from error
+    kind, length = struct.unpack(f"{order}II", first) if len(first) == 8 else (0, 0)
+    if not stream.eof or stream.unused_data or kind != MATRIX or total != length + 8:
+        raise MatFileError(where, "compressed data that are whole", f"{total:,} bytes of {length + 8:,}", COPY_AGAIN)
+
+
+@contextmanager
+def open_hdf5(path: Path) -> Iterator[Any]:
+    """An `h5py.File` to read, all of whose groups and datasets were looked at.
+
+    Raises:
+        MatFileError: It is none, is damaged, refers to other files, or claims data that it does not hold.
+    """
+    h5py = need("h5py", "matlab")
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise MatFileError(path, "a MATLAB file of version 7.3 (HDF5)", " ".join(str(error).split())[:200], COPY_AGAIN) from error
+    with file:
+        try:
+            _check_group(file, path, h5py)
+        except MRHError:
+            raise
+        except Exception as error:  # h5py raises all kinds on a damaged file
+            raise MatFileError(path, "a readable MATLAB file of version 7.3", f"a {type(error).__name__}", COPY_AGAIN) from error
+        yield file
+
+
+def _check_group(root: Any, path: Path, h5py: Any) -> None:
+    seen, waiting = set(), [root]
+    while waiting:
+        group = waiting.pop()
+        for name in group:
+            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                raise MatFileError(path, f"{name!r} in the file itself", "a link to elsewhere", SAVE)
+            item = group[name]
+            if isinstance(item, h5py.Dataset):
+                _check_dataset(item, name, path)
+            elif isinstance(item, h5py.Group):
+                address = h5py.h5o.get_info(item.id).addr
+                if address not in seen:
+                    seen.add(address)
+                    waiting.append(item)
+
+
+def _check_dataset(item: Any, name: str, path: Path) -> None:
+    """Refuse storage outside the file, by which a stranger's file could read others, and sizes that are only claimed."""
+    if item.external or item.is_virtual:
+        raise MatFileError(path, f"{name!r} in the file itself", "values stored in another file", SAVE)
+    if item.shape is None:
+        return
+    stored = item.id.get_storage_size()
+    if item.nbytes > LARGEST_RATIO * stored + 4096:
+        raise MatFileError(path, f"{item.nbytes:,} bytes of {name!r}", f"{stored:,} bytes stored", COPY_AGAIN)
+    chunk = item.dtype.itemsize
+    for length in item.chunks or ():
+        chunk *= length
+    if item.chunks and chunk > LARGEST_CHUNK:
+        raise MatFileError(path, f"chunks of at most {LARGEST_CHUNK >> 20} MiB in {name!r}", f"{chunk >> 20:,} MiB", SAVE)

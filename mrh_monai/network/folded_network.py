@@ -1,0 +1,272 @@
+"""A network of patches three voxels wide as exact products of small matrices: the fast path; `MRHNet` stays its definition.
+
+In two dimensions a convolution takes 16 products of F x F matrices where its definition has 49, see `folded_weights.py`; sums before and
+after them are products of small matrices too.
+
+With lower precision, and on devices whose matrix units outrun their memory, the sums would cost more than they save: there each
+convolution is one matrix of (3 x 3 x F) x (3 x 3 x F) instead.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, TypeGuard
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.autograd.function import once_differentiable
+
+from mrh_monai.network.folded_weights import WIDTH, forms_along, matrix_weights, product_weights
+from mrh_monai.network.mrh_net import MRHNet
+
+# Patches of a group: their products stay in a core's cache.
+GROUP = 256
+
+Centres = Callable[[torch.Tensor], torch.Tensor]
+
+
+class FoldedMRHNet(MRHNet):
+    """An `MRHNet` that computes patches of 3 voxels folded, for training as for inference; other patches by its convolutions.
+
+    Parameters, their names and their gradients are the network's own: only the arithmetic differs.
+
+    Args:
+        network: The network to share parameters with.
+    """
+
+    def __init__(self, network: MRHNet):
+        nn.Module.__init__(self)
+        self.conv1, self.conv2, self.blocks = network.conv1, network.conv2, network.blocks
+        self.conv4, self.conv5 = network.conv4, network.conv5
+        self.train(network.training)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Scaled MR patches (B, C, 3, 3) to scaled stain patches (B, 1, 3, 3); for 3D networks one axis more."""
+        if not _folds(self, x.shape[2:]):
+            return super().forward(x)
+        layer = _product_layer if _prefers_products(x.device) else _matrix_layer
+        first, second, *between, fourth, fifth = _convolutions(self)
+        h = _by_position(x, _groups(len(x)))  # (K, 9, B / K, C)
+        h = layer(layer(h, first, True), second, True)
+        for one, two in zip(between[::2], between[1::2], strict=True):
+            h = torch.relu(h)
+            h = h + layer(layer(h, one, True), two, False)
+        h = layer(layer(torch.relu(h), fourth, True), fifth, False)
+        return h.permute(0, 2, 3, 1).reshape(len(x), fifth.out_channels, *x.shape[2:])
+
+
+def fold(network: MRHNet, width: int) -> MRHNet:
+    """The same network, the same parameters, in the fastest arithmetic for patches of a width.
+
+    A network that computes in another way than `MRHNet` does, by a class of its own, by hooks or by another forward, is left as it is.
+
+    Args:
+        network: Any.
+        width: Voxels along an edge of the patches to come.
+    """
+    return FoldedMRHNet(network) if width == WIDTH and _is_plain(network) else network
+
+
+def centre_predictor(
+    network: nn.Module, patch_shape: tuple[int, ...], precision: torch.dtype = torch.float32, behind_first: bool = False
+) -> Centres:
+    """The fastest exact way from patches to the centre voxel of each one's prediction.
+
+    Weights are folded once, here: later changes to the network are not seen.
+
+    Args:
+        network: An `MRHNet`, or any module from (B, C, 3, 3) to (B, 1, 3, 3); on the device that computes.
+        patch_shape: (3, 3) or other.
+        precision: torch.bfloat16 if products are to be computed in it; otherwise the network's own.
+        behind_first: Whether the first convolution is done already: of an `MRHNet`, from its sums (B, F, 3, 3) on.
+
+    Returns:
+        From patches (B, C, 3, 3) in the network's dtype, channels-last for speed, to centres (B,) in the same.
+    """
+    if not _is_plain(network) or not _folds(network, patch_shape) or _convolutions(network)[-1].out_channels != 1:
+        centre = (slice(None), 0, *(size // 2 for size in patch_shape))
+        whole: Any = network.behind_first if behind_first else network
+        return lambda patches: whole(patches)[centre].to(patches.dtype)
+    if precision != torch.bfloat16 and _prefers_products(_weight(network).device):
+        return _ProductCentres(network, behind_first)
+    return _MatrixCentres(network, precision, behind_first)
+
+
+def _convolutions(network: MRHNet) -> list[Any]:
+    """In the order of computing."""
+    blocks: Any = network.blocks
+    between = [convolution for block in blocks for convolution in (block.conv1, block.conv2)]
+    return [network.conv1, network.conv2, *between, network.conv4, network.conv5]
+
+
+def _is_plain(network: nn.Module) -> TypeGuard[MRHNet]:
+    """Whether a network is what its class says: no subclass, nothing hooked in between, and no forward put in place as TensorRT's is."""
+    changed = any(module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module) for module in network.modules())
+    return type(network) in (MRHNet, FoldedMRHNet) and not changed
+
+
+def _folds(network: MRHNet, patch_shape: tuple[int, ...]) -> bool:
+    return tuple(patch_shape) == (WIDTH,) * (_weight(network).ndim - 2)
+
+
+def _weight(network: MRHNet) -> torch.Tensor:
+    return _convolutions(network)[0].weight
+
+
+def _prefers_products(device: torch.device) -> bool:
+    return device.type == "cpu" and not torch.is_autocast_enabled(device.type)
+
+
+def _groups(batch: int) -> int:
+    """K, the groups that a batch is cut into: one a thread, so that the sums of every group are made by a thread of its own."""
+    return math.gcd(batch, torch.get_num_threads()) if batch else 1
+
+
+def _by_position(x: torch.Tensor, groups: int) -> torch.Tensor:
+    """Patches (B, C, 3, 3) as (K, 9, B / K, C), contiguous."""
+    positions = math.prod(x.shape[2:])
+    return x.movedim(1, -1).reshape(groups, len(x) // groups, positions, x.shape[1]).transpose(1, 2).contiguous()
+
+
+def _sums(forms: torch.Tensor, h: torch.Tensor) -> torch.Tensor:
+    """Linear forms (P, Q) of (K, Q, B, C): (K, P, B, C)."""
+    return torch.bmm(forms.expand(len(h), -1, -1), h.flatten(2)).view(len(h), len(forms), *h.shape[2:])
+
+
+class _Products(torch.autograd.Function):
+    """One folded convolution with bias, and ReLU if wanted, of (K, 9, B, I)."""
+
+    @staticmethod
+    def forward(ctx: Any, h: torch.Tensor, weights: torch.Tensor, bias: torch.Tensor, dims: int, rectify: bool) -> torch.Tensor:
+        forms_in, forms_out = (forms_along(kind, dims, h.device, h.dtype) for kind in ("inputs", "outputs"))
+        taken = _sums(forms_in, h)
+        made = h.new_empty(len(h), len(weights) + 1, h.shape[2], weights.shape[1])
+        for one, products in zip(taken.unbind(), made[:, :-1].unbind(), strict=True):
+            torch.bmm(one, weights.transpose(1, 2), out=products)
+        made[:, -1] = bias
+        y = _sums(forms_out, made)
+        if rectify:
+            y.relu_()
+        ctx.save_for_backward(taken, weights, y if rectify else None)
+        ctx.forms = forms_in, forms_out
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        taken, weights, y = ctx.saved_tensors
+        forms_in, forms_out = ctx.forms
+        (gradient,) = gradients
+        if y is not None:
+            gradient = torch.ops.aten.threshold_backward(gradient, y, 0)
+        of_made = _sums(forms_out.T, gradient)
+        of_bias = of_made[:, -1].sum((0, 1)) if ctx.needs_input_grad[2] else None
+        of_products = of_made[:, :-1].unbind()
+        of_weights = of_input = None
+        if ctx.needs_input_grad[1]:
+            first, *others = zip(of_products, taken.unbind(), strict=True)
+            of_weights = torch.bmm(first[0].transpose(1, 2), first[1])
+            for of_product, one in others:
+                of_weights.baddbmm_(of_product.transpose(1, 2), one)
+        if ctx.needs_input_grad[0]:
+            of_taken = torch.empty_like(taken)
+            for of_product, of_one in zip(of_products, of_taken.unbind(), strict=True):
+                torch.bmm(of_product, weights, out=of_one)
+            of_input = _sums(forms_in.T, of_taken)
+        return of_input, of_weights, of_bias, None, None
+
+
+def _product_layer(h: torch.Tensor, convolution: Any, rectify: bool) -> torch.Tensor:
+    weight = convolution.weight
+    return _Products.apply(h, product_weights(weight), convolution.bias, weight.ndim - 2, rectify)
+
+
+def _matrix_layer(h: torch.Tensor, convolution: Any, rectify: bool) -> torch.Tensor:
+    groups, positions, batch, _ = h.shape
+    rows = h.transpose(1, 2).flatten(2).flatten(0, 1)
+    y = F.linear(rows, matrix_weights(convolution.weight).T, convolution.bias.repeat(positions))
+    y = y.relu() if rectify else y
+    return y.view(groups, batch, positions, convolution.out_channels).transpose(1, 2)
+
+
+class _ProductCentres:
+    """Inference by products: weights folded once, and memory for one block of patches, used again by every layer of its size."""
+
+    def __init__(self, network: MRHNet, behind_first: bool = False):
+        *layers, last = _convolutions(network)
+        self.behind_first = behind_first
+        weight = last.weight.detach()
+        self.forms_in, self.forms_out = (forms_along(kind, weight.ndim - 2, weight.device, weight.dtype) for kind in ("inputs", "outputs"))
+        self.layers = [(product_weights(layer.weight.detach()).transpose(1, 2), layer.bias.detach()) for layer in layers]
+        # Taps of the last convolution as the centre sees them: its own order, position by position.
+        self.last = weight[0].flatten(1).T.contiguous()[:, :, None]  # (9, F, 1)
+        self.last_bias = last.bias.detach()
+
+    def __call__(self, patches: torch.Tensor) -> torch.Tensor:
+        whole, threads = len(patches) // GROUP, torch.get_num_threads()
+        centres = patches.new_empty(len(patches))
+        for start in range(0, whole, threads):
+            groups = min(threads, whole - start)
+            part = slice(start * GROUP, (start + groups) * GROUP)
+            centres[part] = self._block(patches[part], groups)
+        if len(patches) > whole * GROUP:
+            centres[whole * GROUP :] = self._block(patches[whole * GROUP :], 1)
+        return centres
+
+    def _block(self, patches: torch.Tensor, groups: int) -> torch.Tensor:
+        given = _by_position(patches, groups)
+        _, positions, batch, _ = given.shape
+        products, features = len(self.forms_in), self.last.shape[1]
+        forms_in, forms_out = (forms.expand(groups, -1, -1) for forms in (self.forms_in, self.forms_out))
+        taken = given.new_empty(groups, products, batch, features)
+        made = given.new_empty(groups, products + 1, batch, features)
+        x, y = given.new_empty(2, groups, positions, batch * features)
+        made_in_one, products_made = made.view(groups, products + 1, -1), made[:, :-1].unbind()
+
+        def convolve(h: torch.Tensor, layer: int, out: torch.Tensor, add: bool = False) -> torch.Tensor:
+            weights, bias = self.layers[layer]
+            sums = taken if layer else given.new_empty(groups, products, batch, given.shape[-1])
+            torch.bmm(forms_in, h, out=sums.view(groups, products, -1))
+            for one, product in zip(sums.unbind(), products_made, strict=True):
+                torch.bmm(one, weights, out=product)
+            made[:, -1] = bias
+            return out.baddbmm_(forms_out, made_in_one) if add else torch.bmm(forms_out, made_in_one, out=out)
+
+        flat = given.view(groups, positions, -1)
+        (y.copy_(flat) if self.behind_first else convolve(flat, 0, y)).relu_()
+        convolve(y, 1, x).relu_()
+        for layer in range(2, len(self.layers) - 1, 2):
+            convolve(x.relu_(), layer, y).relu_()
+            convolve(y, layer + 1, x, add=True)
+        convolve(x.relu_(), len(self.layers) - 1, y).relu_()
+        by_position = y.view(groups, positions, batch, features)
+        centres = sum(by_position[:, position] @ self.last[position] for position in range(positions))
+        return centres.reshape(-1) + self.last_bias
+
+
+class _MatrixCentres:
+    """Inference by one matrix a convolution, in any precision."""
+
+    def __init__(self, network: MRHNet, precision: torch.dtype, behind_first: bool = False):
+        *layers, last = _convolutions(network)
+        self.behind_first = behind_first
+        weight = last.weight.detach()
+        self.precision = precision if precision == torch.bfloat16 else weight.dtype
+        positions = weight[0, 0].numel()
+        self.layers = [
+            (matrix_weights(c.weight.detach()).T.contiguous().to(self.precision), c.bias.detach().repeat(positions).to(self.precision))
+            for c in layers
+        ]
+        self.last = weight[0].flatten(1).T.reshape(1, -1).to(self.precision)  # (1, 9 * F)
+        self.last_bias = last.bias.detach().to(self.precision)
+
+    def __call__(self, patches: torch.Tensor) -> torch.Tensor:
+        x = patches.movedim(1, -1).flatten(1).to(self.precision)  # (B, 9 * C)
+        first, second, *between, last = self.layers
+        x = F.linear(x.relu() if self.behind_first else F.linear(x, *first).relu_(), *second).relu_()
+        for one, two in zip(between[::2], between[1::2], strict=True):
+            x = x.relu_()
+            x = x + F.linear(F.linear(x, *one).relu_(), *two)
+        return F.linear(F.linear(x.relu_(), *last).relu_(), self.last, self.last_bias)[:, 0].to(patches.dtype)

@@ -1,0 +1,129 @@
+"""`MRHNet`, the residual network of Liang et al., eLife 2022;11:e72331, and its presets."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from mrh_monai.errors import OptionError
+
+INITIALISATIONS = ("identity", "he", "glorot", "orthogonal")
+
+
+class ResidualBlock(nn.Module):
+    """x = ReLU(x); x + Conv(ReLU(Conv(x))). The skip starts behind the first ReLU.
+
+    Args:
+        features: Channels in and out.
+        spatial_dims: 2 or 3.
+    """
+
+    def __init__(self, features: int, spatial_dims: int = 2):
+        super().__init__()
+        self.conv1 = _convolution(features, features, spatial_dims)
+        self.conv2 = _convolution(features, features, spatial_dims)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, F, ...) to (B, F, ...)."""
+        x = torch.relu(x)
+        return x + self.conv2(torch.relu(self.conv1(x)))
+
+
+class MRHNet(nn.Module):
+    """MR images of a small patch to the stain of the same patch.
+
+    Conv(C, F) ReLU Conv(F, F) ReLU, B residual blocks, ReLU Conv(F, F) ReLU Conv(F, 1). Every convolution is 3x3 (3x3x3 in 3D) with bias
+    and zero "same" padding, which acts at the edge of *every patch*: run over a whole slice the network would be another function.
+    Predict voxel by voxel with `mrh_monai.inference.voxelwise`, keeping the centre of each patch.
+
+    Args:
+        in_channels: MR images C; 67 as published.
+        features: F; 64 as published.
+        residual_blocks: B; 30 in the paper. The network that the release calls "5layer" has B = 5.
+        out_channels: Stains; 1 as published.
+        spatial_dims: 2 for patches in the coronal plane as published, 3 for 3D patches.
+        initialisation: ``identity``, ``he``, ``glorot`` (released code) or ``orthogonal`` (paper); see `initialise`.
+
+    Raises:
+        OptionError: A number is below 1 (0 blocks are allowed), or the initialisation is unknown.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 67,
+        features: int = 64,
+        residual_blocks: int = 30,
+        out_channels: int = 1,
+        spatial_dims: int = 2,
+        initialisation: str = "identity",
+    ):
+        super().__init__()
+        for name, value, least in (("in_channels", in_channels, 1), ("features", features, 1), ("residual_blocks", residual_blocks, 0)):
+            if not isinstance(value, int) or value < least:
+                raise OptionError(name, f"a whole number of at least {least}", repr(value), "mend the network's options")
+        if spatial_dims not in (2, 3):
+            raise OptionError("spatial_dims", "2 or 3", repr(spatial_dims), "use 2 for patches in the coronal plane")
+        self.conv1 = _convolution(in_channels, features, spatial_dims)
+        self.conv2 = _convolution(features, features, spatial_dims)
+        self.blocks = nn.ModuleList(ResidualBlock(features, spatial_dims) for _ in range(residual_blocks))
+        self.conv4 = _convolution(features, features, spatial_dims)
+        self.conv5 = _convolution(features, out_channels, spatial_dims)
+        initialise(self, initialisation)
+        self.to(memory_format=torch.channels_last if spatial_dims == 2 else torch.channels_last_3d)  # type: ignore[call-overload]
+
+    @classmethod
+    def paper(cls, in_channels: int = 67) -> MRHNet:
+        """As the paper describes it: 30 residual blocks, orthogonal start (Methods, "Design and training of MRH networks")."""
+        return cls(in_channels, residual_blocks=30, initialisation="orthogonal")
+
+    @classmethod
+    def released(cls, network_depth: int = 4, in_channels: int = 67) -> MRHNet:
+        """As the released code builds it for its ``networkDepth``, which counts all residual blocks but the first; Glorot start."""
+        return cls(in_channels, residual_blocks=network_depth + 1, initialisation="glorot")
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Scaled MR patches (B, C, 3, 3) float32 to scaled stain patches (B, 1, 3, 3); any patch size works."""
+        return self.behind_first(self.conv1(x))
+
+    def behind_first(self, sums: torch.Tensor) -> torch.Tensor:
+        """The sums that the first convolution gives, (B, F, 3, 3), before their ReLU, to scaled stain patches (B, 1, 3, 3)."""
+        x = torch.relu(self.conv2(torch.relu(sums)))
+        for block in self.blocks:
+            x = block(x)
+        x = torch.relu(self.conv4(torch.relu(x)))
+        return self.conv5(x)
+
+
+def initialise(network: nn.Module, initialisation: str) -> None:
+    """Draw a network's weights anew from torch's global random state; biases become 0.
+
+    Args:
+        network: An `MRHNet`, or any module of convolutions.
+        initialisation: ``he`` (He et al. 2015), ``glorot`` (MATLAB's default) or ``orthogonal``; ``identity`` is ``he`` with the last
+            convolution of every residual block at 0, so that all blocks begin as the identity and depth does not blow up the signal
+            (Zhang et al., Fixup, ICLR 2019).
+
+    Raises:
+        OptionError: The name is unknown.
+    """
+    if initialisation not in INITIALISATIONS:
+        raise OptionError("initialisation", ", ".join(INITIALISATIONS), repr(initialisation), "choose one of them")
+    blocks: list[ResidualBlock] = []
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Conv3d):
+            if initialisation in ("he", "identity"):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            elif initialisation == "glorot":
+                nn.init.xavier_uniform_(module.weight)
+            else:
+                nn.init.orthogonal_(module.weight)
+            nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+        elif isinstance(module, ResidualBlock) and initialisation == "identity":
+            blocks.append(module)
+    for block in blocks:
+        nn.init.zeros_(block.conv2.weight)  # type: ignore[arg-type]
+
+
+def _convolution(in_channels: int, out_channels: int, spatial_dims: int) -> nn.Module:
+    kind = nn.Conv2d if spatial_dims == 2 else nn.Conv3d
+    return kind(in_channels, out_channels, kernel_size=3, padding=1)

@@ -1,0 +1,5 @@
+"""The vocabulary of MR images: channels, their b-values and directions, and which of them are alike."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,5 @@
+"""Intensity scaling: how the intensities of a scanner become the numbers of a network, and back."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,5 @@
+"""Studies: the experiments of the paper on any data, and which MR images matter."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
