@@ -92,7 +92,7 @@ check: $(READY)
 	$(BIN)/mypy
 
 fuzz: $(READY)
-	$(BIN)/python tests/fuzz_import.py 2000
+	PYTHONPATH=tests $(BIN)/python -m helpers.damaged_networks 2000
 
 bundles: $(READY)
 	$(BIN)/python -c "from mrh_monai.bundle.template_rendering import write_shipped; write_shipped('bundles')"

@@ -21,9 +21,8 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from matlab_files import forward, stored_graph  # noqa: E402
-
-from mrh_monai.data import find_subject, load_subject
+from helpers.matlab_files import forward, stored_graph  # noqa: E402
+from mrh_monai.data import find_subject, load_subject  # noqa: E402
 from mrh_monai.figures import side_by_side  # noqa: E402
 from mrh_monai.inference import predict_volume  # noqa: E402
 from mrh_monai.io import read_header, read_voxels  # noqa: E402

@@ -1,24 +1,28 @@
-"""Tiny subjects on disk, and where larger data may lie."""
+"""Fixtures of several rooms: tiny subjects on disk, bundles that hold small networks, and where larger data may lie."""
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
-import nibabel
 import numpy as np
 import pytest
 
-from mrh_monai.io.volume_files import write_analyze
+from helpers.paths import BUNDLE, ROOT
+from helpers.random_weights import with_random_weights
+from helpers.subjects import write_mrh_subject
+from mrh_monai.data.datalist import read_datalist
+from mrh_monai.data.subject_voxels import load_subjects
+from mrh_monai.network.checkpoint import Sidecar, save_checkpoint
+from mrh_monai.network.mrh_net import MRHNet
 from mrh_monai.protocol.mr_protocol import MRH_NET, Channel, MRProtocol
-
-ROOT = Path(__file__).resolve().parents[1]
-BUNDLE = ROOT / "bundles" / "mrh_af"
-SHAPE = (16, 6, 14)
+from mrh_monai.scaling.intensity_scaling import Scaling, fit_scaling
 
 
 @pytest.fixture(scope="session")
@@ -57,23 +61,6 @@ def few() -> MRProtocol:
     return MRProtocol((Channel("qa", 1000.0, (1.0, 0.0, 0.0)), Channel("mt_on"), Channel("mt_off")))
 
 
-def write_mrh_subject(folder: Path, seed: int = 0, shape: tuple[int, int, int] = SHAPE, dtype=np.int16) -> Path:
-    """A subject in MRH-Net's layout whose stain is a simple function of its images."""
-    rng = np.random.default_rng(seed)
-    truth = rng.uniform(0.2, 1, shape)
-    weights = np.random.default_rng(99).uniform(0.3, 1, len(MRH_NET))
-    weights[65], weights[66] = 0.5, 1.0
-    image = 8000 * truth[..., None] * weights + rng.normal(0, 100, (*shape, len(MRH_NET)))
-    mask = np.zeros(shape, np.uint8)
-    mask[1:-1, :, 1:-1] = 1
-    for name, part in (("Lddm_dwi2000", slice(0, 32)), ("Lddm_dwi5000", slice(32, 64)), ("lddm_t2MTONOFF", slice(64, 67))):
-        write_analyze(folder / f"rigidaffine_{name}.img", image[..., part].astype(dtype), 0.0625)
-    write_analyze(folder / "rigidaffine_Lddm_fa.img", (truth * 200).astype(np.uint8), 0.0625)
-    write_analyze(folder / "Masked_outline.img", mask, 0.0625)
-    write_analyze(folder / "targets" / "AF.img", (truth * 250 * mask).astype(np.uint8), 0.0625)
-    return folder
-
-
 @pytest.fixture(scope="session")
 def study(tmp_path_factory) -> Path:
     """Four subjects in MRH-Net's layout and a datalist of two to train, one to validate, one to test. Read only."""
@@ -94,11 +81,32 @@ def study(tmp_path_factory) -> Path:
     return root
 
 
-def write_nifti(path: Path, voxels: np.ndarray, affine: np.ndarray | None = None) -> Path:
-    """A NIfTI file by nibabel itself, independent of the package's own writer."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    nibabel.save(nibabel.Nifti1Image(voxels, np.diag([0.1, 0.1, 0.1, 1]) if affine is None else affine), path)
-    return path
+@pytest.fixture
+def untrained_bundle(bundle_copy):
+    """The AF bundle with the weights of an untrained network of one block."""
+    root = bundle_copy
+    scaling = Scaling("robust", (1.0,) * 67, (0.5,) * 67, 250.0, (1.0,) * 67, 99.0)
+    save_checkpoint(
+        root / "models" / "model.pt", MRHNet(residual_blocks=1).state_dict(), Sidecar("af", "u", MRH_NET.names, 1, 64, [0, 2], 1, scaling)
+    )
+    return root
+
+
+@pytest.fixture(scope="session")
+def study_bundle(study, tmp_path_factory):
+    """The AF bundle with a network of random weights and a scaling fitted to the study. Read only."""
+    training = load_subjects(read_datalist(study / "datalist.json")["training"], MRH_NET, need_target=True)
+    return with_random_weights(BUNDLE, tmp_path_factory.mktemp("bundle"), scaling=fit_scaling(training, weights=MRH_NET.weights))
+
+
+@pytest.fixture
+def undo_hooks(monkeypatch):
+    """A bundle's config installs hooks for its process, which here is pytest's."""
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+    level = logging.getLogger("ignite").level
+    yield
+    logging.getLogger("ignite").setLevel(level)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 
-from conftest import ROOT
+from helpers.paths import ROOT
 
 PACKAGE = ROOT / "mrh_monai"
 

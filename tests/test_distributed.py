@@ -9,8 +9,9 @@ import sys
 import numpy as np
 import pytest
 import torch
-from conftest import BUNDLE, write_mrh_subject
 
+from helpers.paths import BUNDLE
+from helpers.subjects import write_mrh_subject
 from mrh_monai import distributed
 from mrh_monai.errors import OptionError
 from mrh_monai.io.volume_files import read_header, read_voxels

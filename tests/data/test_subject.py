@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+
+from helpers.subjects import SHAPE, write_mrh_subject
+from mrh_monai.data.subject import Layout, Subject, find_subject, find_subjects, in_slices, restrict
+from mrh_monai.errors import OptionError, SubjectError
+from mrh_monai.io.volume_files import write_analyze
+
+
+def test_mrh_net_layout_is_recognised(study):
+    subject = find_subject(study / "subject01", target="targets/AF.img")
+    assert [path.name for path in subject.image] == [f"rigidaffine_{n}.img" for n in ("Lddm_dwi2000", "Lddm_dwi5000", "lddm_t2MTONOFF")]
+    assert (subject.name, subject.mask.name, subject.fa.name) == ("subject01", "Masked_outline.img", "rigidaffine_Lddm_fa.img")
+
+
+def test_other_layouts_are_named_by_a_pattern_file(tmp_path):
+    for name in ("qa.nii.gz", "mt.nii", "mask.nii"):
+        (tmp_path / "s").mkdir(exist_ok=True)
+        (tmp_path / "s" / name).touch()
+    (tmp_path / "layout.yaml").write_text("image: [qa.*, mt.nii]\nmask: mask.nii\n")
+    layout = Layout.from_yaml(tmp_path / "layout.yaml")
+    assert [s.image for s in find_subjects(tmp_path, layout)] == [(tmp_path / "s" / "qa.nii.gz", tmp_path / "s" / "mt.nii")]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("mask: m.nii", "mask"),
+        ("image: [a]\nmsk: b", "msk"),
+        ("- a", "list"),
+        ("a: [", "ParserError"),
+        ("image: [a]\nmask: [b]", "b"),
+        ("image: [/a]", "/a"),
+    ],
+)
+def test_broken_pattern_files_are_refused(tmp_path, text, found):
+    (tmp_path / "layout.yaml").write_text(text)
+    with pytest.raises(OptionError, match=found):
+        Layout.from_yaml(tmp_path / "layout.yaml")
+
+
+def test_one_target_may_serve_all_subjects_but_a_subjects_own_comes_first(tmp_path):
+    for name in ("a", "b"):
+        write_mrh_subject(tmp_path / name)
+    (tmp_path / "b" / "targets" / "AF.img").rename(tmp_path / "b" / "targets" / "other.img")
+    write_analyze(tmp_path / "targets" / "AF.img", np.zeros(SHAPE, np.uint8), 0.0625)
+    assert [s.target.parent.parent.name for s in find_subjects(tmp_path, target="targets/AF.img")] == ["a", tmp_path.name]
+
+
+def test_incomplete_folders_are_named(tmp_path):
+    with pytest.raises(SubjectError, match="expected sub-folders with rigidaffine.*--layout"):
+        find_subjects(tmp_path)
+    write_mrh_subject(tmp_path / "a")
+    (tmp_path / "a" / "Masked_outline.img").unlink()
+    (tmp_path / "a" / "Masked_outline.hdr").unlink()
+    with pytest.raises(SubjectError, match=r"a: expected one file Masked_outline.*found none"):
+        find_subjects(tmp_path)
+    with pytest.raises(SubjectError, match="expected a subject's folder, found nothing"):
+        find_subject(tmp_path / "b")
+    with pytest.raises(SubjectError, match="the target nope.img in it or beside it"):
+        find_subject(write_mrh_subject(tmp_path / "c"), target="nope.img")
+
+
+def test_slices_are_intersected():
+    subject = Subject("s", (), slices=((0, 1), (3, 5)))
+    assert restrict(subject, None) is subject
+    assert restrict(subject, ((0, 4),)).slices == ((0, 1), (3, 4))
+    assert restrict(Subject("s", ()), ((0, 4),)).slices == ((0, 4),)
+    with pytest.raises(OptionError, match="slices of s among"):
+        restrict(subject, ((1, 2),))
+    assert in_slices(3, None).all()
+    assert in_slices(6, subject.slices).tolist() == [True, False, False, True, True, False]

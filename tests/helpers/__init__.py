@@ -1,0 +1,1 @@
+"""What several test modules need: writers of files, networks of random weights, and ways to run what is tested."""

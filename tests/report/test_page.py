@@ -1,0 +1,285 @@
+import json
+import re
+import sys
+
+import nibabel
+import numpy as np
+import pytest
+
+import mrh_monai
+from helpers.reports import MADE_BY, VIEWER, cells, needs_viewer, predict, read, volumes_of
+from helpers.subjects import write_mrh_subject
+from mrh_monai.data.subject import Subject, find_subject
+from mrh_monai.data.subject_voxels import load_subject
+from mrh_monai.errors import OptionError, SubjectError
+from mrh_monai.evaluation.scores import score
+from mrh_monai.io.volume_files import write_analyze
+from mrh_monai.protocol.mr_protocol import MRH_NET
+from mrh_monai.report import page as report
+from mrh_monai.report.page import after_inference, write_report
+from mrh_monai.report.predicted_subject import find_predictions, read_reported
+
+pytestmark = pytest.mark.analysis
+
+
+def test_scores_of_the_page_are_those_of_metrics(results, files):
+    stain = nibabel.load(results / "subject04" / "subject04_af.nii.gz").get_fdata()
+    subject = load_subject(files, MRH_NET, need_target=True)
+    scores = score(stain, subject.target, subject.mask)
+    (row,) = [row for row in cells(read(results)) if row and row[0] == "subject04"]
+    names = ("rmse", "nrmse", "mae", "r2", "determination", "ssim", "psnr")
+    assert row[2:-1] == [f"{scores[name]:.4g}" for name in names]
+
+
+def test_scores_leave_out_torn_tissue(files, about, tmp_path):
+    sound = np.zeros((16, 6, 14), np.uint8)
+    sound[4:12] = 1
+    write_analyze(tmp_path / "sound.img", sound, 0.0625)
+    torn = Subject(files.name, files.image, files.mask, files.fa, files.target, tmp_path / "sound.img")
+    stain = predict(tmp_path / "out", torn, about)
+    subject = load_subject(torn, MRH_NET, need_target=True)
+    found = read_reported(find_predictions(tmp_path / "out")[0])
+    assert found.scores == pytest.approx(score(stain, subject.target, subject.scored))
+    assert found.scores["voxels"] == subject.scored.sum() < subject.mask.sum()
+
+
+def test_a_prediction_that_is_broken_is_one_sentence(results):
+    path = results / "subject04" / "subject04_af.nii.gz"
+    path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(SubjectError, match="subject04_af.nii.gz: expected"):
+        write_report(results)
+
+
+def test_without_a_target_there_are_no_scores_but_slices(study, about, tmp_path):
+    predict(tmp_path / "out", find_subject(study / "subject04"), about)
+    page = read(tmp_path / "out")
+    assert "<h2>Scores</h2>" not in page
+    assert page.count("data:image/png;base64,") == 2
+    if VIEWER is not None:
+        assert list(volumes_of(page)) == ["base", "AF predicted"]
+
+
+def test_scores_of_evaluation_are_taken_where_there_is_no_target(quick, study, about, tmp_path):
+    predict(tmp_path / "out", find_subject(study / "subject04"), about)
+    values = {"rmse": 1.5, "nrmse": 0.25, "mae": 1.25, "r2": None, "determination": 0.5, "ssim": 0.75, "psnr": 12.0}
+    (tmp_path / "out" / "scores.json").write_text(json.dumps({"subject04": values, "another": values}))
+    rows = [row for row in cells(read(tmp_path / "out")) if row and row[0] in ("subject04", "another")]
+    assert rows == [["subject04", "AF", "1.5", "0.25", "1.25", "", "0.5", "0.75", "12", "grey values"]]
+
+
+@needs_viewer
+def test_the_viewer_holds_image_stain_target_and_error(results, files):
+    stain = nibabel.load(results / "subject04" / "subject04_af.nii.gz").get_fdata()
+    subject = load_subject(files, MRH_NET, need_target=True)
+    volumes = volumes_of(read(results))
+    assert list(volumes) == ["base", "AF predicted", "AF true", "size of the error"]
+    box = (slice(1, -1), slice(None), slice(1, -1))
+    target = subject.target.astype(float)
+    expected = {
+        "base": subject.image[..., MRH_NET.names.index("mt_off")], "AF predicted": stain, "AF true": target,
+        "size of the error": np.abs(stain - target),
+    }  # fmt: skip
+    for label, image in volumes.items():
+        found, whole = image.get_fdata(), expected[label][box]
+        high = found.max()
+        assert high == pytest.approx(np.percentile(whole, 99.5), rel=0.1)
+        np.testing.assert_allclose(found, whole.clip(0, high), atol=0.51 * high / 255)
+        corner = image.affine @ [0, 0, 0, 1]
+        np.testing.assert_allclose(corner, subject.affine @ [1, 0, 1, 1], atol=1e-6)
+
+
+@needs_viewer
+def test_the_page_needs_no_network(results):
+    page = read(results)
+    assert "http://" not in page
+    assert "https://" not in page
+    assert "default-src 'none'" in page
+    assert not re.findall(r"""(?:src|href)=["'](?!data:)""", page)
+    assert 'data-state="loading"' in page
+    assert 2 * 10**6 < (results / "report.html").stat().st_size < 8 * 10**6
+
+
+def test_where_it_comes_from(results, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/mrh", "report", "my out"])
+    rows = dict(row for row in cells(read(results)) if len(row) == 2)
+    assert (rows["AF: weights, SHA-256"], rows["Sidecar, SHA-256"]) == ("a" * 64, "b" * 64)
+    assert rows["Network"] == "5 residual blocks, 64 features, 67 channels, float32"
+    assert rows["Started from"] == "scratch"
+    assert rows["Trained"] == "recipe fast, seed 4"
+    assert f"mrh-monai {mrh_monai.__version__}" in rows["Software"]
+    assert "torch " in rows["Software"]
+    assert "report 'my out'; mrh-monai" in rows["Report by"]
+
+
+def test_the_parent_and_every_network_are_named(quick, study, about, tmp_path):
+    parent = {"stain": "nf", "sha256": "c" * 64}
+    for name, weights in (("subject03", "d"), ("subject04", "e")):
+        predict(tmp_path, find_subject(study / name), about | {"parent": parent}, made_by=MADE_BY | {"weights": weights * 64})
+    rows = [row for row in cells(read(tmp_path)) if len(row) == 2]
+    assert [value for key, value in rows if key == "AF: weights, SHA-256"] == ["d" * 64, "e" * 64]
+    assert [value for key, value in rows if key == "Started from"] == [f"nf, SHA-256 {'c' * 64}"] * 2
+
+
+def test_names_and_words_cannot_become_markup(quick, study, about, tmp_path):
+    image = find_subject(study / "subject04")
+    files = Subject("<b>x", image.image, image.mask, image.fa, study / "subject04" / "targets" / "AF.img")
+    predict(tmp_path / "out", files, about | {"stain": "</script><i>", "units": "<u>", "command": "rm & <tt>"})
+    page = read(tmp_path / "out")
+    for text in ("<b>x", "<i>", "<I>", "<u>", "<tt>", "</SCRIPT>"):
+        assert text not in page
+    assert "&lt;b&gt;x" in page
+    assert "rm &amp; &lt;tt&gt;" in page
+    if VIEWER is not None:
+        assert page.count("</script>") == 3
+        assert "</SCRIPT><I> true" in volumes_of(page)
+
+
+@needs_viewer
+def test_a_page_that_would_be_too_large_shrinks(quick, about, tmp_path, monkeypatch):
+    write_mrh_subject(tmp_path / "own", shape=(60, 24, 60))
+    own = find_subject(tmp_path / "own", target="targets/AF.img")
+    predict(tmp_path / "out", own, about)
+    page = read(tmp_path / "out")
+    assert "joined into one" not in page
+    monkeypatch.setattr(report, "LIMIT", len(VIEWER.encode()) + len(page) - 60_000)
+    page = read(tmp_path / "out")
+    assert "2 x 2 x 2 voxels joined into one to keep this page small" in page
+    assert (tmp_path / "out" / "report.html").stat().st_size <= report.LIMIT
+    monkeypatch.setattr(report, "LIMIT", len(VIEWER.encode()))
+    page = read(tmp_path / "out")
+    assert (tmp_path / "out" / "report.html").stat().st_size <= report.LIMIT
+    assert 'id="volumes"' not in page
+    assert "<h2>Provenance</h2>" in page
+
+
+@needs_viewer
+def test_large_volumes_are_limited_by_themselves(quick, about, tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "VOLUMES", 1000)
+    write_mrh_subject(tmp_path / "own", shape=(60, 24, 60))
+    predict(tmp_path / "out", find_subject(tmp_path / "own", target="targets/AF.img"), about)
+    texts = re.findall(r'id="volumes">(.*?)</script>', read(tmp_path / "out"), re.S)
+    assert len(texts[0]) < 200_000 + 1000
+
+
+def test_pictures_that_do_not_fit_are_left_out(quick, study, about, tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "viewer_script", lambda: None)
+    for name in ("subject03", "subject04"):
+        predict(tmp_path, find_subject(study / name, target="targets/AF.img"), about)
+    page = read(tmp_path)
+    assert page.count("data:image/png;base64,") == 4
+    monkeypatch.setattr(report, "LIMIT", len(page) - 1000)
+    page = read(tmp_path)
+    assert page.count("data:image/png;base64,") == 2
+    assert "Not shown in pictures: 1 more" in page
+
+
+def test_three_subjects_are_shown_in_pictures(quick, study, about, tmp_path):
+    for index in range(4):
+        predict(tmp_path, find_subject(study / f"subject0{index + 1}", target="targets/AF.img"), about, seed=index)
+    page = read(tmp_path)
+    assert re.findall("<h2>(subject.*?)</h2>", page) == ["subject01", "subject02", "subject03"]
+    assert "Not shown in pictures: 1 more; --subject NAME puts one of them first." in page
+    page = read(tmp_path, subject="subject04")
+    assert re.findall("<h2>(subject.*?)</h2>", page) == ["subject04", "subject01", "subject02"]
+    if VIEWER is not None:
+        assert "<h2>Slices of subject04</h2>" in page
+    (tmp_path / "scores.json").write_text(json.dumps({"subject03": {"rmse": 4.5}}))
+    rows = [row[:3] for row in cells(read(tmp_path, subject="subject04")) if row and row[0].startswith("subject")]
+    assert [row[0] for row in rows] == ["subject01", "subject02", "subject03", "subject04"]
+    assert rows[2] == ["subject03", "AF", "4.5"]
+
+
+def test_one_subject_predicted_twice_is_told_apart_by_its_folders(quick, files, about, tmp_path):
+    for name, seed in (("epoch1", 1), ("epoch2", 2)):
+        predict(tmp_path / name, files, about, seed)
+    assert [prediction.name for prediction in find_predictions(tmp_path)] == ["epoch1/subject04", "epoch2/subject04"]
+    page = read(tmp_path, subject="epoch2/subject04")
+    assert re.findall("<h2>(epoch.*?)</h2>", page) == ["epoch2/subject04", "epoch1/subject04"]
+    rows = {row[0]: row[2] for row in cells(page) if row and row[0].startswith("epoch")}
+    for name, seed in (("epoch1", 1), ("epoch2", 2)):
+        subject = load_subject(files, MRH_NET, need_target=True)
+        stain = predict(tmp_path / name, files, about, seed)
+        assert rows[f"{name}/subject04"] == f"{score(stain, subject.target, subject.mask)['rmse']:.4g}"
+
+
+def test_without_nilearn_the_page_says_so(results, monkeypatch):
+    monkeypatch.setattr(report, "viewer_script", lambda: None)
+    page = read(results)
+    assert "The interactive viewer is left out: NiiVue was not found. It comes with nilearn: pip install" in page
+    assert 'data-state="static"' in page
+    assert "<canvas" not in page
+    assert "<script" not in page
+    assert page.count("data:image/png;base64,") == 2
+
+
+def test_records_without_words_are_from_older_versions(files, tmp_path):
+    predict(tmp_path, files, {})
+    path = tmp_path / "subject04" / "subject04_af.json"
+    record = json.loads(path.read_text())
+    record.pop("about")
+    path.write_text(json.dumps(record))
+    page = read(tmp_path)
+    assert "a" * 64 in page
+    assert "subject04" in page
+    path.write_text("{")
+    assert find_predictions(tmp_path) == []
+
+
+def test_no_results_and_no_such_subject_are_refused(results, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(
+        OptionError, match="empty: expected predictions, a training run, a comparison, a contribution or a study, found none"
+    ):
+        write_report(tmp_path / "empty")
+    with pytest.raises(OptionError, match="nowhere: expected a folder of results, found nothing; name what training or inference wrote"):
+        write_report(tmp_path / "nowhere")
+    with pytest.raises(OptionError, match="--subject: expected one of subject04, found 'subject05'; choose another"):
+        write_report(results, subject="subject05")
+    with pytest.raises(OptionError, match="expected one of the predicted subjects, of which there are none, found 'x'"):
+        write_report(tmp_path / "empty", subject="x")
+    assert list((tmp_path / "empty").iterdir()) == []
+
+
+def test_after_inference_where_it_is_wanted(results, tmp_path):
+    after_inference(results, False)
+    assert not (results / "report.html").exists()
+    after_inference(results, True)
+    assert (results / "report.html").read_text().startswith("<!doctype html>")
+    (tmp_path / "none").mkdir()
+    after_inference(tmp_path / "none", True)
+    assert list((tmp_path / "none").iterdir()) == []
+
+
+def test_mrh_report_writes_where_it_is_told(quick, call, results, tmp_path):
+    status, out, _ = call("report", results)
+    assert (status, out.strip()) == (0, str(results / "report.html"))
+    assert "<h2>subject04</h2>" in (results / "report.html").read_text()
+    status, out, _ = call("report", results, "-o", tmp_path / "new" / "page.html", "--subject", "subject04")
+    assert (status, out.strip()) == (0, str(tmp_path / "new" / "page.html"))
+    # The first page is no result, and changes nothing in the second.
+    assert len((tmp_path / "new" / "page.html").read_text()) == pytest.approx(len((results / "report.html").read_text()), abs=500)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["{results}", "--subject", "subject05"], "error: --subject: expected one of subject04, found 'subject05'; choose another."),
+        (["{results}/subject04/subject04_af.json"], "expected a folder of results, found a file"),
+        (["{results}", "-o", "{results}/subject04/subject04_af.json/a.html"], "expected a folder that can be written"),
+    ],
+)
+def test_a_report_that_cannot_be_is_one_sentence(call, results, words, sentence):
+    status, _, err = call("report", *(word.format(results=results) for word in words))
+    assert status == 1
+    assert sentence in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_several_stains_on_one_page_keep_their_names_and_units(quick, files, about, tmp_path):
+    predict(tmp_path / "af", files, about, seed=1)
+    predict(tmp_path / "nf", files, about | {"stain": "nf", "units": "optical density"}, seed=2, made_by=MADE_BY | {"weights": "f" * 64})
+    page = read(tmp_path)
+    assert "<title>Virtual histology: AF, NF</title>" in page
+    rows = {row[0]: (row[1], row[-1]) for row in cells(page) if row and row[0] in ("af/subject04", "nf/subject04") and len(row) > 2}
+    assert rows == {"af/subject04": ("AF", "grey values"), "nf/subject04": ("NF", "optical density")}
+    assert ["NF: weights, SHA-256", "f" * 64] in cells(page)
