@@ -1,26 +1,31 @@
-"""Where networks compute, and in which precision."""
+"""The device on which networks compute, and the precision of their arithmetic."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from mrh_monai.errors import OptionError
 
-PRECISIONS = ("float32", "tf32", "bf16", "auto")
+Precision = Literal["float32", "tf32", "bf16"]
+PRECISIONS = ("float32", "tf32", "bf16", "auto")  # Values of the option; auto chooses one of the others.
 
 
 def choose_device(name: str | torch.device = "auto") -> torch.device:
-    """A device that exists.
+    """Return a device that exists on this machine.
 
     Args:
-        name: ``cpu``, ``cuda``, ``cuda:1``; ``auto`` for CUDA where there is one.
+        name: ``cpu``, ``cuda`` or ``cuda:N``; ``auto`` for a CUDA device where there is one, and the CPU elsewhere.
 
     Raises:
         OptionError: There is no such device.
+
+    Example:
+        >>> choose_device("cpu")
+        device(type='cpu')
     """
     if str(name) == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -31,52 +36,63 @@ def choose_device(name: str | torch.device = "auto") -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         count = torch.cuda.device_count()
         raise OptionError(
-            "device", f"{name}", f"{count} CUDA devices on this machine", "use --device cpu or install a CUDA build of PyTorch"
+            "device", f"the device {name}", f"{count} CUDA devices on this machine", "use --device cpu or install a CUDA build of PyTorch"
         )
     if device.type not in ("cpu", "cuda"):
         raise OptionError("device", "auto, cpu, cuda or cuda:N", repr(name), "choose one of them")
     return device
 
 
-def check_precision(device: torch.device | str, precision: str) -> str:
-    """The precision that a device computes in: float32, tf32 or bf16.
+def check_precision(device: torch.device | str, precision: str) -> Precision:
+    """Return the precision in which a device will compute: float32, tf32 or bf16.
 
     Args:
-        device: Where.
-        precision: ``float32``; ``tf32``, products with 10 bits of mantissa on CUDA devices and float32 elsewhere; ``bf16``; ``auto``, which
-            is bf16 on a CUDA device that is built for it, and float32 elsewhere.
+        device: Device that computes.
+        precision: ``float32``; ``tf32`` for products with 10 bits of mantissa on CUDA devices, and float32 elsewhere; ``bf16``; ``auto``
+            for bf16 on a CUDA device with bf16 units, and float32 elsewhere.
 
     Raises:
         OptionError: The precision is unknown.
+
+    Example:
+        >>> check_precision("cpu", "auto"), check_precision("cpu", "bf16")
+        ('float32', 'bf16')
     """
     if precision not in PRECISIONS:
         raise OptionError("precision", ", ".join(PRECISIONS), repr(precision), "choose one of them")
     on_cuda = torch.device(device).type == "cuda"
     if precision == "auto":
         return "bf16" if on_cuda and torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-    return "float32" if precision == "tf32" and not on_cuda else precision
+    if precision == "tf32":
+        return "tf32" if on_cuda else "float32"
+    return "bf16" if precision == "bf16" else "float32"
 
 
 @contextmanager
 def in_precision(device: torch.device | str, precision: str) -> Iterator[None]:
-    """A context in which networks compute in a precision; float32 is float32 there, on CUDA devices too, whose default is less.
+    """Give a context in which networks compute in a precision. With ``float32``, CUDA devices do not use the less exact tf32.
 
     Args:
-        device: Where they compute.
-        precision: As in `check_precision`.
+        device: Device that computes.
+        precision: One of the precisions that `check_precision` describes.
 
     Raises:
         OptionError: The precision is unknown.
+
+    Example:
+        >>> with in_precision("cpu", "bf16"):
+        ...     (torch.ones(2, 2) @ torch.ones(2, 2)).dtype
+        torch.bfloat16
     """
-    precision = check_precision(device, precision)
+    chosen = check_precision(device, precision)
     kind = torch.device(device).type
     cudnn: Any = torch.backends.cudnn
     backends: tuple[Any, ...] = (torch.backends.cuda.matmul, cudnn.conv) if kind == "cuda" else ()
     before = [backend.fp32_precision for backend in backends]
     try:
         for backend in backends:
-            backend.fp32_precision = "tf32" if precision == "tf32" else "ieee"
-        with torch.autocast(kind, dtype=torch.bfloat16, enabled=precision == "bf16"):
+            backend.fp32_precision = "tf32" if chosen == "tf32" else "ieee"
+        with torch.autocast(kind, dtype=torch.bfloat16, enabled=chosen == "bf16"):
             yield
     finally:
         for backend, value in zip(backends, before, strict=True):

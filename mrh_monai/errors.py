@@ -1,4 +1,4 @@
-"""The one family of errors that end as a sentence, and the hook that prints it."""
+"""Errors that end as one sentence for the user, and the hook that prints the sentence."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import TextIO
 
 
 class MRHError(Exception):
-    """What a user can mend: one sentence that says where, what was expected, what was found and what to do.
+    """An error that the user can correct. One sentence says where it is, what was expected, what was found and what to do.
 
     Args:
-        where: The file, channel or option that is wrong.
-        expected: What should stand there.
-        found: What stands there.
-        remedy: What to do about it, as an imperative.
+        where: File, channel or option that is wrong.
+        expected: The expected content, as a noun phrase.
+        found: The content found instead, as a noun phrase.
+        remedy: Action that corrects the error, as an imperative.
 
     Example:
         >>> print(MRHError("a.nii", "a 3D volume", "2 axes", "stack the slices into one volume"))
@@ -26,56 +26,61 @@ class MRHError(Exception):
 
     def __init__(self, where: object, expected: str, found: str, remedy: str) -> None:
         self.where, self.expected, self.found, self.remedy = str(where), expected, found, remedy
-        super().__init__(one_line(f"{self.where}: expected {expected}, found {found}; {remedy}."))
+        super().__init__(printable(f"{self.where}: expected {expected}, found {found}; {remedy}."))
 
-    def __reduce__(self) -> tuple:
-        # Exceptions are pickled by their args, which here is the finished sentence alone.
+    def __reduce__(self) -> tuple[type[MRHError], tuple[str, str, str, str]]:
+        # Exceptions are pickled with their `args`, which hold only the finished sentence here.
         return type(self), (self.where, self.expected, self.found, self.remedy)
 
 
-def one_line(text: str) -> str:
-    """A text whose letters can all be printed: a terminal would obey what a stranger's file tells it, such as to write over the line."""
+def printable(text: str) -> str:
+    r"""Return a text with its control characters escaped, because a terminal would obey those in a stranger's file.
+
+    Example:
+        >>> print(printable("line\nfeed"))
+        line\nfeed
+    """
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 
 class SubjectError(MRHError):
-    """A subject's files are missing, broken, or do not belong together."""
+    """Files of a subject are missing, damaged, or do not belong together."""
 
 
 class MatFileError(SubjectError):
-    """A MATLAB file is none, is damaged, or refers to other files."""
+    """The file is not a MATLAB file, is damaged, or refers to other files."""
 
 
 class DatalistError(MRHError):
-    """A datalist is not one, or names subjects that must not meet."""
+    """The file is not a datalist, or one subject is in two parts of it that must not share subjects."""
 
 
 class OptionError(MRHError):
-    """An option of a command or of a bundle's config has a value, or a name, that it cannot have."""
+    """An option of a command, or of the config of a bundle, has an impossible value, or there is no option of that name."""
 
 
 class CheckpointError(MRHError):
-    """Weights are missing, broken, or belong to another network."""
+    """Weights are missing, damaged, or belong to another network."""
 
 
 class OutputError(MRHError):
-    """A result cannot be written where it was asked for."""
+    """A result cannot be written to the place that was asked for."""
 
 
 class BundleError(MRHError):
-    """A bundle, or the zip of one, is none, is damaged, or holds what it must not."""
+    """A folder or zip is not a bundle, is damaged, or holds something that a bundle must not hold."""
 
 
 class DownloadError(MRHError):
-    """A published file cannot be fetched, or is not the one that it was."""
+    """A published file cannot be downloaded, or differs from the file of its first download."""
 
 
 class MRHWarning(UserWarning):
-    """Input that is usable but looks wrong; shown as one line."""
+    """A warning about input that can be used but looks wrong. It is shown as one line."""
 
 
 def root_cause(error: BaseException) -> BaseException:
-    """The `MRHError` at the bottom of a chain of exceptions, or else the exception that began the chain."""
+    """Return the first `MRHError` in a chain of exceptions from the last to the first, or the exception that began the chain."""
     chain: list[BaseException] = []
     link: BaseException | None = error
     while link is not None and link not in chain:
@@ -84,8 +89,19 @@ def root_cause(error: BaseException) -> BaseException:
     return next((e for e in chain if isinstance(e, MRHError)), chain[-1])
 
 
-def sentence(error: BaseException, debug_option: str = "--debug True") -> str:
-    """One line for any exception; an `MRHError` speaks for itself, and for others ``debug_option`` shows where they arose."""
+def error_sentence(error: BaseException, debug_option: str = "--debug True") -> str:
+    """Return one line for any exception: the sentence of an `MRHError`, or the kind and message of another exception.
+
+    Args:
+        error: The exception.
+        debug_option: Option that shows the traceback of an unexpected exception; the line names it.
+
+    Example:
+        >>> error_sentence(OptionError("epochs", "a number", "'ten'", "give a number such as 10"))
+        "error: epochs: expected a number, found 'ten'; give a number such as 10."
+        >>> error_sentence(KeyError("af"))
+        "error: unexpected KeyError: 'af' (--debug True shows where)."
+    """
     cause = root_cause(error)
     if isinstance(cause, MRHError):
         return f"error: {cause}"
@@ -93,15 +109,15 @@ def sentence(error: BaseException, debug_option: str = "--debug True") -> str:
     return f"error: unexpected {type(cause).__name__}: {text} ({debug_option} shows where)."
 
 
-def one_sentence_errors(debug: bool = False, debug_option: str = "--debug True") -> None:
-    """Make this process end every error with one sentence and status 1, unless ``debug``.
+def print_errors_as_sentences(debug: bool = False, debug_option: str = "--debug True") -> None:
+    """Make this process end every error with one sentence and status 1, unless ``debug`` is true.
 
     Args:
-        debug: Whether to leave everything as it is.
-        debug_option: How to ask for tracebacks, named where an error is not of our family.
+        debug: Whether to leave tracebacks as they are.
+        debug_option: Option that shows tracebacks; the line about an unexpected exception names it.
 
-    Called by commands and by the bundles' configs, never by importing the library. An error inside a config component
-    would otherwise print two tracebacks, and one inside an engine a third through the engine's logger.
+    Commands and the configs of bundles call this function; importing the library never does. Without it, an error inside a component of a
+    config prints two tracebacks, and an error inside an engine prints a third one through the logger of the engine.
     """
     if debug:
         return
@@ -110,7 +126,7 @@ def one_sentence_errors(debug: bool = False, debug_option: str = "--debug True")
         if issubclass(kind, KeyboardInterrupt):
             print("interrupted.", file=sys.stderr)
         else:
-            print(sentence(error, debug_option), file=sys.stderr)
+            print(error_sentence(error, debug_option), file=sys.stderr)
 
     def show_warning(
         message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None, line: str | None = None
@@ -123,5 +139,5 @@ def one_sentence_errors(debug: bool = False, debug_option: str = "--debug True")
 
     sys.excepthook = report
     warnings.showwarning = show_warning
-    # Engines log an exception with its traceback before they pass it on; their other lines repeat our own.
+    # Engines log an exception with its traceback before they raise it. Their other log lines repeat the lines of this package.
     logging.getLogger("ignite").setLevel(logging.CRITICAL + 1)

@@ -1,4 +1,4 @@
-"""Libraries that only some commands need; a missing one ends in a pip hint."""
+"""Libraries that only some commands need. The error about a missing one says how to install it."""
 
 from __future__ import annotations
 
@@ -8,15 +8,19 @@ from types import ModuleType
 from mrh_monai.errors import OptionError
 
 
-def need(module: str, extra: str) -> ModuleType:
-    """Import a library of one of the package's extras.
+def import_optional(module: str, extra: str) -> ModuleType:
+    """Import a library that belongs to one of the package's extras.
 
     Args:
-        module: Its import name.
-        extra: The extra that brings it.
+        module: Import name of the library, or of a module in it.
+        extra: Extra of the package `mrh-monai` that installs the library.
 
     Raises:
-        OptionError: It is not installed.
+        OptionError: The library is not installed.
+
+    Example:
+        >>> import_optional("json", "analysis").dumps([1])
+        '[1]'
     """
     try:
         return importlib.import_module(module)
@@ -24,5 +28,5 @@ def need(module: str, extra: str) -> ModuleType:
         if error.name is None or error.name.split(".")[0] != module.split(".")[0]:
             raise
         raise OptionError(
-            f"the library {error.name}", "it to be installed", "no such module", f"pip install 'mrh-monai[{extra}]'"
+            f"the library {error.name}", "an installed library", "no such module", f"run pip install 'mrh-monai[{extra}]'"
         ) from error
