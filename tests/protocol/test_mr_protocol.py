@@ -5,34 +5,9 @@ import pytest
 
 from helpers.paths import BUNDLE
 from mrh_monai.errors import OptionError, SubjectError
-from mrh_monai.protocol.mr_protocol import MRH_NET, Channel, MRProtocol, channel_from
-
-
-def test_the_67_channels_are_two_shells_then_t2_and_the_mt_pair():
-    assert len(MRH_NET) == 67
-    weighted = [[c.direction is not None for c in MRH_NET.channels[start : start + 32]] for start in (0, 32)]
-    assert weighted == [[False] * 2 + [True] * 30] * 2
-    assert MRH_NET.names[64:] == ["t2", "mt_on", "mt_off"]
-
-
-@pytest.mark.parametrize(("start", "b_value"), [(2, 1900), (34, 4800)])
-def test_directions_are_unit_and_b_values_near_the_shell(start, b_value):
-    shell = MRH_NET.channels[start : start + 30]
-    np.testing.assert_allclose(np.linalg.norm([c.direction for c in shell], axis=1), 1, atol=2e-4)
-    assert all(abs(c.b_value - b_value) < 25 for c in shell)
-
-
-def test_matches_the_published_method_files(shared):
-    import importlib.util
-
-    spec = importlib.util.spec_from_file_location("kit", shared / "mouse_kit" / "make_subjects.py")
-    kit = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(kit)
-    for start, name in ((0, "dwi_b2000_method"), (32, "dwi_b5000_method")):
-        b_values, directions = kit.shell(name)
-        channels = MRH_NET.channels[start : start + 32]
-        np.testing.assert_allclose([c.b_value for c in channels], b_values, atol=0.06)
-        np.testing.assert_allclose([c.direction or (0, 0, 0) for c in channels], directions, atol=1e-4)
+from mrh_monai.protocol.channel import Channel
+from mrh_monai.protocol.mr_protocol import MRProtocol
+from mrh_monai.protocol.mrh_net import MRH_NET
 
 
 def test_bundle_metadata_names_the_same_channels():
@@ -42,7 +17,7 @@ def test_bundle_metadata_names_the_same_channels():
 
 
 def test_rows_are_inverse():
-    assert MRProtocol(tuple(channel_from(row) for row in MRH_NET.to_rows())) == MRH_NET
+    assert MRProtocol(tuple(Channel.from_row(row) for row in MRH_NET.to_rows())) == MRH_NET
 
 
 def test_wrong_protocols_are_refused(tmp_path):
@@ -50,10 +25,10 @@ def test_wrong_protocols_are_refused(tmp_path):
         MRProtocol((Channel("qa"), Channel("qa")))
     with pytest.raises(OptionError, match="at least one channel"):
         MRProtocol(())
-    with pytest.raises(OptionError, match=r"expected a bundle folder, found no .*/metadata\.json in it"):
-        MRProtocol.from_metadata(tmp_path / "metadata.json")
+    with pytest.raises(OptionError, match=r"expected a bundle folder, found a folder without configs/metadata\.json; name the root folder"):
+        MRProtocol.from_metadata(tmp_path / "configs" / "metadata.json")
     (tmp_path / "x.zip").touch()
-    with pytest.raises(OptionError, match=r"x\.zip: expected a bundle folder, found a zip; unpack it first with `mrh unpack`"):
+    with pytest.raises(OptionError, match=r"x\.zip: expected a bundle folder, found a zip file; unpack the zip first with `mrh unpack`"):
         MRProtocol.from_metadata(tmp_path / "x.zip" / "configs" / "metadata.json")
     (tmp_path / "metadata.json").write_text("{}")
     with pytest.raises(OptionError, match="bundle metadata with a list `channels`"):
@@ -87,15 +62,15 @@ def test_a_contrast_that_is_named_counts_as_one():
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("{name: a, b_value: x}", "'a', b_value: expected a number of s/mm.2, found 'x'"),
+        ("{name: a, b_value: x}", "'a', b_value: expected a number of s/mm.2, 0 or more, found 'x'"),
         ("{name: a, b_value: -5}", "b_value: .* found -5"),
-        ("{name: a, direction: [1, 0]}", "direction: expected three numbers, together of length 1"),
-        ("{name: a, direction: xyz}", "direction: expected three numbers"),
-        ("{name: a, direction: [2, 0, 0]}", "direction: expected three numbers"),
+        ("{name: a, direction: [1, 0]}", "direction: expected three numbers that form a vector of length 1"),
+        ("{name: a, direction: xyz}", "direction: expected three numbers that"),
+        ("{name: a, direction: [2, 0, 0]}", "direction: expected three numbers that"),
         ("{name: a, minutes: 0}", "minutes: expected a number above 0, found 0"),
-        ("{name: 'a\"b'}", "name: expected a line of text without quotes"),
-        ("{name: 3}", "name: expected a line of text"),
-        ("{name: a, contrast: [b]}", "contrast: expected a line of text"),
+        ("{name: 'a\"b'}", "name: expected one line of text without quotes"),
+        ("{name: 3}", "name: expected one line of text"),
+        ("{name: a, contrast: [b]}", "contrast: expected one line of text"),
     ],
 )
 def test_a_channel_that_cannot_be_is_named_with_its_file(tmp_path, row, message):
@@ -103,3 +78,83 @@ def test_a_channel_that_cannot_be_is_named_with_its_file(tmp_path, row, message)
     path.write_text(f"channels: [{row}]")
     with pytest.raises(OptionError, match=rf"protocol\.yaml, channel .*{message}"):
         MRProtocol.from_yaml(path)
+
+
+def test_groups_come_in_the_order_of_their_first_channels():
+    rows = [
+        ("t2", None, None, None, None), ("x1", 1000.0, (1, 0, 0), None, None), ("b0", 0.0, None, None, None),
+        ("pair_a", 900.0, (0, 1, 0), None, "pair"),
+        ("trace", 1000.0, None, None, None), ("y1", 1010.0, (0, 1, 0), None, None), ("b0_again", 43.5, (0, 0, 1), None, None),
+        ("pair_b", None, None, None, "pair"), ("x3", 3000.0, (1, 0, 0), None, None),
+    ]  # fmt: skip
+    found = [(group.name, group.kind, group.indices) for group in MRProtocol(tuple(Channel(*row) for row in rows)).groups]
+    assert found == [
+        ("t2", "single", (0,)), ("b = 1000", "shell", (1, 5)), ("unweighted", "unweighted", (2, 6)), ("pair", "contrast", (3, 7)),
+        ("trace", "single", (4,)), ("b = 3000", "shell", (8,)),
+    ]  # fmt: skip
+
+
+def test_every_channel_is_in_one_group():
+    for protocol in (MRH_NET, MRProtocol((Channel("a"), Channel("b", 0), Channel("c", 99, (1, 0, 0)), Channel("d", 100, (1, 0, 0))))):
+        assert sorted(index for group in protocol.groups for index in group.indices) == list(range(len(protocol)))
+
+
+def test_two_shells_that_round_to_the_same_value_stay_two_groups():
+    channels = [Channel(f"c{b}{i}", b, d) for b in (110, 130) for i, d in enumerate(((1, 0, 0), (0, 1, 0)))]
+    protocol = MRProtocol(tuple(channels))
+    assert [(group.name, group.indices) for group in protocol.groups] == [("b = 100", (0, 1)), ("b = 130", (2, 3))]
+    assert protocol.weights == [2**-0.5] * 4
+
+
+def test_a_contrast_named_like_a_channel_is_another_group():
+    protocol = MRProtocol((Channel("t2"), Channel("x", contrast="t2"), Channel("y", contrast="unweighted"), Channel("z", 0)))
+    assert [(group.name, group.kind) for group in protocol.groups] == [
+        ("t2", "single"), ("t2", "contrast"), ("unweighted", "contrast"), ("unweighted", "unweighted"),
+    ]  # fmt: skip
+
+
+def test_rows_files_and_bundles_hold_the_same_protocol(tmp_path):
+    path = tmp_path / "protocol.yaml"
+    path.write_text("channels: [{name: qa}, {name: iso, b_value: 1000, direction: [1, 0, 0], minutes: 3, contrast: dwi}]")
+    protocol = MRProtocol((Channel("qa"), Channel("iso", 1000, (1, 0, 0), 3, "dwi")))
+    assert MRProtocol.from_yaml(path) == protocol
+    assert MRProtocol.from_rows(protocol.to_rows()) == protocol
+    (tmp_path / "bundle" / "configs").mkdir(parents=True)
+    (tmp_path / "bundle" / "configs" / "metadata.json").write_text(json.dumps({"channels": protocol.to_rows()}))
+    assert MRProtocol.from_bundle(tmp_path / "bundle") == protocol
+    assert MRProtocol.from_bundle(str(BUNDLE)) == MRH_NET
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("channels: [{name: a, bvalue: 3}]", r"found ValueError \(the keys \['bvalue'\]\); write `channels: \[\{name: qa\}"),
+        ("channels: [{b_value: 3}]", "a YAML file with a list `channels`, found KeyError"),
+        ("channels: a", "a YAML file with a list `channels`, found"),
+        ("channels: [", "a YAML file with a list `channels`, found ParserError"),
+        ("- name: a", "a YAML file with a list `channels`, found TypeError"),
+        ("channels: []", "protocol.yaml, protocol: expected at least one channel, found an empty list"),
+        ("channels: [{name: a}, {name: a}]", "protocol.yaml, protocol: expected a unique name for every channel, found 'a' twice"),
+        ("channels: [{name: a, direction: 5}]", "a YAML file with a list `channels`, found TypeError"),
+    ],
+)
+def test_files_that_list_no_channels_are_refused(tmp_path, text, message):
+    path = tmp_path / "protocol.yaml"
+    path.write_text(text)
+    with pytest.raises(OptionError, match=message):
+        MRProtocol.from_yaml(path)
+
+
+def test_missing_files_and_damaged_metadata_are_refused(tmp_path):
+    with pytest.raises(OptionError, match=r"absent\.yaml: expected a YAML file with a list `channels`, found FileNotFoundError"):
+        MRProtocol.from_yaml(tmp_path / "absent.yaml")
+    with pytest.raises(OptionError, match="absent: expected a bundle folder, found no such folder; name the root folder of a bundle"):
+        MRProtocol.from_bundle(tmp_path / "absent")
+    (tmp_path / "configs").mkdir()
+    for text in ("{", '{"channels": 3}', '{"channels": [{}]}', "[]"):
+        (tmp_path / "configs" / "metadata.json").write_text(text)
+        with pytest.raises(OptionError, match=r"metadata\.json: expected bundle metadata with a list `channels`, found"):
+            MRProtocol.from_bundle(tmp_path)
+    (tmp_path / "configs" / "metadata.json").write_text('{"channels": [{"name": "a", "b_value": -1}]}')
+    with pytest.raises(OptionError, match=r"metadata\.json, channel 'a', b_value: expected a number of s/mm.2, 0 or more, found -1"):
+        MRProtocol.from_bundle(tmp_path)
