@@ -1,4 +1,4 @@
-"""Zips of bundles: written the same to the byte every time, and read as if a stranger had made them to do harm."""
+"""Zips of bundles: the same content always gives the same bytes, and every zip is read as if a stranger had made it to do harm."""
 
 from __future__ import annotations
 
@@ -15,27 +15,36 @@ from mrh_monai.io.files import replacing
 LARGEST_FILE = 1 << 30
 LARGEST_ZIP = 2 << 30
 MOST_FILES = 1000
-# The earliest that a zip can say.
+# The earliest time that a zip can hold.
 NO_TIME = (1980, 1, 1, 0, 0, 0)
 LONGEST_NAME = 200
-# Hidden files, what no file can be called on Windows, and names that it keeps for devices.
+# Hidden files, names that Windows does not allow, and names that Windows reserves for devices.
 UNSAFE = re.compile(r"^\.|[\\:*?\"<>|]|[. ]$|^(?:con|prn|aux|nul|(?:com|lpt)[\d¹²³])(?:\.|$)", re.I)
-ASK_SENDER_AGAIN = "get the zip again from whom it came"
+ASK_SENDER_AGAIN = "ask the sender for the zip again"
 
 
 class BundleZip:
-    """An open zip of one bundle. Every name in it is looked at before a byte is unpacked; use it as a context manager.
+    """Open zip of one bundle. Every name in it is checked before a byte is unpacked. Use it as a context manager.
 
     Args:
         path: The zip.
 
     Attributes:
-        name: The bundle's, which is that of the one folder at the zip's top; empty where its files lie at the top themselves.
-        files: Paths inside the bundle, such as ``models/model.pt``, in order.
+        name: Name of the bundle, which is the name of the only folder at the top of the zip; empty where the files themselves lie at the
+            top.
+        files: Paths inside the bundle, such as ``models/model.pt``, sorted.
 
     Raises:
-        BundleError: It is no zip, is damaged, or holds what no bundle holds: paths that lead out of it, links, two files of one name, more
-            than it should.
+        BundleError: The file is not a zip, is damaged, or holds something that a bundle never holds: paths that lead out of it, links, two
+            files of the same name, too many files or too large ones.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_bundle_zip(f"{folder}/af.zip", "mrh_af", {"LICENSE": b"Apache", "configs/train.yaml": b"epochs: 5"})
+        ...     with BundleZip(f"{folder}/af.zip") as found:
+        ...         print(found.name, found.files, found.read("LICENSE"))
+        mrh_af ['LICENSE', 'configs/train.yaml'] b'Apache'
     """
 
     def __init__(self, path: Path | str):
@@ -45,7 +54,7 @@ class BundleZip:
         try:
             self._zip = zipfile.ZipFile(self.path)
         except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-            raise BundleError(self.path, "a bundle zip", f"a damaged one, or another kind of file ({error})", ASK_SENDER_AGAIN) from error
+            raise BundleError(self.path, "a bundle zip", f"a damaged zip, or another kind of file ({error})", ASK_SENDER_AGAIN) from error
         try:
             members = self._members()
         except BundleError:
@@ -64,34 +73,37 @@ class BundleZip:
         self._zip.close()
 
     def read(self, name: str) -> bytes:
-        """The content of one of the files.
+        """Return the content of one of the files.
 
         Raises:
-            BundleError: It is damaged, or longer than the zip says.
+            BundleError: The file is damaged, or its length differs from that in the zip's directory.
         """
         info, blocks = self._infos[name], []
         try:
             with self._zip.open(info) as stream:
-                while block := stream.read(1 << 20):  # all at once, it would be unpacked beyond the length that it is said to have
+                while block := stream.read(1 << 20):  # Read at once, a file could be unpacked far beyond its stated length.
                     blocks.append(block)
         except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError, ValueError) as error:
-            raise BundleError(f"{self.path}, {name}", "a bundle zip", f"a damaged one ({error})", ASK_SENDER_AGAIN) from error
+            raise BundleError(f"{self.path}, {name}", "a bundle zip", f"a damaged zip ({error})", ASK_SENDER_AGAIN) from error
         content = b"".join(blocks)
         if len(content) != info.file_size:
             raise BundleError(f"{self.path}, {name}", f"{info.file_size} bytes", f"{len(content)}", ASK_SENDER_AGAIN)
         return content
 
     def unpack(self, folder: Path) -> None:
-        """Write all files below a folder, whose own names and rights they get: nothing of the zip but paths and contents is taken over."""
+        """Write all files below a folder. Only their paths and contents come from the zip, not their rights, owners and times."""
         for name in self.files:
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(self.read(name))
 
     def _members(self) -> dict[str, zipfile.ZipInfo]:
+        """Return the files of the zip by name, after a check of all of them."""
         infos = self._zip.infolist()
         if len(infos) > MOST_FILES:
-            raise BundleError(self.path, f"at most {MOST_FILES} files", f"{len(infos)}", "a bundle has a dozen; do not unpack this")
+            raise BundleError(
+                self.path, f"at most {MOST_FILES} files", f"{len(infos)}", "a bundle has about 12 files; do not unpack this zip"
+            )
         members: dict[str, zipfile.ZipInfo] = {}
         folders: set[str] = set()
         known: set[str] = set()
@@ -102,56 +114,65 @@ class BundleZip:
             parts = info.filename.casefold().split("/")
             folders |= {"/".join(parts[:depth]) for depth in range(1, len(parts))}
             if "/".join(parts) in known:
-                raise BundleError(f"{self.path}, {info.filename}", "one file of a name", "two", ASK_SENDER_AGAIN)
+                raise BundleError(f"{self.path}, {info.filename}", "one file of this name", "two", ASK_SENDER_AGAIN)
             known.add("/".join(parts))
             members[info.filename] = info
         if known & folders:
             raise BundleError(f"{self.path}, {min(known & folders)}", "a file or a folder", "both", ASK_SENDER_AGAIN)
         if not members:
-            raise BundleError(self.path, "a bundle zip", "an empty one", ASK_SENDER_AGAIN)
+            raise BundleError(self.path, "a bundle zip", "an empty zip", ASK_SENDER_AGAIN)
         if min(info.header_offset for info in infos) != 0:
-            raise BundleError(self.path, "a zip and nothing else", "something in front of it", "do not unpack this")
+            raise BundleError(self.path, "a zip from the first byte on", "other data in front of it", "do not unpack this zip")
         total = sum(info.file_size for info in members.values())
         if total > LARGEST_ZIP:
             found = f"{total / 2**30:.3g} GiB from a zip of {self.path.stat().st_size / 2**20:.3g} MiB"
-            raise BundleError(self.path, f"at most {LARGEST_ZIP >> 30} GiB once unpacked", found, "do not unpack this")
+            raise BundleError(self.path, f"at most {LARGEST_ZIP >> 30} GiB once unpacked", found, "do not unpack this zip")
         return members
 
     def _check(self, info: zipfile.ZipInfo) -> None:
+        """Refuse a file that a bundle never holds."""
         name = info.filename
         shown = f"{self.path}, {name!r}"
-        # zipfile itself cuts names at a zero byte and turns backslashes.
-        if info.orig_filename != name or not is_safe(name.removesuffix("/")):
-            found = "one that leads elsewhere, or that some systems cannot have or show"
-            raise BundleError(shown, "a path inside the bundle", found, "do not unpack this")
+        # The library zipfile cuts names at a zero byte, and turns backslashes into slashes.
+        if info.orig_filename != name or not is_safe_path(name.removesuffix("/")):
+            found = "a path that leads out of it, or that some systems cannot store or show"
+            raise BundleError(shown, "a path inside the bundle", found, "do not unpack this zip")
         kind = stat.S_IFMT(info.external_attr >> 16)
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-            raise BundleError(shown, "a plain file", "a link" if kind == stat.S_IFLNK else "a special file", "do not unpack this")
+            raise BundleError(shown, "a plain file", "a link" if kind == stat.S_IFLNK else "a special file", "do not unpack this zip")
         if info.flag_bits & 1:
-            raise BundleError(shown, "a file without a password", "an encrypted one", "ask for the zip without a password")
+            raise BundleError(shown, "a file without a password", "an encrypted file", "ask the sender for a zip without a password")
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise BundleError(shown, "a file that is stored or deflated", f"compression {info.compress_type}", ASK_SENDER_AGAIN)
         if info.file_size > LARGEST_FILE:
             found = f"{info.file_size / 2**30:.3g} GiB"
-            raise BundleError(shown, f"at most {LARGEST_FILE >> 30} GiB once unpacked", found, "do not unpack this")
+            raise BundleError(shown, f"at most {LARGEST_FILE >> 30} GiB once unpacked", found, "do not unpack this zip")
 
 
-def is_safe(path: str) -> bool:
-    """Whether a path leads to one and the same place below a folder, on every system."""
+def is_safe_path(path: str) -> bool:
+    """Return whether a path leads to the same place below a folder on every system.
+
+    Example:
+        >>> is_safe_path("models/model.pt"), is_safe_path("../model.pt"), is_safe_path("models/aux.json")
+        (True, False, False)
+    """
     parts = path.split("/")
     return len(path) <= LONGEST_NAME and path.isprintable() and all(part and not UNSAFE.search(part) for part in parts)
 
 
 def write_bundle_zip(path: Path | str, name: str, files: Mapping[str, bytes]) -> None:
-    """Write a zip whose bytes depend on names and contents alone.
+    """Write a zip whose bytes depend only on the names and contents of its files.
 
-    Files stand in order, without times and rights; and nothing is compressed, since compressors differ between machines and weights
-    hardly shrink.
+    The files are sorted, and have neither times nor rights of their own. They are not compressed, because compressors differ between
+    machines, and weights hardly shrink.
 
     Args:
         path: The zip to write or replace, whole or not at all.
-        name: The bundle's; its folder in the zip.
+        name: Name of the bundle, which becomes the folder in the zip.
         files: Contents by path inside the bundle.
+
+    Raises:
+        OutputError: The zip cannot be written.
     """
     with replacing(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
         for file in sorted(files):

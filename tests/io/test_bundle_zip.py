@@ -46,7 +46,7 @@ def test_bytes_depend_on_names_and_contents_alone(tmp_path):
 )  # fmt: skip
 def test_names_that_lead_elsewhere_are_refused_and_nothing_is_written(tmp_path, name):
     path = raw_zip(tmp_path / "x.zip", Member("m/a.md"), Member(name))
-    with pytest.raises(BundleError, match="expected a path inside the bundle, found one that leads elsewhere"):
+    with pytest.raises(BundleError, match="expected a path inside the bundle, found a path that leads out of it"):
         BundleZip(path)
     assert [file.name for file in tmp_path.iterdir()] == ["x.zip"]
 
@@ -65,9 +65,9 @@ def test_a_folder_that_is_a_link_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (("m/a", "m/a"), "expected one file of a name, found two"),
-        (("m/a", "m/A"), "expected one file of a name, found two"),
-        (("m/stra\u00dfe", "m/STRASSE"), "expected one file of a name, found two"),
+        (("m/a", "m/a"), "expected one file of this name, found two"),
+        (("m/a", "m/A"), "expected one file of this name, found two"),
+        (("m/stra\u00dfe", "m/STRASSE"), "expected one file of this name, found two"),
         (("m/a", "m/a/b"), "m/a: expected a file or a folder, found both"),
         (("m/A/b", "m/a"), "m/a: expected a file or a folder, found both"),
     ],
@@ -80,7 +80,7 @@ def test_names_that_collide_somewhere_are_refused(tmp_path, names, message):
 def test_other_compressions_and_passwords_are_refused(tmp_path):
     with pytest.raises(BundleError, match="a file that is stored or deflated, found compression 12"):
         BundleZip(raw_zip(tmp_path / "x.zip", Member("m/a", method=zipfile.ZIP_BZIP2)))
-    with pytest.raises(BundleError, match="a file without a password, found an encrypted one"):
+    with pytest.raises(BundleError, match="a file without a password, found an encrypted file"):
         BundleZip(raw_zip(tmp_path / "x.zip", Member("m/a", flags=1)))
 
 
@@ -96,13 +96,13 @@ def test_a_bomb_is_refused_by_what_it_declares(tmp_path):
 @pytest.mark.parametrize("size", [99, 5 << 20])
 def test_a_member_of_another_size_than_declared_is_refused(tmp_path, size):
     path = raw_zip(tmp_path / "x.zip", Member("m/a", deflated_zeros(4), zipfile.ZIP_DEFLATED, size, crc=0x1234))
-    with BundleZip(path) as archive, pytest.raises(BundleError, match="x.zip, a: expected a bundle zip, found a damaged one"):
+    with BundleZip(path) as archive, pytest.raises(BundleError, match="x.zip, a: expected a bundle zip, found a damaged zip"):
         archive.read("a")
 
 
 def test_a_wrong_checksum_and_a_name_in_two_versions_are_refused(tmp_path):
     for member in (Member("m/a", crc=1), Member("m/a", local_name="m/b"), Member("m/a", local_name="../b")):
-        with BundleZip(raw_zip(tmp_path / "x.zip", member)) as archive, pytest.raises(BundleError, match="x.zip, a: .* a damaged one"):
+        with BundleZip(raw_zip(tmp_path / "x.zip", member)) as archive, pytest.raises(BundleError, match="x.zip, a: .* a damaged zip"):
             archive.read("a")
 
 
@@ -118,14 +118,14 @@ def test_what_is_no_zip_is_refused(tmp_path):
     (tmp_path / "text.zip").write_text("not a zip")
     (tmp_path / "nothing.zip").write_bytes(b"")
     for name in ("text.zip", "nothing.zip"):
-        with pytest.raises(BundleError, match="a damaged one, or another kind of file"):
+        with pytest.raises(BundleError, match="a damaged zip, or another kind of file"):
             BundleZip(tmp_path / name)
     with pytest.raises(BundleError, match="expected a bundle zip, found a folder"):
         BundleZip(tmp_path)
     with pytest.raises(BundleError, match="expected a bundle zip, found no such file"):
         BundleZip(tmp_path / "none.zip")
     for path in (raw_zip(tmp_path / "x.zip"), raw_zip(tmp_path / "y.zip", Member("m/", b""))):
-        with pytest.raises(BundleError, match="expected a bundle zip, found an empty one"):
+        with pytest.raises(BundleError, match="expected a bundle zip, found an empty zip"):
             BundleZip(path)
 
 
@@ -134,7 +134,7 @@ def test_every_truncation_is_refused(tmp_path):
     data = (tmp_path / "x.zip").read_bytes()
     for length in [*range(0, len(data), 37), len(data) - 1]:
         (tmp_path / "y.zip").write_bytes(data[:length])
-        with pytest.raises(BundleError, match="y.zip: expected a bundle zip, found a damaged one"):
+        with pytest.raises(BundleError, match="y.zip: expected a bundle zip, found a damaged zip"):
             BundleZip(tmp_path / "y.zip")
 
 

@@ -1,0 +1,160 @@
+"""What every format of volume files gives: a header, and the volumes one after another.
+
+A format is one file in this folder, such as `itk_files`, that ends with its `VolumeFormat`, and one entry in `volume_files.FORMATS`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from nibabel.volumeutils import apply_read_scaling
+
+from mrh_monai.errors import SubjectError
+
+
+@dataclass(frozen=True)
+class Storage:
+    """Where and how a file holds its voxels, for formats in which voxels lie one after another, X running fastest.
+
+    Attributes:
+        path: File with the voxels, which is the ``.img`` of a pair.
+        offset: Place of the first voxel in the file, bytes.
+        dtype: Type of a stored voxel, with its byte order.
+        slope: Factor of the stored values; 1 where they are the values themselves.
+        intercept: Number added after the multiplication.
+        compressed: Whether the file is compressed. The offset then counts bytes of the decompressed file.
+    """
+
+    path: Path
+    offset: int
+    dtype: np.dtype
+    slope: float
+    intercept: float
+    compressed: bool
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says about its voxels before any of them is read.
+
+    Attributes:
+        path: The file.
+        shape: (X, Y, Z), voxels.
+        channels: Number of 3D volumes in the file.
+        spacing: Voxel size along (X, Y, Z), mm.
+        affine: (4, 4) matrix from voxel index to RAS+ mm, as the reader gives it.
+        has_affine: Whether the file holds an affine. Analyze files do not: their reader invents one.
+        dtype: Type of the voxels that are read: the stored type, or float32 where the file scales its values.
+        storage: How the voxels are stored; None for a format that is only read whole.
+    """
+
+    path: Path
+    shape: tuple[int, int, int]
+    channels: int
+    spacing: tuple[float, float, float]
+    affine: np.ndarray
+    has_affine: bool
+    dtype: np.dtype
+    storage: Storage | None = None
+
+    @property
+    def can_map(self) -> bool:
+        """Whether any part of the voxels can be read from disk without the rest, by `map_voxels`."""
+        return self.storage is not None and not self.storage.compressed
+
+
+@dataclass(frozen=True)
+class VolumeFormat:
+    """One way of reading volume files.
+
+    Attributes:
+        endings: File-name endings of the format in lower case, such as ``.nii.gz``.
+        read_header: Reads the header of a file that exists and is not empty. It may raise any exception on a damaged file.
+        each_volume: Yields the volumes of a file in their order, (X, Y, Z) in the header's ``dtype``, X running fastest in memory. It
+            may raise any exception on a damaged file.
+    """
+
+    endings: tuple[str, ...]
+    read_header: Callable[[Path], Header]
+    each_volume: Callable[[Header], Iterator[np.ndarray]]
+
+
+def make_header(
+    path: Path,
+    shape: Sequence[int],
+    spacing: Sequence[float],
+    affine: np.ndarray,
+    has_affine: bool,
+    dtype: np.dtype,
+    storage: Storage | None = None,
+) -> Header:
+    """Check what a file says about its voxels, and put it into a header.
+
+    Args:
+        path: The file.
+        shape: Lengths of the file's axes: (X, Y, Z), (X, Y, Z, C), or more axes of length 1.
+        spacing: Voxel size along the axes, of which the first three count, mm.
+        affine: (4, 4) matrix from voxel index to RAS+ mm.
+        has_affine: Whether the affine is the file's own.
+        dtype: Type of the voxels that are read.
+        storage: How the voxels are stored; None for a format that is only read whole.
+
+    Raises:
+        SubjectError: The file holds no 3D or 4D volume, its voxels are not real numbers, or its affine is singular or not finite.
+    """
+    lengths = drop_trailing_ones(tuple(int(length) for length in shape))
+    if len(lengths) not in (3, 4) or min(lengths) < 1:
+        raise SubjectError(path, "a 3D volume or 4D list of volumes", f"shape {lengths}", "split or stack the volumes")
+    if dtype.kind not in "uif":
+        raise SubjectError(path, "magnitude values (integers or real numbers)", f"voxels of type {dtype}", "save the magnitude")
+    x_mm, y_mm, z_mm = (round(float(edge), 6) for edge in spacing[:3])
+    affine = np.asarray(affine, float)
+    if not np.isfinite(affine).all() or np.linalg.matrix_rank(affine[:3, :3]) < 3:
+        found = "an affine that is singular or not finite"
+        raise SubjectError(path, "an affine that gives every voxel a place of its own", found, "correct the file's sform or qform")
+    volume = (lengths[0], lengths[1], lengths[2])
+    return Header(path, volume, math.prod(lengths[3:]), (x_mm, y_mm, z_mm), affine, has_affine, dtype, storage)
+
+
+def drop_trailing_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return a shape without the axes of length 1 that converters leave behind the third.
+
+    Example:
+        >>> drop_trailing_ones((8, 6, 4, 1, 1))
+        (8, 6, 4)
+    """
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    return shape
+
+
+def map_voxels(header: Header) -> np.ndarray:
+    """Return the voxels as stored, as an array that reads from disk only what is used of it.
+
+    Args:
+        header: Header of a file that `can_map`.
+
+    Returns:
+        (X, Y, Z, C) of the stored type, X running fastest. `scale_stored_voxels` turns parts of it into values.
+    """
+    storage = header.storage
+    assert storage is not None
+    shape = (*header.shape, header.channels)
+    return np.asarray(np.memmap(storage.path, storage.dtype, "r", storage.offset, shape, order="F"))
+
+
+def scale_stored_voxels(header: Header, stored: np.ndarray) -> np.ndarray:
+    """Return the values of voxels in ``header.dtype``, from the voxels as stored on disk.
+
+    Args:
+        header: Header of the file, with its ``storage``.
+        stored: Voxels of the stored type, any shape.
+    """
+    assert header.storage is not None
+    values = apply_read_scaling(stored, header.storage.slope, header.storage.intercept)
+    with np.errstate(over="ignore"):  # A value that is too large for float32 becomes Inf, which later checks find.
+        return values.astype(header.dtype, copy=False)
