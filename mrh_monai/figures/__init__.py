@@ -1,4 +1,4 @@
-"""Figures as PNG files: plots of scores, slices of a brain, training curves."""
+"""Figures as PNG files: slices of a brain, training curves, signals of channels, plots of scores and experiments."""
 
 import lazy_loader
 

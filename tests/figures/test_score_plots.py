@@ -1,25 +1,7 @@
-import matplotlib.image
 import numpy as np
-import pytest
 
-from mrh_monai.figures.plots import bars, bland_altman, curves, predicted_against_true, roc_curves
-
-
-@pytest.fixture
-def picture(tmp_path):
-    """Draw and read back: (rows, columns, 3)."""
-
-    def read(draw, *arguments, **options):
-        draw(*arguments, path=tmp_path / "picture.png", **options)
-        return matplotlib.image.imread(tmp_path / "picture.png")[..., :3]
-
-    return read
-
-
-def changed(one, other):
-    """How many pixels of two pictures of one size differ."""
-    assert one.shape == other.shape
-    return int((one != other).any(-1).sum())
+from helpers.pictures import changed
+from mrh_monai.figures.score_plots import bland_altman, predicted_against_true, roc_curves
 
 
 def test_roc_curves_change_with_curves_areas_and_the_one_that_is_stressed(picture):
@@ -28,12 +10,12 @@ def test_roc_curves_change_with_curves_areas_and_the_one_that_is_stressed(pictur
         {"network": (rates, rates**0.2), "mtr": (rates, rates**0.8), "fa": (rates, rates)},
         {"network": 0.9, "mtr": 0.6, "fa": 0.5},
     )
-    options = {"title": "AF", "first": "network"}
+    options = {"title": "AF", "highlighted": "network"}
     plain = picture(roc_curves, lines, areas, **options)
     assert changed(plain, picture(roc_curves, lines, areas, **options)) == 0
     assert changed(plain, picture(roc_curves, lines | {"mtr": (rates, rates**0.5)}, areas, **options)) > 500
     assert changed(plain, picture(roc_curves, lines, areas | {"mtr": 0.75}, **options)) > 10
-    assert changed(plain, picture(roc_curves, lines, areas, title="AF", first="mtr")) > 500
+    assert changed(plain, picture(roc_curves, lines, areas, title="AF", highlighted="mtr")) > 500
     # The legend is in the order of the areas, whatever that of the curves.
     assert changed(plain, picture(roc_curves, dict(reversed(lines.items())), areas, **options)) == 0
 
@@ -73,31 +55,3 @@ def test_bland_altman_shows_bias_and_limits(picture, rng):
     assert np.abs(lines(level) - middle).min() < 0.01
     assert lines(biased).max() < middle - 0.1
     assert changed(level, biased) > 5000
-
-
-def test_bars_are_as_long_as_their_values(picture):
-    rows = [("network", 0.9, 0.85, 0.95), ("mtr", 0.45, 0.3, 0.6), ("fa", 0.2, float("nan"), float("nan"))]
-    plain = picture(bars, rows, xlabel="R2", first="network")
-
-    def lengths(pixels, colour):
-        inside = (np.abs(pixels - np.array(colour) / 255) < 0.02).all(-1).sum(1)
-        return inside.max()
-
-    dark, pale = (0x1F, 0x5F, 0xA8), (0x9D, 0xB7, 0xD4)
-    assert lengths(plain, pale) / lengths(plain, dark) == pytest.approx(0.5, abs=0.05)
-    wider = picture(bars, [("network", 0.9, 0.6, 0.95), *rows[1:]], xlabel="R2", first="network")
-    assert changed(plain, wider) > 20
-    other = picture(bars, rows, xlabel="R2", first="mtr")
-    assert lengths(other, dark) / lengths(other, pale) == pytest.approx(0.5, abs=0.05)
-    assert lengths(picture(bars, rows, xlabel="R2"), dark) == 0
-
-
-def test_curves_are_drawn_in_the_order_of_x(picture):
-    lines = {"a": [(1, 0.2, 0.01), (10, 0.5, 0.02), (100, 0.9, 0.03)], "b": [(1, 0.1, 0.0), (100, 0.3, 0.0)]}
-    options = {"xlabel": "patches", "ylabel": "R2"}
-    plain = picture(curves, lines, **options)
-    assert changed(plain, picture(curves, lines | {"a": lines["a"][::-1]}, **options)) == 0
-    assert changed(plain, picture(curves, lines | {"a": [*lines["a"][:2], (100, 0.7, 0.03)]}, **options)) > 200
-    assert changed(plain, picture(curves, lines | {"a": [(x, y, 5 * spread) for x, y, spread in lines["a"]]}, **options)) > 50
-    assert changed(plain, picture(curves, lines, log=True, **options)) > 200
-    assert changed(picture(curves, {"a": lines["a"]}, **options), picture(curves, {"c": lines["a"]}, **options)) == 0
