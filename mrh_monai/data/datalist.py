@@ -1,4 +1,4 @@
-"""Datalists: which subjects train, validate and test, in MONAI's decathlon form."""
+"""Datalists: which subjects train, validate and test, in the decathlon form of MONAI."""
 
 from __future__ import annotations
 
@@ -6,142 +6,183 @@ import itertools
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mrh_monai.data.subject import Slices, Subject, in_slices
+from mrh_monai.data.subject import FILE_KEYS, Slices, Subject, in_slices
 from mrh_monai.errors import DatalistError
-from mrh_monai.io import write_text
+from mrh_monai.io import is_patch_file, write_text
 
 SECTIONS = ("training", "validation", "test")
-FILE_KEYS = ("mask", "fa", "target", "target_mask")
-HOW = "write one with `mrh datalist ROOT -o ROOT/datalist.json`"
-
-Datalist = dict[str, list[Subject]]
+WRITE_ONE = "write one with `mrh datalist ROOT -o ROOT/datalist.json`"
 
 
-def read_datalist(path: Path | str | None) -> Datalist:
-    """Read a datalist; its relative paths start from its own folder.
+@dataclass(frozen=True)
+class Datalist:
+    """The subjects of a study in three sections.
 
-    Args:
-        path: The JSON file: ``{"training": [{"subject", "image": [...], "mask", "fa", "target", "target_mask", "slices"}],
-            "validation", "test"}``.
-            A file of patches (``.mat``) stands for a datalist whose only subject, to train or to test, is that file.
+    Attributes:
+        training: Subjects to train on.
+        validation: Subjects to validate on after each epoch of training.
+        test: Subjects that no training sees.
 
-    Returns:
-        The three sections, each a list that may be empty.
-
-    Raises:
-        DatalistError: It is no such file, a section has two subjects of one name, or one subject stands in two sections with slices
-            that are not disjoint.
+    Example:
+        >>> from pathlib import Path
+        >>> subjects = [Subject(name, (Path(name) / "images.nii.gz",)) for name in ("m1", "m2", "m3")]
+        >>> [subject.name for subject in Datalist.split(subjects, (1, 1, None)).test]
+        ['m3']
     """
-    if path is None or not str(path):
-        raise DatalistError("datalist", "a JSON file", "nothing", f"give --datalist FILE; {HOW}")
-    path = Path(path)
-    if path.is_dir():
-        raise DatalistError(path, "a datalist (JSON file)", "a folder", HOW)
-    if not path.is_file():
-        raise DatalistError(path, "a datalist (JSON file)", "no such file", HOW)
-    if path.suffix.lower() == ".mat":
-        patches = [Subject(path.name.split(".")[0], (path,))]
-        return {"training": patches, "validation": [], "test": patches}
-    try:
-        content = json.loads(path.read_text())
-    except (UnicodeDecodeError, ValueError) as error:
-        raise DatalistError(path, "a datalist in JSON", f"something else ({error})", HOW) from error
-    if not isinstance(content, dict) or not set(content) & set(SECTIONS):
-        found = f"the keys {sorted(content)}" if isinstance(content, dict) else f"a {type(content).__name__}"
-        raise DatalistError(path, f"a JSON object with {', '.join(SECTIONS)}", found, HOW)
-    datalist: Datalist = {}
-    for section in SECTIONS:
-        entries = content.get(section, [])
-        if not isinstance(entries, list):
-            raise DatalistError(path, f"a list of subjects as {section}", f"a {type(entries).__name__}", HOW)
-        datalist[section] = [_subject(entry, path, f"{section}[{index}]") for index, entry in enumerate(entries)]
-    _check_names(datalist, path)
-    _check_no_leak(datalist, path)
-    return datalist
+
+    training: tuple[Subject, ...] = ()
+    validation: tuple[Subject, ...] = ()
+    test: tuple[Subject, ...] = ()
+
+    @property
+    def sections(self) -> dict[str, tuple[Subject, ...]]:
+        """The three sections by name."""
+        return {name: getattr(self, name) for name in SECTIONS}
+
+    def section(self, key: str, where: object = "datalist") -> tuple[Subject, ...]:
+        """Return the subjects of one section, which must have some.
+
+        Args:
+            key: ``training``, ``validation`` or ``test``.
+            where: File or option that the error names.
+
+        Raises:
+            DatalistError: The section is unknown or empty.
+        """
+        if key not in SECTIONS:
+            remedy = "give one of them as datalist_key"
+            raise DatalistError(where, f"one of the sections {', '.join(SECTIONS)}", repr(key), remedy)
+        subjects = self.sections[key]
+        if not subjects:
+            filled = [name for name, entries in self.sections.items() if entries]
+            found = f"an empty section (subjects stand only under {filled})"
+            raise DatalistError(where, f"subjects under {key!r}", found, f"add subjects there, or choose another section than {key!r}")
+        return subjects
+
+    @classmethod
+    def read(cls, path: Path | str | None) -> Datalist:
+        """Read a datalist; its relative paths start from its own folder.
+
+        Args:
+            path: JSON file: ``{"training": [{"subject", "image": [...], "mask", "fa", "target", "target_mask", "slices"}], "validation",
+                "test"}``. A patch file stands for a datalist whose only subject, to train or to test on, is that file.
+
+        Raises:
+            DatalistError: The file is not such JSON, two subjects of a section have the same name, or one subject stands in two
+                sections whose slices overlap.
+        """
+        if path is None or not str(path):
+            raise DatalistError("datalist", "a JSON file", "no path", f"give --datalist FILE; {WRITE_ONE}")
+        path = Path(path)
+        if not path.is_file():
+            found = "a folder" if path.is_dir() else "no such file"
+            raise DatalistError(path, "a datalist (JSON file)", found, WRITE_ONE)
+        if is_patch_file(path):
+            patches = (Subject(path.name.split(".")[0], (path,)),)
+            return cls(training=patches, test=patches)
+        try:
+            content = json.loads(path.read_text())
+        except (UnicodeDecodeError, ValueError) as error:
+            raise DatalistError(path, "a datalist in JSON", f"a file that is not valid JSON ({error})", WRITE_ONE) from error
+        if not isinstance(content, dict) or not set(content) & set(SECTIONS):
+            found = f"the keys {sorted(content)}" if isinstance(content, dict) else f"a {type(content).__name__}"
+            raise DatalistError(path, f"a JSON object with {', '.join(SECTIONS)}", found, WRITE_ONE)
+        datalist = cls(**{name: _read_section(content.get(name, []), path, name) for name in SECTIONS})
+        datalist._check_names(path)
+        datalist._check_no_leak(path)
+        return datalist
+
+    def write(self, path: Path | str) -> None:
+        """Write the datalist as JSON, with paths relative to its own folder."""
+        path = Path(path)
+        content = {name: [_entry(subject, path.resolve().parent) for subject in subjects] for name, subjects in self.sections.items()}
+        write_text(path, json.dumps(content, indent=2) + "\n")
+
+    @classmethod
+    def split(
+        cls,
+        subjects: Sequence[Subject],
+        counts: Sequence[int | None],
+        slices: Sequence[Slices | None] = (None, None, None),
+        shuffle: int | None = None,
+    ) -> Datalist:
+        """Divide subjects among the three sections.
+
+        Args:
+            subjects: Subjects in the order of their names.
+            counts: Number of subjects to train, to validate and to test on; None as the last number takes the rest.
+            slices: Ranges of slices for each section. If there are ranges, every subject stands in every section that has ranges, and
+                ``counts`` is not used.
+            shuffle: Random seed of the order; None keeps the order.
+
+        Raises:
+            DatalistError: There are too few subjects, or the ranges of two sections overlap.
+        """
+        order = list(subjects)
+        if shuffle is not None:
+            order = [order[index] for index in np.random.default_rng(shuffle).permutation(len(order))]
+        if any(ranges is not None for ranges in slices):
+            parts = [tuple(replace(s, slices=ranges) for s in order) if ranges is not None else () for ranges in slices]
+            datalist = cls(*parts)
+            datalist._check_no_leak("slices")
+            return datalist
+        train, val = (count or 0 for count in counts[:2])
+        test = len(order) - train - val if counts[2] is None else counts[2]
+        if min(train, val, test) < 0 or train + val + test > len(order):
+            asked = f"{train} to train, {val} to validate" + ("" if counts[2] is None else f", {test} to test")
+            expected = f"at least {train + val + max(test, 0)} subjects ({asked})"
+            raise DatalistError("mrh datalist", expected, f"{len(order)}", "ask for fewer subjects")
+        edges = [0, train, train + val, train + val + test]
+        return cls(*(tuple(order[a:b]) for a, b in itertools.pairwise(edges)))
+
+    def _check_names(self, where: object) -> None:
+        for name, subjects in self.sections.items():
+            names = [subject.name for subject in subjects]
+            repeated = next((n for n in names if names.count(n) > 1), None)
+            if repeated is not None:
+                remedy = "rename one with `subject`, or join their `slices` in one entry; results are filed under the name"
+                raise DatalistError(where, f"every subject of {name} under its own name", f"{repeated} twice", remedy)
+
+    def _check_no_leak(self, where: object) -> None:
+        for one, other in itertools.combinations(SECTIONS, 2):
+            for a, b in itertools.product(self.sections[one], self.sections[other]):
+                same = a.name == b.name or {p.resolve() for p in a.image} & {p.resolve() for p in b.image}
+                if same and not _disjoint(a.slices, b.slices):
+                    expected = "every subject in one section, or with disjoint `slices`"
+                    raise DatalistError(where, expected, f"{a.name} in {one} and in {other}", "remove it from one of them")
 
 
 def read_manifest(path: Path | str, name: str) -> Subject:
-    """One entry of a datalist in a file of its own; its relative paths start from the file's folder.
+    """Read a manifest, which is like one entry of a datalist; its relative paths start from the file's folder.
 
     Args:
-        path: The JSON file.
-        name: The subject's, where the entry has no ``subject``.
+        path: JSON file.
+        name: Name of the subject where the entry has no ``subject``.
 
     Raises:
-        DatalistError: It is no such file.
+        DatalistError: The file is not valid JSON, or is not like an entry of a datalist.
     """
     path = Path(path)
-    how = "write it like an entry of a datalist: image, mask or fa, and perhaps subject and slices"
+    remedy = "write it like an entry of a datalist: image, mask or fa, and optionally subject and slices"
     try:
         entry = json.loads(path.read_text())
     except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise DatalistError(path, "a manifest in JSON", f"something else ({error})", how) from error
+        raise DatalistError(path, "a manifest in JSON", f"a file that is not valid JSON ({error})", remedy) from error
     if isinstance(entry, dict) and not entry.get("mask") and not entry.get("fa"):
-        raise DatalistError(path, "a mask, or an FA map to stand in for it", "neither", how)
+        raise DatalistError(path, "a mask, or an FA map instead", "neither", remedy)
     return _subject({"subject": name, **entry} if isinstance(entry, dict) else entry, path, "manifest")
 
 
-def section(datalist: Datalist, key: str, where: object = "datalist") -> list[Subject]:
-    """One section that must have subjects.
-
-    Raises:
-        DatalistError: The section is unknown or empty.
-    """
-    if key not in SECTIONS:
-        raise DatalistError(where, f"one of the sections {', '.join(SECTIONS)}", repr(key), "choose one of them as datalist_key")
-    if not datalist[key]:
-        filled = [name for name in SECTIONS if datalist[name]]
-        raise DatalistError(
-            where, f"subjects under {key!r}", f"none there (only under {filled})", f"add them or choose another section than {key!r}"
-        )
-    return datalist[key]
-
-
-def split(
-    subjects: Sequence[Subject],
-    counts: Sequence[int | None],
-    slices: Sequence[Slices | None] = (None, None, None),
-    shuffle: int | None = None,
-) -> Datalist:
-    """Share subjects out to the three sections.
-
-    Args:
-        subjects: In the order of their names.
-        counts: How many train, validate and test; None as the last takes the rest.
-        slices: Ranges a section; where any is given, every subject stands in every section that has ranges, and ``counts`` are not used.
-        shuffle: Seed of a random order; None keeps the order.
-
-    Raises:
-        DatalistError: There are too few subjects, or ranges of two sections overlap.
-    """
-    order = list(subjects)
-    if shuffle is not None:
-        order = [order[index] for index in np.random.default_rng(shuffle).permutation(len(order))]
-    if any(ranges is not None for ranges in slices):
-        named = zip(SECTIONS, slices, strict=True)
-        datalist: Datalist = {name: [replace(s, slices=ranges) for s in order] if ranges is not None else [] for name, ranges in named}
-        _check_no_leak(datalist, "slices")
-        return datalist
-    train, val = (count or 0 for count in counts[:2])
-    test = len(order) - train - val if counts[2] is None else counts[2]
-    if min(train, val, test) < 0 or train + val + test > len(order):
-        asked = f"{train} to train, {val} to validate" + ("" if counts[2] is None else f", {test} to test")
-        raise DatalistError("mrh datalist", f"at least {train + val + max(test, 0)} subjects ({asked})", f"{len(order)}", "ask for fewer")
-    edges = [0, train, train + val, train + val + test]
-    return {name: order[a:b] for name, a, b in zip(SECTIONS, edges, edges[1:], strict=False)}
-
-
-def write_datalist(path: Path | str, datalist: Datalist) -> None:
-    """Write a datalist with paths relative to its own folder."""
-    path = Path(path)
-    content = {name: [_entry(subject, path.resolve().parent) for subject in datalist[name]] for name in SECTIONS}
-    write_text(path, json.dumps(content, indent=2) + "\n")
+def _read_section(entries: Any, path: Path, section: str) -> tuple[Subject, ...]:
+    if not isinstance(entries, list):
+        raise DatalistError(path, f"a list of subjects as {section}", f"a {type(entries).__name__}", WRITE_ONE)
+    return tuple(_subject(entry, path, f"{section}[{index}]") for index, entry in enumerate(entries))
 
 
 def _entry(subject: Subject, folder: Path) -> dict[str, Any]:
@@ -149,7 +190,7 @@ def _entry(subject: Subject, folder: Path) -> dict[str, Any]:
         return Path(os.path.relpath(path.resolve(), folder)).as_posix()
 
     entry: dict[str, Any] = {"subject": subject.name, "image": [relative(path) for path in subject.image]}
-    entry |= {key: relative(getattr(subject, key)) for key in FILE_KEYS if getattr(subject, key) is not None}
+    entry |= {key: relative(path) for key, path in subject.files.items()}
     if subject.slices is not None:
         entry["slices"] = [list(pair) for pair in subject.slices]
     return entry
@@ -157,14 +198,14 @@ def _entry(subject: Subject, folder: Path) -> dict[str, Any]:
 
 def _subject(entry: Any, path: Path, where: str) -> Subject:
     if not isinstance(entry, dict) or not isinstance(entry.get("image"), str | list):
-        raise DatalistError(f"{path}, {where}", "an object with `subject` and `image`", f"{str(entry)[:60]}", HOW)
+        raise DatalistError(f"{path}, {where}", "an object with `subject` and `image`", f"{str(entry)[:60]}", WRITE_ONE)
     unknown = set(entry) - {"subject", "image", "slices", *FILE_KEYS}
     if unknown:
         keys = f"the keys subject, image, {', '.join(FILE_KEYS)}, slices"
-        raise DatalistError(f"{path}, {where}", keys, f"{sorted(unknown)}", "mend the key")
+        raise DatalistError(f"{path}, {where}", keys, f"{sorted(unknown)}", "correct the key")
     image = [entry["image"]] if isinstance(entry["image"], str) else entry["image"]
     if not all(isinstance(name, str) for name in [*image, *(entry.get(key, "") or "" for key in FILE_KEYS)]):
-        raise DatalistError(f"{path}, {where}", "file names as strings", "something else", HOW)
+        raise DatalistError(f"{path}, {where}", "file names as strings", "values that are not strings", WRITE_ONE)
     name = str(entry.get("subject") or Path(image[0] if image else where).parent.name or Path(image[0]).name.split(".")[0])
     if name in (".", "..") or set(name) & set("/\\"):
         raise DatalistError(f"{path}, {where}", "a subject name that can name a folder", repr(name), "rename the subject")
@@ -181,29 +222,7 @@ def _slices(value: Any, path: Path, where: str) -> Slices | None:
             raise ValueError("not whole numbers")
         return pairs
     except (TypeError, ValueError) as error:
-        raise DatalistError(f"{path}, {where}", "slices as [[start, stop], ...]", f"{value}", "mend `slices`") from error
-
-
-def _check_names(datalist: Datalist, where: object) -> None:
-    for name, subjects in datalist.items():
-        names = [subject.name for subject in subjects]
-        twice = next((n for n in names if names.count(n) > 1), None)
-        if twice is not None:
-            remedy = "rename one with `subject`, or join their `slices` in one entry; results are filed under the name"
-            raise DatalistError(where, f"every subject of {name} under its own name", f"{twice} twice", remedy)
-
-
-def _check_no_leak(datalist: Datalist, where: object) -> None:
-    for one, other in itertools.combinations(SECTIONS, 2):
-        for a, b in itertools.product(datalist[one], datalist[other]):
-            same = a.name == b.name or {p.resolve() for p in a.image} & {p.resolve() for p in b.image}
-            if same and not _disjoint(a.slices, b.slices):
-                raise DatalistError(
-                    where,
-                    "every subject in one section, or with disjoint `slices`",
-                    f"{a.name} in {one} and in {other}",
-                    "take it out of one of them",
-                )
+        raise DatalistError(f"{path}, {where}", "slices as [[start, stop], ...]", f"{value}", "correct `slices`") from error
 
 
 def _disjoint(a: Slices | None, b: Slices | None) -> bool:

@@ -1,4 +1,4 @@
-"""Whether a subject's files lie on one grid and have the protocol's channels, before any voxel is read."""
+"""Check that the files of a subject lie on one grid and have the channels of the protocol, before any voxel is read."""
 
 from __future__ import annotations
 
@@ -6,49 +6,61 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mrh_monai.data.subject import CORONAL_AXIS, Subject
+from mrh_monai.data.subject import FILE_KEYS, Slices, Subject
 from mrh_monai.errors import SubjectError
 from mrh_monai.io import Header, read_header
+from mrh_monai.patch_geometry import CORONAL_AXIS
 from mrh_monai.protocol import MRProtocol
 
 
 def read_headers(subject: Subject, protocol: MRProtocol, need_target: bool = False) -> dict[str, list[Header]]:
-    """The headers of all of a subject's files, checked against each other and the protocol before any voxel is read.
+    """Read the headers of all files of a subject, and compare them with each other and with the protocol.
+
+    Args:
+        subject: Volumes of one subject.
+        protocol: Channels that the subject must have.
+        need_target: Whether a subject without a target is refused.
+
+    Returns:
+        The headers under ``image``, ``mask``, ``fa``, ``target`` and ``target_mask``; an empty list where there is no such file.
 
     Raises:
-        SubjectError: A file is missing or broken, the files lie on different grids, or their channels are not as many as
-            the protocol's.
+        SubjectError: A file is missing or damaged, the files lie on different grids, or the number of their channels differs from the
+            protocol.
     """
-    if need_target and subject.target is None:
-        raise SubjectError(
-            subject.name, "a target", "none in the datalist", "add `target` to its entry (mrh datalist --target) or only run inference"
-        )
-    if subject.mask is None and subject.fa is None:
-        raise SubjectError(subject.name, "a mask, or an FA map in its place", "neither", "add `mask` to its entry in the datalist")
-    if not subject.image:
-        raise SubjectError(subject.name, f"{len(protocol)} channels", "no image file", "add `image` to its entry in the datalist")
-    twice = next((path for path in subject.image if subject.image.count(path) > 1), None)
-    if twice is not None:
-        raise SubjectError(subject.name, "every image file once", f"{twice.name} twice", "list the file of each scan")
+    _check_files(subject, protocol, need_target)
     headers = {"image": [read_header(path) for path in subject.image]}
-    if subject.target_mask is not None and subject.target is None:
-        raise SubjectError(subject.name, "a target beside its target_mask", "none", "add `target` to its entry in the datalist")
-    for key in ("mask", "fa", "target", "target_mask"):
-        path = getattr(subject, key)
+    for key in FILE_KEYS:
+        path = subject.files.get(key)
         headers[key] = [read_header(path)] if path is not None else []
         for header in headers[key]:
             check_single(header, key)
     check_one_grid([header for group in headers.values() for header in group])
     protocol.check_count(sum(h.channels for h in headers["image"]), subject.name, [h.path.name for h in headers["image"]])
-    _check_slices(subject, headers["image"][0])
+    check_slices(subject.name, subject.slices, headers["image"][0].shape[CORONAL_AXIS])
     return headers
 
 
+def _check_files(subject: Subject, protocol: MRProtocol, need_target: bool) -> None:
+    if need_target and subject.target is None:
+        remedy = "add `target` to its entry in the datalist (mrh datalist --target), or only run inference"
+        raise SubjectError(subject.name, "a target", "no target in the datalist", remedy)
+    if subject.mask is None and subject.fa is None:
+        raise SubjectError(subject.name, "a mask, or an FA map instead", "neither", "add `mask` to its entry in the datalist")
+    if not subject.image:
+        raise SubjectError(subject.name, f"{len(protocol)} channels", "no image file", "add `image` to its entry in the datalist")
+    repeated = next((path for path in subject.image if subject.image.count(path) > 1), None)
+    if repeated is not None:
+        raise SubjectError(subject.name, "every image file once", f"{repeated.name} twice", "list the file of each scan")
+    if subject.target_mask is not None and subject.target is None:
+        raise SubjectError(subject.name, "a target beside its target_mask", "no target", "add `target` to its entry in the datalist")
+
+
 def check_one_grid(headers: Sequence[Header]) -> None:
-    """Compare shapes and voxel sizes of files, and affines among those whose format has one.
+    """Compare the shapes and voxel sizes of files, and the affines of those files whose format has one.
 
     Raises:
-        SubjectError: Two differ; both files are named.
+        SubjectError: Two files differ; the sentence names both.
     """
     first = headers[0]
     placed = next((h for h in headers if h.has_affine), None)
@@ -63,30 +75,36 @@ def check_one_grid(headers: Sequence[Header]) -> None:
         if placed is not None and header.has_affine:
             difference = np.abs(header.affine - placed.affine).max()
             if difference > 1e-2 * min(header.spacing):
-                raise SubjectError(
-                    header.path,
-                    f"the affine of {placed.path.name}",
-                    f"one that differs by {difference:.4g} mm",
-                    f"resample it to {placed.path.name}",
-                )
+                found = f"an affine that differs by {difference:.4g} mm"
+                raise SubjectError(header.path, f"the affine of {placed.path.name}", found, f"resample it to {placed.path.name}")
 
 
 def check_single(header: Header, role: str) -> None:
-    """Refuse a file of several volumes where one is meant.
+    """Refuse a file of several volumes where one volume is needed.
 
     Args:
-        header: Of the file.
-        role: What it is meant for, in words.
+        header: Header of the file.
+        role: What the file is used as, in words.
 
     Raises:
-        SubjectError: It holds several.
+        SubjectError: The file holds several volumes.
     """
     if header.channels != 1:
-        raise SubjectError(header.path, f"one 3D volume as {role}", f"{header.channels} volumes", "extract the right one")
+        raise SubjectError(header.path, f"one 3D volume as {role}", f"{header.channels} volumes", "extract the volume that you need")
 
 
-def _check_slices(subject: Subject, header: Header) -> None:
-    count = header.shape[CORONAL_AXIS]
-    for start, stop in subject.slices or ():
+def check_slices(name: str, slices: Slices | None, count: int) -> None:
+    """Refuse ranges of slices that leave the volume.
+
+    Args:
+        name: Name of the subject, for the error.
+        slices: Ranges of the subject; None for all slices.
+        count: Number of slices of the volume.
+
+    Raises:
+        SubjectError: A range is empty, or leaves the volume.
+    """
+    for start, stop in slices or ():
         if not 0 <= start < stop <= count:
-            raise SubjectError(subject.name, f"slices within 0 and {count} (stop excluded)", f"{[start, stop]}", "mend `slices`")
+            expected = f"slices within 0 and {count} (stop excluded)"
+            raise SubjectError(name, expected, f"{[start, stop]}", "correct `slices` in the datalist")

@@ -1,7 +1,7 @@
-"""Files of patches in place of volumes.
+"""Patch files instead of volumes.
 
-In memory, N patches become a volume (3, N, 3, C), each patch a slice of its own, in whose mask only the centres are; so sampling, scaling,
-training and prediction need not know where patches come from.
+In memory, N patches become a volume (3, N, 3, C). Each patch is a slice of its own, and the mask holds only the centres of the patches. So
+sampling, scaling, training and prediction need not know that the patches come from a file.
 """
 
 from __future__ import annotations
@@ -12,66 +12,69 @@ from pathlib import Path
 
 import numpy as np
 
+from mrh_monai.data.checked_voxels import ReadingOptions, warn_if_swapped
 from mrh_monai.data.subject import Subject
-from mrh_monai.data.subject_in_memory import LoadedSubject
+from mrh_monai.data.subject_in_memory import SubjectInMemory
 from mrh_monai.errors import OptionError, SubjectError
-from mrh_monai.io import PatchVariable, expect_variable, from_patches, open_patches, reserve
-from mrh_monai.protocol import MRProtocol
+from mrh_monai.io import PatchVariable, expect_variable, open_patch_file, read_in_child_process, reserve_space
+from mrh_monai.protocol import MT_OFF, MT_ON, MRProtocol
 
 WIDTH = 3
+CORRECT_OR_ZERO = "correct them, or set them to 0 as published with --nan zero"
 
 
-def is_patch_file(subject: Subject) -> bool:
-    """Whether a subject is a file of patches instead of volumes."""
-    return any(path.suffix.lower() == ".mat" for path in subject.image)
-
-
-def load_patch_files(
-    subjects: Sequence[Subject], protocol: MRProtocol, *, need_target: bool, nan: str, axes: Sequence[int]
-) -> list[LoadedSubject]:
-    """Load files of patches. ``data`` goes block by block into a temporary file that is mapped into memory.
+def load_patch_files(subjects: Sequence[Subject], protocol: MRProtocol, options: ReadingOptions) -> list[SubjectInMemory]:
+    """Read patch files. The variable ``data`` goes block by block into a temporary file that is mapped into memory.
 
     Args:
-        subjects: Each of one MAT file.
-        protocol: The channels that each must have.
-        need_target: Whether a file without ``label`` is refused.
-        nan: ``refuse``, or ``zero``: NaN and Inf become 0.
-        axes: Array axes of the patches to come; two, as the files hold patches of a plane.
+        subjects: Subjects of one patch file each.
+        protocol: Channels that each file must have.
+        options: How to read them; the patches must span two axes, since the files hold patches of a plane.
 
     Returns:
-        Subjects without margin: (3, N, 3, C) float32, mask (3, N, 3) of the centres, where there is ``fa`` of those with ``fa > 0``.
+        Subjects without margin: images (3, N, 3, C) float32, and the mask (3, N, 3) of the centres; if the file
+            has ``fa``, only of those with ``fa > 0``.
 
     Raises:
-        SubjectError: A file is broken, has other channels, or NaN or Inf that are not to become 0.
+        OptionError: The patches span three axes.
+        SubjectError: A file is damaged, has other channels, or holds NaN or Inf that may not be replaced.
     """
-    if len(axes) != 2:
-        raise OptionError("patch_axes", "two, as files of patches hold", f"{list(axes)}", "train on volumes for 3D patches")
+    if len(options.patch.axes) != 2:
+        remedy = "train on volumes for 3D patches"
+        raise OptionError("patch_axes", "two axes, since patch files hold patches of a plane", f"{list(options.patch.axes)}", remedy)
     for subject in subjects:
-        if len(subject.image) != 1 or not is_patch_file(subject):
-            raise SubjectError(subject.name, "one file of patches, as the others", "volumes", "put volumes and files of patches apart")
+        if len(subject.image) != 1 or not subject.is_patch_file:
+            remedy = "list volumes and patch files in different datalists"
+            raise SubjectError(subject.name, "one patch file, like the other subjects", "volumes", remedy)
         if subject.slices is not None:
-            raise SubjectError(subject.image[0], "no `slices`", f"{subject.slices}", "drop them: a file of patches says not where they lay")
-    counts = [from_patches(_check, subject.image[0], protocol, need_target) for subject in subjects]
+            remedy = "remove the slices from the datalist, because a patch file does not say where its patches were cut"
+            raise SubjectError(subject.image[0], "no `slices`", f"{subject.slices}", remedy)
+    need_target, nan = options.need_target, options.nan
+    counts = [read_in_child_process(_check, subject.image[0], protocol, need_target) for subject in subjects]
     loaded, start = [], 0
-    # Named while other processes fill it; gone with the last use of the memory.
+    # The temporary file has a name while other processes fill it. It disappears with the last use of the memory.
     with tempfile.NamedTemporaryFile(prefix="mrh-patches-") as file:
         memory = _mapped(Path(file.name), sum(counts) * WIDTH**2, len(protocol), new=True)
         for subject, count in zip(subjects, counts, strict=True):
             stop = start + count * WIDTH**2
-            found = from_patches(_fill, subject.image[0], protocol, nan, Path(file.name), len(memory), start, count)
+            found = read_in_child_process(_fill, subject.image[0], protocol, nan, Path(file.name), len(memory), start, count)
             patches = memory[start:stop].reshape(count, WIDTH, WIDTH, len(protocol))
             loaded.append(_subject(subject.name, patches, *found))
             start = stop
+    for subject_patches in loaded:
+        names = [name for name in (MT_ON, MT_OFF) if name in protocol.names]
+        signals = {name: subject_patches.image[..., protocol.names.index(name)][subject_patches.mask] for name in names}
+        warn_if_swapped(subject_patches.name, {name: float(values.mean()) for name, values in signals.items()})
     return loaded
 
 
 def _check(path: Path, protocol: MRProtocol, need_target: bool) -> int:
-    with open_patches(path) as variables:
+    with open_patch_file(path) as variables:
         data = expect_variable(variables, "data", path, (WIDTH, WIDTH, None, None))
         protocol.check_count(data.shape[2], path.name, [path.name])
         count = data.shape[3]
         if not count:
-            raise SubjectError(f"{path}, data", "patches", "none", "check how the patches were cut")
+            raise SubjectError(f"{path}, data", "patches", "an empty variable", "check how the patches were cut")
         for name in ("label", "fa"):
             if name in variables or (name == "label" and need_target):
                 expect_variable(variables, name, path, (WIDTH, WIDTH, 1, count))
@@ -79,22 +82,22 @@ def _check(path: Path, protocol: MRProtocol, need_target: bool) -> int:
 
 
 def _mapped(path: Path, rows: int, channels: int, new: bool = False) -> np.ndarray:
-    """(rows, channels) float32 in a file."""
+    """Return (rows, channels) float32 numbers that lie in a file."""
     with open(path, "r+b") as file:
         if new:
-            reserve(file, rows * channels * 4)
+            reserve_space(file, rows * channels * 4)
         return np.asarray(np.memmap(file, np.float32, "r+", shape=(rows, channels)))
 
 
 def _fill(
     path: Path, protocol: MRProtocol, nan: str, memory: Path, rows: int, start: int, count: int
 ) -> tuple[float, np.ndarray | None, np.ndarray | None]:
-    """Put ``data`` into its place in memory; returns its largest value, and ``label`` and ``fa``, each (3, N, 3) or None."""
+    """Copy ``data`` to its place in memory; return its largest value, and ``label`` and ``fa``, each (3, N, 3) or None."""
     whole = _mapped(memory, rows, len(protocol))[start : start + count * WIDTH**2]
     patches = whole.reshape(count, WIDTH, WIDTH, len(protocol))
     signal = np.zeros(len(protocol), bool)
     largest, bad = 0.0, 0
-    with open_patches(path) as variables:
+    with open_patch_file(path) as variables:
         for first, raw in variables["data"].blocks():
             block, wrong = _finite(raw)
             bad += wrong
@@ -104,35 +107,35 @@ def _fill(
         extra = {name: _plane(variables[name], nan) if name in variables else None for name in ("label", "fa")}
     if bad and nan == "refuse":
         found = f"{bad} NaN or Inf ({100 * bad / patches.size:.2g}%)"
-        raise SubjectError(f"{path}, data", "numbers", found, "mend them, or set them to 0 as published with --nan zero")
+        raise SubjectError(f"{path}, data", "numbers", found, CORRECT_OR_ZERO)
     if not signal.all():
         name = protocol.names[int(np.argmin(signal))]
         found = "only zeros" + (", NaN or Inf" if bad else "")
-        raise SubjectError(path, f"signal in channel {name}", found, "check the scan and the channel order")
+        raise SubjectError(path, f"signal in channel {name}", found, "check the scan and the order of the channels")
     if extra["fa"] is not None and not (extra["fa"][1, :, 1] > 0).any():
         expected = "patches with fa > 0 at the centre"
-        raise SubjectError(f"{path}, fa", expected, "none", "check the FA map that the patches were cut from")
+        raise SubjectError(f"{path}, fa", expected, "no such patch", "check the FA map that the patches were cut from")
     return largest, extra["label"], extra["fa"]
 
 
-def _subject(name: str, patches: np.ndarray, largest: float, label: np.ndarray | None, fa: np.ndarray | None) -> LoadedSubject:
+def _subject(name: str, patches: np.ndarray, largest: float, label: np.ndarray | None, fa: np.ndarray | None) -> SubjectInMemory:
     mask = np.zeros((WIDTH, len(patches), WIDTH), bool)
     mask[1, :, 1] = True if fa is None else fa[1, :, 1] > 0
-    return LoadedSubject(name, patches.transpose(1, 0, 2, 3), 0, mask, label, fa, np.eye(4), largest=largest)
+    return SubjectInMemory(name, patches.transpose(1, 0, 2, 3), 0, mask, label, fa, np.eye(4), largest=largest)
 
 
 def _plane(variable: PatchVariable, nan: str) -> np.ndarray:
-    """(3, N, 3) float32 of a variable of one channel."""
+    """Return a variable of one channel as (3, N, 3) float32."""
     blocks = [_finite(block[..., 0]) for _, block in variable.blocks()]
     bad = sum(wrong for _, wrong in blocks)
     if bad and nan == "refuse":
         where = f"{variable.path}, {variable.name}"
-        raise SubjectError(where, "numbers", f"{bad} NaN or Inf", "mend them, or set them to 0 as published with --nan zero")
+        raise SubjectError(where, "numbers", f"{bad} NaN or Inf", CORRECT_OR_ZERO)
     return np.concatenate([block for block, _ in blocks]).transpose(1, 0, 2)
 
 
 def _finite(values: np.ndarray) -> tuple[np.ndarray, int]:
-    """As float32 with NaN and Inf at 0, and how many they were."""
+    """Return the values as float32 with NaN and Inf replaced by 0, and how many were replaced."""
     with np.errstate(over="ignore"):  # what is too large for float32 becomes Inf, and is counted
         block = values.astype(np.float32)
     wrong = ~np.isfinite(block)

@@ -1,4 +1,4 @@
-"""A subject's images a few coronal slices at a time, from memory or from disk."""
+"""The images of a subject, a few coronal slices at a time, from memory or from disk."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from mrh_monai.io import Header, each_volume, from_stored, map_voxels, scratch_array
+from mrh_monai.io import Header, each_volume, map_voxels, scale_stored_voxels, scratch_array
 
-# Two of them are in memory while a network computes, the one at work and the next.
+# Two slabs are in memory while a network computes: the one that it works on, and the next one.
 SLAB_BYTES = 48 * 2**20
 
 
 class Slabs(Protocol):
-    """Images that give some of their coronal slices, array axis 1, at a time.
+    """Images that give some of their coronal slices (array axis 1) at a time.
 
     Attributes:
         shape: (X, Y, Z), voxels.
-        channels: C.
-        margin: m.
-        thickness: Slices to ask for at once.
+        channels: Number of channels C.
+        margin: Number of margin voxels m.
+        thickness: Number of slices to read at once.
     """
 
     @property
@@ -34,12 +34,12 @@ class Slabs(Protocol):
     def thickness(self) -> int: ...  # noqa: D102
 
     def slab(self, start: int, stop: int, reach: int = 0) -> Any:
-        """Some slices.
+        """Return some slices.
 
         Args:
-            start: The first.
-            stop: Behind the last.
-            reach: Neighbouring slices to add on either side.
+            start: First slice.
+            stop: Slice after the last one.
+            reach: Number of neighbouring slices to add on either side.
 
         Returns:
             (X + 2m, stop - start + 2 reach, Z + 2m, C) array or tensor as stored, 0 beyond the volume.
@@ -47,7 +47,7 @@ class Slabs(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of temporary files; there are no slabs any more."""
+        """Remove temporary files; no slab can be read afterwards."""
         ...
 
 
@@ -57,7 +57,7 @@ class PaddedImage:
 
     Attributes:
         padded: (X + 2m, Y + 2m, Z + 2m, C) array or tensor, 0 in the margin.
-        margin: m, voxels on every side.
+        margin: Number of margin voxels m on every side.
     """
 
     padded: Any
@@ -71,33 +71,33 @@ class PaddedImage:
 
     @property
     def channels(self) -> int:
-        """C."""
+        """Number of channels C."""
         return int(self.padded.shape[3])
 
     @property
     def thickness(self) -> int:
-        """Slices to ask for at once."""
+        """Number of slices to read at once."""
         return _thickness(self.padded.shape, self.padded.dtype.itemsize)
 
     def slab(self, start: int, stop: int, reach: int = 0) -> Any:
-        """Some slices, see `Slabs`; without a copy, and so with no larger reach than the margin."""
+        """Return some slices without a copy, see `Slabs.slab`; the reach cannot be larger than the margin."""
         return self.padded[:, start + self.margin - reach : stop + self.margin + reach]
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Do nothing: there are no temporary files."""
 
 
 class FileSlabs:
-    """Images on disk, of which only slabs are in memory.
+    """Images on disk; only a few slices of them are in memory at a time.
 
-    Voxels that lie in their files as they are (.img, .nii) are read from there. In others (.nii.gz, ITK's formats) the channel is the
-    slowest axis of one long stream, so that the last channel of the first slice lies near its end: those are unpacked once, on the way
-    through `volumes`, into an unnamed temporary file (in TMPDIR), which goes with this object.
+    Voxels that are stored without compression (.img, .nii) are read from their files. In other files (.nii.gz, ITK's formats) the channel
+    is the slowest axis of one long stream, so that the last channel of the first slice lies near its end. Such files are unpacked once, by
+    `volumes`, into an unnamed temporary file (in TMPDIR), which disappears with this object.
 
     Args:
-        headers: Of the files, on one grid, joined along the channel axis.
-        margin: m, zero voxels to add on every side.
-        axes: Array axes of the patches to come; memory runs fastest along the last of them.
+        headers: Headers of the files, on one grid, joined along the channel axis.
+        margin: Number of zero voxels m to add on every side.
+        axes: Array axes of the patches that will be gathered. In a slab, memory runs fastest along the last of these axes.
     """
 
     def __init__(self, headers: Sequence[Header], margin: int, axes: Sequence[int]):
@@ -110,16 +110,16 @@ class FileSlabs:
 
     @property
     def thickness(self) -> int:
-        """Slices to ask for at once."""
+        """Number of slices to read at once."""
         x, _, z = (size + 2 * self.margin for size in self.shape)
         return _thickness((x, 0, z, self.channels), self.dtype.itemsize)
 
     def volumes(self) -> Iterator[tuple[Header, np.ndarray]]:
-        """Every channel once, before the first slab is read: its file and its voxels (X, Y, Z), X running fastest.
+        """Yield every channel once, before the first slab is read: its file and its voxels (X, Y, Z), X running fastest.
 
         Raises:
             SubjectError: A file cannot be decoded.
-            OutputError: There is no room to unpack it.
+            OutputError: The disk has no room to unpack a file.
         """
         for header in self.headers:
             if header.can_map:
@@ -133,11 +133,11 @@ class FileSlabs:
             self._stored.append(unpacked)
 
     def close(self) -> None:
-        """Let go of temporary files; there are no slabs any more."""
+        """Remove temporary files; no slab can be read afterwards."""
         self._stored.clear()
 
     def slab(self, start: int, stop: int, reach: int = 0) -> np.ndarray:
-        """Some slices, see `Slabs`; read from disk, NaN and Inf as 0."""
+        """Read some slices from disk, see `Slabs.slab`; NaN and Inf become 0."""
         x, y, z = self.shape
         shape = (x + 2 * self.margin, stop - start + 2 * reach, z + 2 * self.margin)
         padded = np.zeros([*(shape[axis] for axis in self.order), self.channels], self.dtype).transpose(*np.argsort(self.order), 3)
@@ -147,11 +147,11 @@ class FileSlabs:
         channel = 0
         for header, stored in zip(self.headers, self._stored, strict=True):
             part = inner[..., channel : channel + header.channels]
-            # In files X runs fastest and channels slowest, in patches the other way round. One plane at a time fits the caches, and is
-            # three times as fast as all at once.
+            # In files X runs fastest and channels slowest, in patches the reverse. One plane at a time fits into the caches, which is three
+            # times as fast as copying all planes at once.
             for k in range(z):
                 plane = stored[:, first:last, k]
-                part[:, :, k] = from_stored(header, plane) if header.can_map else plane
+                part[:, :, k] = scale_stored_voxels(header, plane) if header.can_map else plane
             channel += header.channels
         if self.dtype.kind == "f":
             np.nan_to_num(padded, copy=False, nan=0, posinf=0, neginf=0)
@@ -159,7 +159,7 @@ class FileSlabs:
 
 
 def memory_order(axes: Sequence[int]) -> list[int]:
-    """The array axes from slowest to fastest, so that a patch along some of them lies in short strips."""
+    """Return the array axes from slowest to fastest in memory, so that a patch along ``axes`` lies in short strips."""
     return [axis for axis in range(3) if axis not in axes] + list(axes)
 
 

@@ -1,35 +1,51 @@
-"""One subject in memory."""
+"""Subjects whose images are in memory, ready for patches to be gathered from them."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mrh_monai.data.slabs import PaddedImage
-from mrh_monai.errors import OptionError
+from mrh_monai.data.checked_voxels import (
+    ReadingOptions,
+    check_stain,
+    checked_channels,
+    checked_mask,
+    checked_target_mask,
+    finite_voxels,
+    read_masks,
+    read_target,
+    restricted_mask,
+)
+from mrh_monai.data.grid import check_slices, read_headers
+from mrh_monai.data.slabs import PaddedImage, memory_order
+from mrh_monai.data.subject import Slices, Subject, common_slices
+from mrh_monai.errors import SubjectError
+from mrh_monai.io import Header, each_volume, read_voxels
+from mrh_monai.patch_geometry import CORONAL_AXIS
+from mrh_monai.protocol import MRProtocol
 
-CORONAL_PLANE = (0, 2)
-# Percentiles of this many voxels are within 1% of the subject's own, and cost little time.
+# Percentiles of this many voxels are within 1% of those of the whole subject, and cost little time.
 LEVEL_VOXELS = 50_000
 
 
 @dataclass(frozen=True)
-class LoadedSubject:
+class SubjectInMemory:
     """One subject in memory.
 
     Attributes:
-        name: As in `Subject`.
-        padded: (X + 2m, Y + 2m, Z + 2m, C) as stored in the files, with a margin of m zero voxels on each side.
-        margin: m.
+        name: Name of the subject.
+        padded: (X + 2m, Y + 2m, Z + 2m, C) in the dtype of the files, with a margin of m zero voxels on each side.
+        margin: Number of margin voxels m.
         mask: (X, Y, Z) bool, restricted to the subject's slices.
-        target: (X, Y, Z) in the stain's own units; None without one.
-        fa: (X, Y, Z); None without one.
-        affine: (4, 4) voxel index to RAS+ mm, the image's own as its reader gives it.
-        target_mask: (X, Y, Z) bool, where the target is sound; None if it is throughout.
-        largest: Of a file of patches its largest intensity; None for volumes.
-        whole_mask: (X, Y, Z) bool, the mask over all slices; None where it is not restricted to some.
+        target: (X, Y, Z) in the stain's own units; None without a target.
+        fa: (X, Y, Z) fractional anisotropy multiplied by 255; None without a map.
+        affine: (4, 4) from voxel index to RAS+ mm, that of the image.
+        target_mask: (X, Y, Z) bool, where the target is intact; None if it is intact everywhere.
+        largest: Largest intensity of a patch file; None for volumes.
+        whole_mask: (X, Y, Z) bool, the mask over all slices; None where the mask is not restricted to some.
     """
 
     name: str
@@ -45,17 +61,17 @@ class LoadedSubject:
 
     @property
     def brain(self) -> np.ndarray:
-        """(X, Y, Z) bool: the mask over all slices, so that a subject's level does not depend on which of them are in use."""
+        """(X, Y, Z) bool: the mask over all slices, so that the level of a subject does not depend on which slices are in use."""
         return self.mask if self.whole_mask is None else self.whole_mask
 
     @property
     def is_patches(self) -> bool:
-        """Whether this is a file of patches: N patches as a volume (3, N, 3), in whose mask only centres are."""
+        """Whether this is a patch file: N patches as a volume (3, N, 3) whose mask holds only their centres."""
         return self.largest is not None
 
     @property
     def scored(self) -> np.ndarray:
-        """(X, Y, Z) bool: the voxels of the mask whose target is sound, by which networks are trained and judged."""
+        """(X, Y, Z) bool: the voxels of the mask where the target is intact. Networks are trained and judged on them."""
         return self.mask if self.target_mask is None else self.mask & self.target_mask
 
     @property
@@ -71,8 +87,8 @@ class LoadedSubject:
 
     @property
     def level_values(self) -> np.ndarray:
-        """(N, C) as stored, of voxels spread over the brain: what the subject's level is taken from."""
-        return self.image[level_voxels(self.brain)]
+        """(N, C) raw intensities of voxels that are spread over the brain, from which the level of the subject is taken."""
+        return np.asarray(self.image[level_voxels(self.brain)])
 
     @property
     def image(self) -> np.ndarray:
@@ -80,20 +96,144 @@ class LoadedSubject:
         inner = (slice(self.margin, -self.margin or None),) * 3
         return self.padded[inner]
 
+    def close(self) -> None:
+        """Do nothing: no temporary file belongs to a subject in memory."""
+
+
+@dataclass(frozen=True)
+class SubjectArrays:
+    """One subject as NumPy arrays, instead of files.
+
+    Attributes:
+        image: (X, Y, Z, C) raw intensities, any real dtype, channels in the order of the protocol.
+        mask: (X, Y, Z) of 0 and 1, or bool.
+        affine: (4, 4) from voxel index to RAS+ mm.
+        target: (X, Y, Z) stain in its own units; None if the subject is only predicted.
+        target_mask: (X, Y, Z) of 0 and 1, 1 where the target is intact; None if it is intact everywhere.
+        name: Name of the subject.
+        slices: Ranges (start, stop) along array axis 1, counted from 0, the stop excluded; None for all slices.
+    """
+
+    image: np.ndarray
+    mask: np.ndarray
+    affine: np.ndarray
+    target: np.ndarray | None = None
+    target_mask: np.ndarray | None = None
+    name: str = "subject"
+    slices: Slices | None = None
+
+    def within(self, slices: Slices | None) -> SubjectArrays:
+        """Return the same subject, restricted to those of its slices that also lie in ``slices``; None leaves it unchanged.
+
+        Raises:
+            OptionError: No slice lies in both.
+        """
+        return self if slices is None else replace(self, slices=common_slices(self.name, self.slices, slices))
+
 
 def level_voxels(brain: np.ndarray) -> tuple[np.ndarray, ...]:
-    """The voxels of a mask (X, Y, Z), or some of them if they are many, spread over all of it: their x, y and z."""
+    """Return x, y and z of the voxels of a mask (X, Y, Z); if there are many, of a selection that is spread over the whole mask."""
     step = max(1, int(brain.sum()) // LEVEL_VOXELS)
     return tuple(axis[::step] for axis in np.nonzero(brain))
 
 
-def check_axes(axes: Sequence[int]) -> tuple[int, ...]:
-    """The array axes that a patch spans.
+def load_volumes(subjects: Sequence[Subject], protocol: MRProtocol, options: ReadingOptions) -> list[SubjectInMemory]:
+    """Read the volumes of subjects into one piece of memory, each once.
+
+    Args:
+        subjects: Subjects of volumes.
+        protocol: Channels that each subject must have.
+        options: How to read them.
 
     Raises:
-        OptionError: They are not two or three different axes in ascending order.
+        SubjectError: Files are missing, damaged or on different grids; a mask is empty or holds other values than 0 and 1; a channel has
+            NaN or Inf inside the mask, or only zeros.
     """
-    if len(axes) not in (2, 3) or sorted(set(axes)) != list(axes) or not set(axes) <= {0, 1, 2}:
-        expected = "two or three different axes of 0, 1, 2 in ascending order"
-        raise OptionError("patch_axes", expected, f"{list(axes)}", "give [0, 2] for the coronal plane")
-    return tuple(axes)
+    if options.support == "fa":
+        subjects = [replace(subject, mask=None) for subject in subjects]
+    headers = [read_headers(subject, protocol, options.need_target) for subject in subjects]
+    dtype = np.result_type(*(h.dtype for group in headers for h in group["image"])) if headers else np.dtype("int16")
+    order, margin = memory_order(options.patch.axes), options.padding
+    padded_shapes = [tuple(n + 2 * margin for n in group["image"][0].shape) for group in headers]
+    memory = np.zeros((sum(math.prod(shape) for shape in padded_shapes), len(protocol)), dtype)
+    loaded, start = [], 0
+    for subject, group, shape in zip(subjects, headers, padded_shapes, strict=True):
+        stop = start + math.prod(shape)
+        in_memory = memory[start:stop].reshape(*(shape[axis] for axis in order), len(protocol))
+        padded = in_memory.transpose(*np.argsort(order), 3)
+        loaded.append(_load(subject, group, padded, protocol, options))
+        start = stop
+    return loaded
+
+
+def load_arrays(subject: SubjectArrays, protocol: MRProtocol, options: ReadingOptions) -> SubjectInMemory:
+    """Check a subject of NumPy arrays, and add the margin that patches need.
+
+    Args:
+        subject: The arrays.
+        protocol: Channels that the subject must have.
+        options: How to read it; ``support`` is not used, since arrays come with their mask.
+
+    Raises:
+        SubjectError: The shapes do not fit together, the image does not hold real numbers, or an error that `load_volumes` describes.
+    """
+    name, shape = subject.name, subject.mask.shape
+    if subject.image.ndim != 4 or len(shape) != 3 or subject.image.shape[:3] != shape or np.shape(subject.affine) != (4, 4):
+        found = f"image {subject.image.shape}, mask {shape} and affine {np.shape(subject.affine)}"
+        remedy = "put the channels last, and give mask and affine of the same volume"
+        raise SubjectError(name, "an image (X, Y, Z, C), a mask (X, Y, Z) and an affine (4, 4)", found, remedy)
+    if subject.image.dtype.kind not in "uif":
+        found = f"values of type {subject.image.dtype}"
+        raise SubjectError(
+            f"{name}, image", "magnitude values (integers or real numbers)", found, "give the magnitude, such as np.abs(image)"
+        )
+    protocol.check_count(subject.image.shape[3], name)
+    check_slices(name, subject.slices, shape[CORONAL_AXIS])
+    whole = checked_mask(subject.mask, f"{name}, mask")
+    mask = restricted_mask(whole, subject.slices, f"{name}, mask")
+    margin = options.padding
+    order = memory_order(options.patch.axes)
+    padded_shape = [n + 2 * margin for n in shape]
+    # Arrays of big-endian files keep their byte order, which torch does not read.
+    dtype = subject.image.dtype.newbyteorder("=")
+    memory = np.zeros([*(padded_shape[axis] for axis in order), len(protocol)], dtype)
+    brain = None if subject.slices is None else whole
+    padded = memory.transpose(*np.argsort(order), 3)
+    loaded = SubjectInMemory(name, padded, margin, mask, None, None, np.asarray(subject.affine, float), whole_mask=brain)
+    volumes = ((f"{name}, image", subject.image[..., channel]) for channel in range(len(protocol)))
+    for channel, volume in enumerate(checked_channels(volumes, name, mask, protocol, options.nan)):
+        loaded.image[..., channel] = volume
+    if not options.need_target:
+        return loaded
+    if subject.target is None or subject.target.shape != shape:
+        found = "no target" if subject.target is None else f"a target of shape {subject.target.shape}"
+        raise SubjectError(name, f"a target of shape {shape}", found, "give the stain as `target`")
+    sound = None
+    if subject.target_mask is not None:
+        if subject.target_mask.shape != shape:
+            found = f"a target_mask of shape {subject.target_mask.shape}"
+            raise SubjectError(name, f"a target_mask of shape {shape}", found, "give it on the grid of the image")
+        sound = checked_target_mask(checked_mask(subject.target_mask, f"{name}, target_mask"), mask, f"{name}, target_mask")
+    scored = mask if sound is None else mask & sound
+    stored = subject.target.astype(subject.target.dtype.newbyteorder("="), copy=False)
+    target = finite_voxels(stored, scored, f"{name}, target", options.nan)
+    check_stain(target[scored], f"{name}, target", "inside the mask" + ("" if sound is None else " and the target_mask"))
+    return replace(loaded, target=target, target_mask=sound)
+
+
+def _load(
+    subject: Subject, headers: dict[str, list[Header]], padded: np.ndarray, protocol: MRProtocol, options: ReadingOptions
+) -> SubjectInMemory:
+    mask, whole = read_masks(headers, subject.slices)
+    needs_fa = bool(headers["fa"]) and (options.need_fa or not headers["mask"])
+    fa = read_voxels(headers["fa"][0])[..., 0] if needs_fa else None
+    brain = None if subject.slices is None else whole
+    affine = headers["image"][0].affine
+    loaded = SubjectInMemory(subject.name, padded, options.padding, mask, None, fa, affine, whole_mask=brain)
+    volumes = ((header.path, volume) for header in headers["image"] for volume in each_volume(header))
+    for channel, volume in enumerate(checked_channels(volumes, subject.name, mask, protocol, options.nan)):
+        loaded.image[..., channel] = volume
+    if not options.need_target or not headers["target"]:
+        return loaded
+    target, sound = read_target(headers, mask, options.nan)
+    return replace(loaded, target=target, target_mask=sound)

@@ -1,34 +1,32 @@
-"""A subject whose images stay on disk, looked through once and then read slab by slab: for whole brains in little memory."""
+"""Subjects whose images stay on disk: each file is read once to check it, and then slab by slab. A whole brain needs little memory."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mrh_monai.data.checked_voxels import ReadingOptions, checked_channels, read_masks, read_target
 from mrh_monai.data.grid import read_headers
-from mrh_monai.data.patch_subjects import is_patch_file
 from mrh_monai.data.slabs import FileSlabs
 from mrh_monai.data.subject import Subject
-from mrh_monai.data.subject_in_memory import CORONAL_PLANE, LoadedSubject, check_axes, level_voxels
-from mrh_monai.data.subject_voxels import check_reading, each_channel, load_subject, read_masks, read_target
+from mrh_monai.data.subject_in_memory import level_voxels
 from mrh_monai.protocol import MRProtocol
 
 
 @dataclass(frozen=True)
-class StreamedSubject:
-    """One subject, its images on disk.
+class SubjectOnDisk:
+    """One subject whose images are on disk.
 
     Attributes:
-        name: As in `Subject`.
+        name: Name of the subject.
         slabs: The images, slab by slab.
         mask: (X, Y, Z) bool, restricted to the subject's slices.
-        affine: (4, 4) voxel index to RAS+ mm, the image's own as its reader gives it.
-        level_values: (N, C) as stored, of voxels spread over the brain.
-        target: (X, Y, Z) in the stain's own units; None without one.
-        scored: (X, Y, Z) bool: the voxels of the mask whose target is sound.
-        largest: None; files of patches have one.
+        affine: (4, 4) from voxel index to RAS+ mm, that of the image.
+        level_values: (N, C) raw intensities of voxels that are spread over the brain.
+        target: (X, Y, Z) in the stain's own units; None without a target.
+        scored: (X, Y, Z) bool: the voxels of the mask where the target is intact.
+        largest: None, since only patch files have a largest intensity.
     """
 
     name: str
@@ -40,33 +38,26 @@ class StreamedSubject:
     scored: np.ndarray
     largest: float | None = None
 
+    def close(self) -> None:
+        """Remove temporary files; the images cannot be read afterwards."""
+        self.slabs.close()
 
-def open_subject(
-    subject: Subject,
-    protocol: MRProtocol,
-    *,
-    need_target: bool = False,
-    nan: str = "refuse",
-    support: str = "mask",
-    margin: int = 1,
-    axes: Sequence[int] = CORONAL_PLANE,
-) -> StreamedSubject | LoadedSubject:
-    """Look through a subject's images once, channel by channel, and leave them on disk; a file of patches is loaded.
 
-    What is refused, and what the slabs hold, is the same as with `mrh_monai.data.subject_voxels.load_subject`, which has the arguments too.
+def open_volumes(subject: Subject, protocol: MRProtocol, options: ReadingOptions) -> SubjectOnDisk:
+    """Read the images of a subject once, channel by channel, check them, and leave them on disk.
+
+    The arguments and the errors are those of `load_volumes`; the slabs hold the same numbers.
     """
-    check_reading(nan, support)
-    if is_patch_file(subject):
-        return load_subject(subject, protocol, need_target=need_target, nan=nan, margin=margin, axes=axes)
-    if support == "fa":
+    if options.support == "fa":
         subject = replace(subject, mask=None)
-    headers = read_headers(subject, protocol, need_target)
-    mask, brain = read_masks(subject, headers)
-    slabs = FileSlabs(headers["image"], margin, check_axes(axes))
+    headers = read_headers(subject, protocol, options.need_target)
+    mask, brain = read_masks(headers, subject.slices)
+    slabs = FileSlabs(headers["image"], options.padding, options.patch.axes)
     chosen = level_voxels(brain)
     values = np.empty((len(chosen[0]), len(protocol)), slabs.dtype)
-    for channel, volume in enumerate(each_channel(slabs.volumes(), subject.name, mask, protocol, nan)):
+    volumes = ((header.path, volume) for header, volume in slabs.volumes())
+    for channel, volume in enumerate(checked_channels(volumes, subject.name, mask, protocol, options.nan)):
         values[:, channel] = volume[chosen]
-    target, sound = read_target(headers, mask, nan) if need_target else (None, None)
+    target, sound = read_target(headers, mask, options.nan) if options.need_target else (None, None)
     scored = mask if sound is None else mask & sound
-    return StreamedSubject(subject.name, slabs, mask, headers["image"][0].affine, values, target, scored)
+    return SubjectOnDisk(subject.name, slabs, mask, headers["image"][0].affine, values, target, scored)

@@ -4,8 +4,8 @@ import os
 import pytest
 
 from helpers.subjects import write_mrh_subject
-from mrh_monai.data.datalist import read_datalist, section, split, write_datalist
-from mrh_monai.data.subject import find_subjects
+from mrh_monai.data.datalist import Datalist
+from mrh_monai.data.subject_search import find_subjects
 from mrh_monai.errors import DatalistError
 
 
@@ -22,32 +22,32 @@ def write(path, content):
 
 
 def test_comes_back_with_paths_relative_to_its_folder(tmp_path, subjects):
-    write_datalist(tmp_path / "study" / "datalist.json", split(subjects, (1, 1, 1)))
+    Datalist.split(subjects, (1, 1, 1)).write(tmp_path / "study" / "datalist.json")
     (tmp_path / "study").rename(tmp_path / "moved")
-    datalist = read_datalist(tmp_path / "moved" / "datalist.json")
-    assert [[s.name for s in datalist[key]] for key in ("training", "validation", "test")] == [["a"], ["b"], ["c"]]
-    assert all(path.is_file() for s in datalist["test"] for path in (*s.image, s.mask, s.fa, s.target))
+    datalist = Datalist.read(tmp_path / "moved" / "datalist.json")
+    assert [[s.name for s in datalist.sections[key]] for key in ("training", "validation", "test")] == [["a"], ["b"], ["c"]]
+    assert all(path.is_file() for s in datalist.test for path in (*s.image, s.mask, s.fa, s.target))
 
 
 def test_subjects_come_in_the_order_of_names_unless_shuffled(subjects):
-    assert [s.name for s in split(subjects, (2, 0, None))["training"]] == ["a", "b"]
-    shuffled = [[s.name for s in split(subjects, (3, 0, 0), shuffle=seed)["training"]] for seed in (0, 0, 1, 2, 3)]
+    assert [s.name for s in Datalist.split(subjects, (2, 0, None)).training] == ["a", "b"]
+    shuffled = [[s.name for s in Datalist.split(subjects, (3, 0, 0), shuffle=seed).training] for seed in (0, 0, 1, 2, 3)]
     assert shuffled[0] == shuffled[1]
     assert len({tuple(names) for names in shuffled}) > 1
 
 
 def test_too_few_subjects_are_counted(subjects):
     with pytest.raises(DatalistError, match=r"at least 4 subjects \(2 to train, 1 to validate, 1 to test\), found 3"):
-        split(subjects, (2, 1, 1))
+        Datalist.split(subjects, (2, 1, 1))
 
 
 def test_one_brain_is_split_by_slices(tmp_path, subjects):
-    write_datalist(tmp_path / "d.json", split(subjects[:1], (0, 0, None), (((0, 2), (4, 5)), None, ((2, 4),))))
-    datalist = read_datalist(tmp_path / "d.json")
-    assert datalist["training"][0].slices == ((0, 2), (4, 5))
-    assert datalist["test"][0].slices == ((2, 4),)
+    Datalist.split(subjects[:1], (0, 0, None), (((0, 2), (4, 5)), None, ((2, 4),))).write(tmp_path / "d.json")
+    datalist = Datalist.read(tmp_path / "d.json")
+    assert datalist.training[0].slices == ((0, 2), (4, 5))
+    assert datalist.test[0].slices == ((2, 4),)
     with pytest.raises(DatalistError, match="disjoint `slices`, found a in training and in test"):
-        split(subjects[:1], (0, 0, None), (((0, 3),), None, ((2, 4),)))
+        Datalist.split(subjects[:1], (0, 0, None), (((0, 3),), None, ((2, 4),)))
 
 
 @pytest.mark.parametrize("same", ["name", "files"])
@@ -57,13 +57,13 @@ def test_one_subject_in_two_sections_is_refused(tmp_path, same):
     (tmp_path / "x").mkdir()
     path = write(tmp_path / "d.json", {"training": [entry], "test": [other]})
     with pytest.raises(DatalistError, match="every subject in one section, or with disjoint `slices`, found a in training and in test"):
-        read_datalist(path)
+        Datalist.read(path)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("no json", "a datalist in JSON, found something else"),
+        ("no json", "a datalist in JSON, found a file that is not valid JSON"),
         ("\xff\xfe", "a datalist in JSON"),
         ([1], "found a list"),
         ({"train": []}, r"training, validation, test, found the keys \['train'\]"),
@@ -79,24 +79,24 @@ def test_one_subject_in_two_sections_is_refused(tmp_path, same):
 )
 def test_broken_datalists_are_refused(tmp_path, content, message):
     with pytest.raises(DatalistError, match=message):
-        read_datalist(write(tmp_path / "d.json", content))
+        Datalist.read(write(tmp_path / "d.json", content))
 
 
 def test_a_file_a_folder_or_a_word_is_no_datalist(tmp_path):
     with pytest.raises(DatalistError, match="found a folder; write one with `mrh datalist"):
-        read_datalist(tmp_path)
+        Datalist.read(tmp_path)
     with pytest.raises(DatalistError, match="found no such file"):
-        read_datalist("word")
-    with pytest.raises(DatalistError, match="found nothing; give --datalist"):
-        read_datalist(None)
+        Datalist.read("word")
+    with pytest.raises(DatalistError, match="datalist: expected a JSON file, found no path; give --datalist"):
+        Datalist.read(None)
     (tmp_path / "image.nii").write_bytes(os.urandom(500))
     with pytest.raises(DatalistError, match="a datalist in JSON"):
-        read_datalist(tmp_path / "image.nii")
+        Datalist.read(tmp_path / "image.nii")
 
 
 def test_empty_or_unknown_sections_are_named(tmp_path, subjects):
-    datalist = split(subjects, (3, 0, 0))
-    with pytest.raises(DatalistError, match=r"subjects under 'test', found none there \(only under \['training'\]\)"):
-        section(datalist, "test")
+    datalist = Datalist.split(subjects, (3, 0, 0))
+    with pytest.raises(DatalistError, match=r"subjects under 'test', found an empty section \(subjects stand only under \['training'\]\)"):
+        datalist.section("test")
     with pytest.raises(DatalistError, match="one of the sections training, validation, test, found 'tests'"):
-        section(datalist, "tests")
+        datalist.section("tests")

@@ -1,4 +1,4 @@
-"""Files of patches in place of volumes: the same numbers train, and the same stain is predicted."""
+"""Patch files in the place of volumes: the same numbers train, and the same stain is predicted."""
 
 import gc
 import json
@@ -13,17 +13,20 @@ from helpers.bundle_runs import SMALL, bundle_run
 from helpers.matlab_files import forward, mrh_net, write_network
 from helpers.patch_file_writing import cut, write_patch_file
 from helpers.subjects import write_mrh_subject
-from mrh_monai.cli.app import predict
-from mrh_monai.data.subject import Subject, find_subject
-from mrh_monai.data.subject_voxels import load_subject, load_subjects
+from mrh_monai.cli.prediction_verbs import predict
+from mrh_monai.data.checked_voxels import ReadingOptions
+from mrh_monai.data.input_kinds import load_subject, load_subjects
+from mrh_monai.data.subject import Subject
+from mrh_monai.data.subject_search import find_subject
 from mrh_monai.errors import MRHError, OptionError, OutputError, SubjectError, root_cause
 from mrh_monai.io.patch_files import PatchVariable
-from mrh_monai.matlab.network_import import import_network
-from mrh_monai.matlab.published_outputs import reconstruct
+from mrh_monai.matlab.network_import import import_from_matlab
+from mrh_monai.matlab.published_outputs import reconstruct_slices
+from mrh_monai.patch_geometry import PatchGeometry
 from mrh_monai.patches.patch_dataset import PatchDataset
 from mrh_monai.patches.sampling import sample_centres
-from mrh_monai.protocol.mr_protocol import MRH_NET
-from mrh_monai.scaling.intensity_scaling import Scaling, fit_scaling, training_coefficients
+from mrh_monai.protocol.mrh_net import MRH_NET
+from mrh_monai.scaling import PublishedScaling
 
 pytestmark = pytest.mark.usefixtures("undo_hooks")
 
@@ -31,7 +34,7 @@ pytestmark = pytest.mark.usefixtures("undo_hooks")
 @pytest.fixture(scope="module")
 def volumes(tmp_path_factory):
     folder = write_mrh_subject(tmp_path_factory.mktemp("volumes") / "subject", seed=5)
-    return load_subject(find_subject(folder, target="targets/AF.img"), MRH_NET, need_target=True, need_fa=True)
+    return load_subject(find_subject(folder, target="targets/AF.img"), MRH_NET, ReadingOptions(need_target=True, need_fa=True))
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +46,7 @@ def arrays(volumes):
 
 
 def of(path, **options):
-    return load_subject(Subject(path.stem, (path,)), MRH_NET, **options)
+    return load_subject(Subject(path.stem, (path,)), MRH_NET, ReadingOptions(**options))
 
 
 @pytest.mark.parametrize("version", ["v7", "v7.3"])
@@ -69,12 +72,12 @@ def test_batches_equal_the_files_patches_scaled_by_its_maximum(tmp_path, arrays,
     half = arrays["data"].shape[3] // 2
     parts = [{name: values[..., part] for name, values in arrays.items()} for part in (slice(0, half), slice(half, None))]
     paths = [write_patch_file(tmp_path / f"{name}.mat", **part) for name, part in zip("ab", parts, strict=True)]
-    loaded = load_subjects([Subject(path.stem, (path,)) for path in paths], MRH_NET, need_target=True)
-    scaling = fit_scaling(loaded, "published")
+    loaded = load_subjects([Subject(path.stem, (path,)) for path in paths], MRH_NET, ReadingOptions(need_target=True))
+    scaling = PublishedScaling.fit(loaded)
     assert scaling.target_max == arrays["label"].max()
     centres = sample_centres(loaded, None, 0, "published")
     assert len(centres) == sum(int((part["fa"][1, 1, 0] > 0).sum()) for part in parts)
-    dataset = PatchDataset(loaded, centres, training_coefficients(scaling, loaded), scaling.target_max)
+    dataset = PatchDataset(loaded, centres, scaling.training_coefficients(loaded), scaling.target_max)
     chosen = torch.from_numpy(rng.choice(len(centres), 50, replace=False))
     batch = dataset.batch(chosen)
     largest = max(part["data"].max() for part in parts)
@@ -98,7 +101,7 @@ def test_data_are_never_whole_in_memory(tmp_path, arrays, monkeypatch):
         return block
 
     monkeypatch.setattr(PatchVariable, "_block", seen)
-    monkeypatch.setattr("mrh_monai.io.patch_files.isolated", lambda function, *arguments, **limits: function(*arguments))
+    monkeypatch.setattr("mrh_monai.io.patch_files.run_in_child_process", lambda function, *arguments, **limits: function(*arguments))
     loaded = of(path)
     assert max(largest) <= 1 << 18 < whole / 4
     base = loaded.padded
@@ -112,7 +115,7 @@ def test_data_are_never_whole_in_memory(tmp_path, arrays, monkeypatch):
 
 def test_prediction_of_a_test_file_is_the_released_one(tmp_path, bundle_copy, arrays):
     graph = mrh_net(1, 67, 8)
-    import_network(write_network(tmp_path / "net.mat", *graph), bundle_copy, target_max=200)
+    import_from_matlab(write_network(tmp_path / "net.mat", *graph), bundle_copy, target_max=200)
     data = {"data": arrays["data"], "fa": arrays["fa"].copy()}
     data["fa"][1, 1, 0, ::5] = 0
     path = write_patch_file(tmp_path / "testdataPatch_mouse.mat", **data)
@@ -123,7 +126,7 @@ def test_prediction_of_a_test_file_is_the_released_one(tmp_path, bundle_copy, ar
     np.testing.assert_allclose(found["YPred"].ravel(), expected, rtol=0, atol=200 * 1e-5)
     assert found["YPred"].shape == (1, 1, 1, len(expected))
     height, width = 16, 14
-    slices = reconstruct(tmp_path / "YPred.mat", height, width)
+    slices = reconstruct_slices(tmp_path / "YPred.mat", height, width)
     assert slices.shape == (height, 3, width)
     np.testing.assert_allclose(slices[1:-1, :, 1:-1].transpose(1, 0, 2).ravel(), expected, rtol=0, atol=200 * 1e-5)
     bundle_run(bundle_copy, "inference.yaml", datalist=str(path), output_dir=str(tmp_path / "out"))
@@ -156,7 +159,7 @@ def test_volumes_and_patches_train_to_the_same_loss(tmp_path, volumes, arrays):
     order = np.lexsort((z, x, y))
     from_volumes = np.column_stack([np.zeros(len(x), np.int64), x[order], y[order], z[order]])
     from_file = np.column_stack([np.zeros(len(x), np.int64), np.ones(len(x), np.int64), np.arange(len(x)), np.ones(len(x), np.int64)])
-    scaling = Scaling("published", (), (), 255.0)
+    scaling = PublishedScaling(255.0)
     factors = [scaling.coefficients(replace(volumes, largest=1000.0), volumes.mask)]
     one = PatchDataset([volumes], from_volumes, factors, 255.0).batch(torch.arange(len(x)))
     other = PatchDataset([loaded], from_file, factors, 255.0).batch(torch.arange(len(x)))
@@ -191,7 +194,7 @@ def without_channel(values):
         (lambda a: {"label": a["label"][..., :-1]}, r"label: expected 3 x 3 x 1 x 504 numbers, found 3 x 3 x 1 x 503"),
         (lambda a: {"data": with_nan(a["data"])}, r"data: expected numbers, found 1 NaN or Inf .* --nan zero"),
         (lambda a: {"data": without_channel(a["data"])}, "expected signal in channel t2, found only zeros"),
-        (lambda a: {"fa": np.zeros_like(a["fa"])}, "expected patches with fa > 0 at the centre, found none"),
+        (lambda a: {"fa": np.zeros_like(a["fa"])}, "expected patches with fa > 0 at the centre, found no such patch"),
     ],
 )
 def test_wrong_files_are_one_sentence(tmp_path, arrays, change, message):
@@ -207,22 +210,22 @@ def test_nan_become_zero_where_asked_for(tmp_path, arrays):
     assert np.isfinite(loaded.image).all()
 
 
-def test_what_files_of_patches_cannot_do_is_said(tmp_path, arrays, volumes, study, bundle_copy):
+def test_what_patch_files_cannot_do_is_refused(tmp_path, arrays, volumes, study, bundle_copy):
     path = write_patch_file(tmp_path / "patches.mat", **arrays)
     patches = Subject("patches", (path,))
-    with pytest.raises(OptionError, match="patch_axes: expected two, as files of patches hold"):
-        load_subject(patches, MRH_NET, axes=(0, 1, 2))
+    with pytest.raises(OptionError, match="patch_axes: expected two axes, since patch files hold patches of a plane, found"):
+        load_subject(patches, MRH_NET, ReadingOptions(patch=PatchGeometry(axes=(0, 1, 2))))
     with pytest.raises(SubjectError, match="expected no `slices`"):
         load_subject(Subject("patches", (path,), slices=((0, 3),)), MRH_NET)
-    with pytest.raises(SubjectError, match="expected one file of patches, as the others, found volumes"):
+    with pytest.raises(SubjectError, match="expected one patch file, like the other subjects, found volumes"):
         load_subjects([patches, find_subject(study / "subject01")], MRH_NET)
     for content in (b"", b"no MATLAB file" * 20, path.read_bytes()[:4000]):
         (tmp_path / "bad.mat").write_bytes(content)
         with pytest.raises(SubjectError, match=r"bad\.mat"):
             of(tmp_path / "bad.mat")
-    with pytest.raises(SubjectError, match="absent.mat: expected a file of patches, found none"):
+    with pytest.raises(SubjectError, match="absent.mat: expected a patch file, found no such file"):
         of(tmp_path / "absent.mat")
-    with pytest.raises(OutputError, match=r"expected a name ending in \.mat, as patches lie on no grid"):
+    with pytest.raises(OutputError, match=r"expected a name ending in \.mat, because patches lie on no grid"):
         predict(bundle_copy, path, tmp_path / "out.nii.gz")
 
 
@@ -233,7 +236,9 @@ def test_a_full_disk_is_said_before_it_is_written_to(tmp_path, arrays, monkeypat
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.posix_fallocate", full)
-    with pytest.raises(OutputError, match=r"expected room for .* GiB, found No space left on device; name a larger folder in TMPDIR"):
+    with pytest.raises(
+        OutputError, match=r"expected space for .* GiB, found No space left on device; set TMPDIR to a folder with more space"
+    ):
         of(path)
 
 

@@ -8,7 +8,8 @@ import pytest
 from helpers.subjects import write_nifti
 from mrh_monai.data.slabs import FileSlabs, PaddedImage
 from mrh_monai.errors import OutputError, SubjectError
-from mrh_monai.io.volume_files import read_header, write_analyze
+from mrh_monai.io.nibabel_files import write_analyze
+from mrh_monai.io.volume_files import read_header
 
 
 @pytest.fixture
@@ -68,7 +69,7 @@ def test_other_byte_orders_and_several_files_become_one_type(tmp_path, image):
     np.testing.assert_array_equal(slabs.slab(2, 5), np.concatenate([image, image[..., :1]], axis=3)[:, 2:5])
 
 
-def test_numbers_that_are_none_become_zero(tmp_path, image):
+def test_nan_and_inf_become_zero(tmp_path, image):
     spoiled = image.astype(np.float32)
     spoiled[2, 3, 1] = np.nan, np.inf, -np.inf
     slab = opened(write(tmp_path, ".nii", spoiled), margin=0).slab(3, 4)
@@ -101,7 +102,7 @@ def test_a_packed_file_is_unpacked_where_temporary_files_go_and_leaves_nothing(t
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "posix_fallocate", full)
-    with pytest.raises(OutputError, match="scratch: expected room for .* GiB, found No space left on device; name a larger"):
+    with pytest.raises(OutputError, match="scratch: expected space for .* GiB, found No space left on device; set TMPDIR"):
         opened(write(tmp_path, ".nii.gz", image))
 
 

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 
 from helpers.subjects import SHAPE, write_mrh_subject
-from mrh_monai.data.subject import Layout, Subject, find_subject, find_subjects, in_slices, restrict
+from mrh_monai.data.subject import Subject, in_slices
+from mrh_monai.data.subject_search import Layout, find_subject, find_subjects
 from mrh_monai.errors import OptionError, SubjectError
-from mrh_monai.io.volume_files import write_analyze
+from mrh_monai.io.nibabel_files import write_analyze
 
 
 def test_mrh_net_layout_is_recognised(study):
@@ -53,20 +54,20 @@ def test_incomplete_folders_are_named(tmp_path):
     write_mrh_subject(tmp_path / "a")
     (tmp_path / "a" / "Masked_outline.img").unlink()
     (tmp_path / "a" / "Masked_outline.hdr").unlink()
-    with pytest.raises(SubjectError, match=r"a: expected one file Masked_outline.*found none"):
+    with pytest.raises(SubjectError, match=r"a: expected one file Masked_outline.*found no such file"):
         find_subjects(tmp_path)
-    with pytest.raises(SubjectError, match="expected a subject's folder, found nothing"):
+    with pytest.raises(SubjectError, match="expected a subject's folder, found no such folder"):
         find_subject(tmp_path / "b")
-    with pytest.raises(SubjectError, match="the target nope.img in it or beside it"):
+    with pytest.raises(SubjectError, match="the target nope.img in the folder or beside it"):
         find_subject(write_mrh_subject(tmp_path / "c"), target="nope.img")
 
 
 def test_slices_are_intersected():
     subject = Subject("s", (), slices=((0, 1), (3, 5)))
-    assert restrict(subject, None) is subject
-    assert restrict(subject, ((0, 4),)).slices == ((0, 1), (3, 4))
-    assert restrict(Subject("s", ()), ((0, 4),)).slices == ((0, 4),)
+    assert subject.within(None) is subject
+    assert subject.within(((0, 4),)).slices == ((0, 1), (3, 4))
+    assert Subject("s", ()).within(((0, 4),)).slices == ((0, 4),)
     with pytest.raises(OptionError, match="slices of s among"):
-        restrict(subject, ((1, 2),))
+        subject.within(((1, 2),))
     assert in_slices(3, None).all()
     assert in_slices(6, subject.slices).tolist() == [True, False, False, True, True, False]

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from helpers.subjects import write_nifti
-from mrh_monai.data.subject import Subject, find_subject
-from mrh_monai.data.subject_on_disk import open_subject
-from mrh_monai.data.subject_voxels import load_subject
+from mrh_monai.data.checked_voxels import ReadingOptions
+from mrh_monai.data.input_kinds import load_subject, open_subject
+from mrh_monai.data.subject import Subject
+from mrh_monai.data.subject_search import find_subject
 from mrh_monai.errors import MRHWarning, OptionError, SubjectError
-from mrh_monai.protocol.mr_protocol import MRH_NET
+from mrh_monai.protocol.mrh_net import MRH_NET
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def parts(tmp_path, rng):
 @pytest.mark.parametrize("slices", [None, ((1, 3),)])
 def test_streamed_is_loaded(parts, few, slices):
     subject = replace(parts[0], slices=slices)
-    streamed, loaded = (read(subject, few, need_target=True) for read in (open_subject, load_subject))
+    streamed, loaded = (read(subject, few, ReadingOptions(need_target=True)) for read in (open_subject, load_subject))
     np.testing.assert_array_equal(streamed.slabs.slab(0, 5, 1), loaded.slabs.slab(0, 5, 1))
     for name in ("mask", "affine", "level_values", "target", "scored"):
         np.testing.assert_array_equal(getattr(streamed, name), getattr(loaded, name))
@@ -40,7 +41,7 @@ def test_streamed_is_loaded(parts, few, slices):
 
 def test_streamed_is_loaded_in_mrh_nets_layout(study, tmp_path):
     folder = shutil.copytree(study / "subject01", tmp_path / "subject01")
-    streamed, loaded = (read(find_subject(folder), MRH_NET, support="fa") for read in (open_subject, load_subject))
+    streamed, loaded = (read(find_subject(folder), MRH_NET, ReadingOptions(support="fa")) for read in (open_subject, load_subject))
     np.testing.assert_array_equal(streamed.slabs.slab(2, 4), loaded.slabs.slab(2, 4))
     np.testing.assert_array_equal(streamed.mask, loaded.mask)
 
@@ -53,8 +54,8 @@ def test_what_is_wrong_is_refused_as_when_loaded(parts, few):
         with pytest.raises(SubjectError, match="mt.nii.gz: expected numbers inside the mask in channel mt_on, found 1 NaN or Inf"):
             read(subject, few)
         with pytest.raises(OptionError, match="nan: expected refuse or zero, found 'skip'"):
-            read(subject, few, nan="skip")
-    assert open_subject(subject, few, nan="zero").slabs.slab(2, 3)[3, 0, 3, 1] == 0
+            read(subject, few, ReadingOptions(nan="skip"))
+    assert open_subject(subject, few, ReadingOptions(nan="zero")).slabs.slab(2, 3)[3, 0, 3, 1] == 0
     image[1:5, ..., 1] = 0
     write_nifti(subject.image[1], image[..., 1:])
     for read in (open_subject, load_subject):

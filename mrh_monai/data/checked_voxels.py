@@ -1,0 +1,258 @@
+"""Read the voxels of masks, stains and channels, and refuse values that no network could use."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mrh_monai.data.grid import check_one_grid, check_single
+from mrh_monai.data.subject import Slices, in_slices
+from mrh_monai.errors import MRHWarning, OptionError, SubjectError
+from mrh_monai.io import Header, read_header, read_voxels
+from mrh_monai.patch_geometry import CORONAL_AXIS, CORONAL_PATCH, PatchGeometry
+from mrh_monai.protocol import MT_OFF, MT_ON, MRProtocol
+
+NAN_RULES = ("refuse", "zero")
+SUPPORTS = ("mask", "fa")
+
+
+@dataclass(frozen=True)
+class ReadingOptions:
+    """How subjects are read.
+
+    Attributes:
+        need_target: Whether targets are read, and a subject without one is refused.
+        need_fa: Whether FA maps are read where there are any.
+        nan: ``refuse``, or ``zero`` to set NaN and Inf inside the mask to 0, as published. Outside the mask they always become 0.
+        support: ``mask`` (FA > 0 where there is no mask), or ``fa`` to take FA > 0 as the mask in any case.
+        patch: Shape of the patches that will be gathered. The volume is stored so that each patch is a few short strips of memory.
+        margin: Number of zero voxels added on every side, for patches at the edge of the volume; None for the radius of the patch.
+
+    Raises:
+        OptionError: ``nan`` or ``support`` is unknown.
+    """
+
+    need_target: bool = False
+    need_fa: bool = False
+    nan: str = "refuse"
+    support: str = "mask"
+    patch: PatchGeometry = CORONAL_PATCH
+    margin: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, value, known in (("nan", self.nan, NAN_RULES), ("support", self.support, SUPPORTS)):
+            if value not in known:
+                raise OptionError(name, " or ".join(known), repr(value), "choose one of the two")
+
+    @property
+    def padding(self) -> int:
+        """Number of zero voxels added on every side."""
+        return self.patch.radius if self.margin is None else self.margin
+
+
+def load_stains(paths: Sequence[Path], mask: Path) -> tuple[np.ndarray, ...]:
+    """Read volumes of one channel that lie on the grid of a mask, and the mask.
+
+    Args:
+        paths: Files of the stains.
+        mask: File of 0 and 1.
+
+    Returns:
+        Each stain (X, Y, Z) in the dtype of its file, then the mask (X, Y, Z) bool.
+
+    Raises:
+        SubjectError: The files lie on different grids, or a stain is not finite inside the mask.
+    """
+    headers = [read_header(path) for path in (*paths, mask)]
+    for header in headers:
+        check_single(header, "stain or mask")
+    check_one_grid(headers)
+    inside = read_mask(headers[-1])
+    return *(finite_voxels(read_voxels(header)[..., 0], inside, header.path, "refuse") for header in headers[:-1]), inside
+
+
+def check_stain(values: np.ndarray, where: object, voxels: str) -> None:
+    """Refuse a stain that is the same everywhere: a network cannot learn from it, and a prediction cannot be judged by it.
+
+    Args:
+        values: (N,) voxels of the stain.
+        where: File that the error names.
+        voxels: Which voxels these are, in words.
+
+    Raises:
+        SubjectError: All values are the same.
+    """
+    if values.min() == values.max():
+        found = "only zeros" if not values.any() else f"{values[0]:g} everywhere"
+        raise SubjectError(where, f"a stain {voxels}", found, "check that it is the right file, on the subject's grid")
+
+
+def checked_channels(
+    volumes: Iterable[tuple[object, np.ndarray]], subject: str, mask: np.ndarray, protocol: MRProtocol, nan: str
+) -> Iterator[np.ndarray]:
+    """Pass on the channels of a subject one by one, and check each: finite numbers and signal inside the mask, MT off brighter than MT on.
+
+    Args:
+        volumes: For every channel, in the order of the protocol, the file that errors name and the voxels (X, Y, Z).
+        subject: Name of the subject.
+        mask: (X, Y, Z) bool.
+        protocol: Names of the channels.
+        nan: ``refuse`` or ``zero``, see `ReadingOptions`.
+
+    Yields:
+        (X, Y, Z) in the dtype of the file, with NaN and Inf replaced by 0.
+
+    Raises:
+        SubjectError: A channel has NaN or Inf inside the mask that may not be replaced, or only zeros.
+    """
+    inside = np.ascontiguousarray(mask.T)  # in the order of the files, which is several times as fast
+    means = {}
+    for name, (where, stored) in zip(protocol.names, volumes, strict=True):
+        volume = finite_voxels(stored, mask, where, nan, name)
+        signal = volume.T[inside]
+        if not signal.any():
+            raise SubjectError(where, f"signal in channel {name}", "only zeros in the mask", "check the scan and the order of the channels")
+        if name in (MT_ON, MT_OFF):
+            means[name] = float(signal.mean())
+        yield volume
+    warn_if_swapped(subject, means)
+
+
+def read_masks(headers: Mapping[str, list[Header]], slices: Slices | None) -> tuple[np.ndarray, np.ndarray]:
+    """Read the mask of a subject; where there is no mask, FA > 0.
+
+    Args:
+        headers: Headers of `read_headers`.
+        slices: Slices of the subject; None for all slices.
+
+    Returns:
+        The mask restricted to the slices, and the mask over all slices, each (X, Y, Z) bool.
+
+    Raises:
+        SubjectError: The mask holds other values than 0 and 1, or has no voxel within the slices.
+    """
+    header = (headers["mask"] or headers["fa"])[0]
+    whole = read_mask(header) if headers["mask"] else read_voxels(header)[..., 0] > 0
+    return restricted_mask(whole, slices, header.path), whole
+
+
+def restricted_mask(whole: np.ndarray, slices: Slices | None, where: object) -> np.ndarray:
+    """Return the voxels of a mask (X, Y, Z) bool that lie within some slices.
+
+    Raises:
+        SubjectError: There is no such voxel; the sentence names the file ``where``.
+    """
+    mask = np.asarray(whole & in_slices(whole.shape[CORONAL_AXIS], slices)[None, :, None])
+    if not mask.any():
+        listed = "" if slices is None else f" in slices {[list(pair) for pair in slices]}"
+        raise SubjectError(where, f"voxels inside the mask{listed}", "an empty mask", "check the mask and the slices")
+    return mask
+
+
+def read_target(headers: Mapping[str, list[Header]], mask: np.ndarray, nan: str) -> tuple[np.ndarray, np.ndarray | None]:
+    """Read the target of a subject, and find the voxels where it is intact.
+
+    Args:
+        headers: Headers of `read_headers`.
+        mask: (X, Y, Z) bool.
+        nan: ``refuse`` or ``zero``, see `ReadingOptions`.
+
+    Returns:
+        The target (X, Y, Z) in the stain's units, and the voxels where it is intact (X, Y, Z) bool; None if it is intact everywhere.
+
+    Raises:
+        SubjectError: The target is not finite inside the mask, is the same everywhere, or is not intact at any voxel of the mask.
+    """
+    path = headers["target"][0].path
+    sound = _read_target_mask(headers["target_mask"], mask)
+    scored = mask if sound is None else mask & sound
+    target = finite_voxels(read_voxels(headers["target"][0])[..., 0], scored, path, nan)
+    check_stain(target[scored], path, "inside the mask" + ("" if sound is None else " and the target_mask"))
+    return target, sound
+
+
+def read_mask(header: Header) -> np.ndarray:
+    """Read a mask (X, Y, Z) bool.
+
+    Raises:
+        SubjectError: The file holds other values than 0 and 1.
+    """
+    return checked_mask(read_voxels(header)[..., 0], header.path)
+
+
+def checked_mask(values: np.ndarray, where: object) -> np.ndarray:
+    """Return a volume of 0 and 1 as bool.
+
+    Raises:
+        SubjectError: The volume holds other values; the sentence names the file ``where``.
+    """
+    kinds = np.unique(values)
+    if not np.isin(kinds, (0, 1)).all():
+        shown = ", ".join(f"{kind:g}" for kind in kinds[:4]) + (", ..." if len(kinds) > 4 else "")
+        raise SubjectError(where, "a mask of 0 and 1", f"the values {shown}", "apply a threshold and save it as 0 and 1")
+    return np.asarray(values > 0)
+
+
+def checked_target_mask(sound: np.ndarray, mask: np.ndarray, where: object) -> np.ndarray:
+    """Return the voxels with an intact target (X, Y, Z) bool, after a check that some of them lie in the mask.
+
+    Raises:
+        SubjectError: No such voxel lies in the mask; the sentence names the file ``where``.
+    """
+    if not (sound & mask).any():
+        expected, remedy = "voxels with an intact target inside the mask", "check the target_mask and the slices"
+        raise SubjectError(where, expected, "no such voxel", remedy)
+    return sound
+
+
+def finite_voxels(voxels: np.ndarray, mask: np.ndarray, where: object, nan: str, channel: str | None = None) -> np.ndarray:
+    """Return voxels with NaN and Inf replaced by 0.
+
+    Args:
+        voxels: (X, Y, Z).
+        mask: (X, Y, Z) bool, inside which NaN and Inf are refused unless ``nan`` is ``zero``.
+        where: File that the error names.
+        nan: ``refuse`` or ``zero``.
+        channel: Channel that the error names; None for no name.
+
+    Raises:
+        SubjectError: NaN or Inf inside the mask may not be replaced.
+    """
+    if not np.issubdtype(voxels.dtype, np.floating):
+        return voxels
+    bad = ~np.isfinite(voxels)
+    if not bad.any():
+        return voxels
+    inside = int(bad[mask].sum())
+    if inside and nan == "refuse":
+        place = "inside the mask" + ("" if channel is None else f" in channel {channel}")
+        found = f"{inside} NaN or Inf ({100 * inside / int(mask.sum()):.2g}%)"
+        raise SubjectError(where, f"numbers {place}", found, "correct the scan, or set them to 0 as published with --nan zero")
+    return np.asarray(np.where(bad, voxels.dtype.type(0), voxels))
+
+
+def warn_if_swapped(subject: str, means: Mapping[str, float]) -> None:
+    """Warn where MT on is brighter than MT off.
+
+    Args:
+        subject: Name of the subject.
+        means: Mean signal in the mask of the channels ``mt_on`` and ``mt_off``, if they exist.
+    """
+    if means.get(MT_ON, 0.0) > means.get(MT_OFF, math.inf):
+        warnings.warn(
+            f"{subject}: MT on is brighter than MT off (mean {means[MT_ON]:.4g} against {means[MT_OFF]:.4g} in the mask), so the two look "
+            "swapped; the order of the protocol is T2, MT on, MT off.",
+            MRHWarning,
+            stacklevel=2,
+        )
+
+
+def _read_target_mask(headers: Sequence[Header], mask: np.ndarray) -> np.ndarray | None:
+    if not headers:
+        return None
+    return checked_target_mask(read_mask(headers[0]), mask, headers[0].path)

@@ -1,0 +1,271 @@
+"""Finding the files of subjects: in folders, beside a 4D image, in a manifest, or in a patch file."""
+
+from __future__ import annotations
+
+import glob
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from mrh_monai.data.datalist import read_manifest
+from mrh_monai.data.subject import Subject
+from mrh_monai.errors import OptionError, SubjectError
+from mrh_monai.io import is_patch_file, volume_ending
+
+MANIFEST = ".mrh.json"
+# Files that lie beside a 4D image NAME.nii.gz, as NAME_mask.nii.gz and NAME_fa.nii.gz.
+BESIDE_IMAGE = ("mask", "fa")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the files of a subject lie: glob patterns inside its folder.
+
+    Attributes:
+        image: One pattern for each image file, in the order of the protocol.
+        mask: Pattern of the brain mask; None if there is no mask.
+        fa: Pattern of the FA map; None if there is no map.
+    """
+
+    image: tuple[str, ...]
+    mask: str | None = None
+    fa: str | None = None
+
+    @classmethod
+    def from_yaml(cls, path: Path | str | None) -> Layout:
+        """Read ``image: [patterns]``, ``mask: pattern`` and ``fa: pattern``; None returns the layout of MRH-Net.
+
+        Raises:
+            OptionError: The file does not exist, or does not hold such patterns.
+        """
+        if path is None:
+            return MRH_NET_LAYOUT
+        remedy = "write `image: [qa.nii.gz, iso.nii.gz]` and `mask: mask.nii.gz`"
+        try:
+            content = yaml.safe_load(Path(path).read_text())
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise OptionError(path, "a YAML file of file patterns", type(error).__name__, remedy) from error
+        if not isinstance(content, dict) or not content.get("image") or set(content) - {"image", "mask", "fa"}:
+            keys = sorted(map(str, content)) if isinstance(content, dict) else type(content).__name__
+            raise OptionError(path, "the keys image, mask and fa", f"{keys}", remedy)
+        image = [content["image"]] if isinstance(content["image"], str) else content["image"]
+        patterns = [*image, *(content[key] for key in ("mask", "fa") if content.get(key))] if isinstance(image, list) else [image]
+        wrong = next((p for p in patterns if not isinstance(p, str) or Path(p).is_absolute()), None)
+        if wrong is not None:
+            raise OptionError(path, "patterns inside a subject's folder", f"{wrong!r}", remedy)
+        return cls(tuple(image), content.get("mask"), content.get("fa"))
+
+
+# The files that users of MRH-Net have, in the order of the 67 channels.
+MRH_NET_LAYOUT = Layout(
+    ("rigidaffine_[Ll]ddm_dwi2000.*", "rigidaffine_[Ll]ddm_dwi5000.*", "rigidaffine_[Ll]ddm_t2MTONOFF.*"),
+    mask="Masked_outline.*",
+    fa="rigidaffine_[Ll]ddm_fa.*",
+)
+
+
+def find_subject(folder: Path | str, layout: Layout = MRH_NET_LAYOUT, target: str | None = None, target_mask: str | None = None) -> Subject:
+    """Return the subject in one folder, named after the folder.
+
+    Args:
+        folder: The folder of the subject.
+        layout: File patterns.
+        target: File of the stain inside the folder, or otherwise beside the folder (one histology for many subjects); None for no stain.
+        target_mask: File inside or beside the folder that is 1 where the stain is intact; None for no such file.
+
+    Raises:
+        SubjectError: A file is missing, or a pattern matches several files.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        found = "a file" if folder.exists() else "no such folder"
+        raise SubjectError(folder, "a subject's folder", found, "name a folder with MR images")
+    image = tuple(_the_file(folder, pattern) for pattern in layout.image)
+    mask = _the_file(folder, layout.mask) if layout.mask else None
+    fa = _file_or_none(folder, layout.fa) if layout.fa else None
+    stain, sound = (_in_or_beside(folder, name) for name in (target, target_mask))
+    return Subject(folder.resolve().name, image, mask, fa, stain, sound)
+
+
+def find_subjects(
+    root: Path | str, layout: Layout = MRH_NET_LAYOUT, target: str | None = None, target_mask: str | None = None
+) -> list[Subject]:
+    """Return the subjects in the sub-folders of a folder, sorted by name. The arguments are those of `find_subject`.
+
+    Raises:
+        SubjectError: There is no subject, or a subject is incomplete.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise SubjectError(root, "a folder of subject folders", "a file" if root.exists() else "no such folder", "check the path")
+    folders = [f for f in sorted(root.iterdir()) if f.is_dir() and any(_candidates(f, pattern) for pattern in layout.image)]
+    if not folders:
+        remedy = "describe your own file names with --layout layout.yaml"
+        raise SubjectError(root, f"sub-folders with {layout.image[0]}", "no such sub-folder", remedy)
+    return [find_subject(folder, layout, target, target_mask) for folder in folders]
+
+
+class InputPath(ABC):
+    """A kind of path that can stand for a whole subject.
+
+    Attributes:
+        description: The kind in words, for error messages.
+    """
+
+    description: str
+
+    @abstractmethod
+    def subject_name(self, path: Path) -> str | None:
+        """Return the name of the subject that a path of this kind stands for; None where the path is of another kind."""
+
+    @abstractmethod
+    def find(self, path: Path, name: str, layout: Layout) -> Subject:
+        """Return the subject.
+
+        Args:
+            path: A path of this kind.
+            name: Name of the subject, from `subject_name`.
+            layout: File patterns inside a folder.
+        """
+
+
+class FolderPath(InputPath):
+    """A folder with the files of one subject."""
+
+    description = "a subject's folder"
+
+    def subject_name(self, path: Path) -> str | None:
+        """Return the name of the folder."""
+        return path.resolve().name if path.is_dir() else None
+
+    def find(self, path: Path, name: str, layout: Layout) -> Subject:
+        """Return the subject in the folder."""
+        return find_subject(path, layout)
+
+
+class ManifestPath(InputPath):
+    """A JSON file that lists the files of one subject, like an entry of a datalist."""
+
+    description = f"a manifest (*{MANIFEST})"
+
+    def subject_name(self, path: Path) -> str | None:
+        """Return the file's name without ``.mrh.json``."""
+        return path.name.removesuffix(MANIFEST) or None if path.name.endswith(MANIFEST) else None
+
+    def find(self, path: Path, name: str, layout: Layout) -> Subject:
+        """Read the manifest."""
+        return read_manifest(path, name)
+
+
+class PatchFilePath(InputPath):
+    """A patch file of MRH-Net's released code."""
+
+    description = "a MAT file of patches"
+
+    def subject_name(self, path: Path) -> str | None:
+        """Return the file's name without its ending."""
+        return path.stem if is_patch_file(path) else None
+
+    def find(self, path: Path, name: str, layout: Layout) -> Subject:
+        """Return the patch file as a subject."""
+        return Subject(name, (path,))
+
+
+class ImagePath(InputPath):
+    """A 4D image ``NAME.nii.gz`` (or of another format) with ``NAME_mask.nii.gz``, or ``NAME_fa.nii.gz``, beside it."""
+
+    description = "a 4D image"
+
+    def subject_name(self, path: Path) -> str | None:
+        """Return the file's name without its ending; None for a mask or an FA map that lies beside an image."""
+        kind = volume_ending(path)
+        if not kind or path.suffix == ".hdr":
+            return None
+        name = path.name[: -len(kind)]
+        return None if name.endswith(tuple(f"_{key}" for key in BESIDE_IMAGE)) else name
+
+    def find(self, path: Path, name: str, layout: Layout) -> Subject:
+        """Return the image with its mask or its FA map.
+
+        Raises:
+            SubjectError: Neither a mask nor an FA map lies beside the image, or several files have such a name.
+        """
+        mask, fa = (self._beside(path, name, key) for key in BESIDE_IMAGE)
+        if mask is None and fa is None:
+            sought = " or ".join(f"{name}_{key}{volume_ending(path)}" for key in BESIDE_IMAGE)
+            remedy = "put one of them there, or name it in a manifest"
+            raise SubjectError(path, f"its mask or its FA map beside it, as {sought}", "neither file", remedy)
+        return Subject(name, (path,), mask, fa)
+
+    def _beside(self, path: Path, name: str, key: str) -> Path | None:
+        found = [file for file in sorted(path.parent.glob(f"{glob.escape(name)}_{key}.*")) if volume_ending(file) and file.suffix != ".hdr"]
+        if len(found) > 1:
+            names = ", ".join(file.name for file in found)
+            raise SubjectError(path, f"one file {name}_{key}.*", names, "keep one of them, or name it in a manifest")
+        return found[0] if found else None
+
+
+FILE_INPUTS: tuple[InputPath, ...] = (ManifestPath(), PatchFilePath(), ImagePath())
+INPUTS: tuple[InputPath, ...] = (FolderPath(), *FILE_INPUTS)
+
+
+def find_input(path: Path | str, layout: Layout = MRH_NET_LAYOUT) -> Subject:
+    """Return the subject that a path stands for.
+
+    Args:
+        path: The folder of a subject; a 4D image ``NAME.nii.gz`` (or of another format) whose mask is ``NAME_mask.nii.gz`` beside it, or
+            whose FA map is ``NAME_fa.nii.gz``, since FA > 0 can stand in for a mask; a manifest ``NAME.mrh.json``, which is like one entry
+            of a datalist; or a patch file.
+        layout: File patterns inside a folder.
+
+    Raises:
+        SubjectError: The path is of another kind, or files are missing.
+        DatalistError: The manifest is not like an entry of a datalist.
+    """
+    path = Path(path)
+    for kind in INPUTS:
+        name = kind.subject_name(path)
+        if name is not None and path.exists():
+            return kind.find(path, name, layout)
+    first, *others, last = (kind.description for kind in (INPUTS[0], INPUTS[3], INPUTS[1], INPUTS[2]))
+    expected = f"{', '.join([first, *others])} or {last}"
+    raise SubjectError(path, expected, "another kind of file" if path.exists() else "no such file", "check the path")
+
+
+def input_name(path: Path) -> str | None:
+    """Return the name of the subject that a file stands for; None where it does not stand for one, such as a mask beside an image."""
+    return next((name for kind in FILE_INPUTS if (name := kind.subject_name(path)) is not None), None)
+
+
+def _in_or_beside(folder: Path, name: str | None) -> Path | None:
+    if name is None:
+        return None
+    chosen = next((place for place in (folder / name, folder.parent / name, Path(name)) if place.is_file()), None)
+    if chosen is None:
+        remedy = "name the file relative to either folder"
+        raise SubjectError(folder, f"the target {name} in the folder or beside it", "no such file", remedy)
+    return chosen
+
+
+def _candidates(folder: Path, pattern: str) -> list[Path]:
+    found = [path for path in sorted(folder.glob(pattern)) if volume_ending(path)]
+    images = [path for path in found if path.suffix != ".hdr"]
+    return images or found
+
+
+def _file_or_none(folder: Path, pattern: str) -> Path | None:
+    found = _candidates(folder, pattern)
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found)
+        raise SubjectError(folder, f"one file {pattern}", names, "keep one of them, or name the files with --layout layout.yaml")
+    return found[0] if found else None
+
+
+def _the_file(folder: Path, pattern: str) -> Path:
+    found = _file_or_none(folder, pattern)
+    if found is None:
+        remedy = "complete the folder, or name its files with --layout layout.yaml"
+        raise SubjectError(folder, f"one file {pattern}", "no such file", remedy)
+    return found

@@ -1,0 +1,88 @@
+"""One path, one subject."""
+
+import json
+
+import pytest
+
+from mrh_monai.data.subject import Subject
+from mrh_monai.data.subject_search import find_input, find_subject, input_name
+from mrh_monai.errors import DatalistError, SubjectError
+
+
+@pytest.fixture
+def scan(tmp_path):
+    """An image whose name holds what a pattern would take for a wildcard."""
+    path = tmp_path / "mouse[7].nii.gz"
+    path.touch()
+    return path
+
+
+def test_a_folder_is_the_subject_in_it(study):
+    assert find_input(study / "subject01") == find_subject(study / "subject01")
+
+
+def test_a_4d_image_goes_with_the_mask_and_the_fa_map_beside_it(scan):
+    mask, fa = scan.with_name("mouse[7]_mask.img"), scan.with_name("mouse[7]_fa.nii")
+    for name in ("mouse7_mask.nii.gz", "mouse[7]_mask.hdr", "mouse[7]_mask.txt"):
+        scan.with_name(name).touch()
+    fa.touch()
+    assert find_input(scan) == Subject("mouse[7]", (scan,), None, fa)
+    mask.touch()
+    assert find_input(scan) == Subject("mouse[7]", (scan,), mask, fa)
+
+
+def test_a_4d_image_without_a_mask_is_refused(scan):
+    with pytest.raises(
+        SubjectError, match=r"its mask or its FA map beside it, as mouse\[7\]_mask.nii.gz or mouse\[7\]_fa.nii.gz, found neither"
+    ):
+        find_input(scan)
+
+
+def test_two_masks_are_refused(scan):
+    for kind in ("nii", "img"):
+        scan.with_name(f"mouse[7]_mask.{kind}").touch()
+    with pytest.raises(SubjectError, match=r"one file mouse\[7\]_mask\.\*, found mouse\[7\]_mask.img, mouse\[7\]_mask.nii"):
+        find_input(scan)
+
+
+def test_a_manifest_is_one_entry_of_a_datalist(tmp_path):
+    path = tmp_path / "m1.mrh.json"
+    path.write_text(json.dumps({"image": ["a.nii", "../b.nii"], "mask": "mask.nii", "slices": [[1, 3]]}))
+    assert find_input(path) == Subject("m1", (tmp_path / "a.nii", tmp_path / "../b.nii"), tmp_path / "mask.nii", slices=((1, 3),))
+    path.write_text(json.dumps({"subject": "other", "image": "a.nii", "fa": "fa.nii"}))
+    assert find_input(path).name == "other"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "m1.mrh.json: expected a manifest in JSON, found a file that is not valid JSON"),
+        ("[]", "expected an object with `subject` and `image`"),
+        ('{"image": "a.nii"}', "expected a mask, or an FA map instead, found neither"),
+        ('{"image": "a.nii", "mask": "m.nii", "masks": 1}', r"found \['masks'\]"),
+    ],
+)
+def test_a_wrong_manifest_is_named(tmp_path, text, message):
+    path = tmp_path / "m1.mrh.json"
+    path.write_text(text)
+    with pytest.raises(DatalistError, match=message):
+        find_input(path)
+
+
+def test_a_mat_file_is_a_file_of_patches(tmp_path):
+    path = tmp_path / "testdata.mat"
+    path.touch()
+    assert find_input(path) == Subject("testdata", (path,))
+
+
+@pytest.mark.parametrize("name", ["nothing.nii.gz", "notes.txt", "m1_mask.nii.gz", "m1.hdr"])
+def test_anything_else_is_refused(tmp_path, name):
+    if not name.startswith("nothing"):
+        (tmp_path / name).touch()
+    with pytest.raises(SubjectError, match="expected a subject's folder, a 4D image, a manifest"):
+        find_input(tmp_path / name)
+
+
+def test_names_of_inputs(tmp_path):
+    names = ["a.nii.gz", "A.NII", "b.img", "b.hdr", "a_mask.nii.gz", "a_fa.img", "c.mrh.json", ".mrh.json", "x.txt"]
+    assert [input_name(tmp_path / name) for name in names] == ["a", "A", "b", None, None, None, "c", None, None]
