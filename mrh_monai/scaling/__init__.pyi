@@ -1,9 +1,4 @@
-from .intensity_scaling import (
-    LEVEL_PERCENTILE as LEVEL_PERCENTILE,
-    Scaling as Scaling,
-    fit_scaling as fit_scaling,
-    largest_target as largest_target,
-    nan_rule as nan_rule,
-    robust_level as robust_level,
-    training_coefficients as training_coefficients,
-)
+from .intensity_scaling import Coefficients as Coefficients, Scaling as Scaling
+from .published_scaling import PublishedScaling as PublishedScaling
+from .robust_scaling import LEVEL_PERCENTILE as LEVEL_PERCENTILE, RobustScaling as RobustScaling, robust_level as robust_level
+from .scaling_modes import SCALING_MODES as SCALING_MODES, scaling_from_dict as scaling_from_dict, scaling_mode as scaling_mode

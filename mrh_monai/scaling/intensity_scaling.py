@@ -1,210 +1,160 @@
-"""Intensity scaling of inputs and targets, and its inverse; the constants travel with the checkpoint."""
+"""What every scaling mode can do: turn the intensities of a scanner into a network's numbers, and predictions back into the stain's units.
+
+A mode is one class in a file of its own, see `scaling_modes.py`. Its constants travel with the network's weights.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self
 
 import numpy as np
 
-from mrh_monai.data import LoadedSubject, Slabs, level_voxels
-from mrh_monai.errors import CheckpointError, OptionError
+from mrh_monai.data import Slabs, SubjectInMemory
+from mrh_monai.patch_geometry import PatchGeometry
 
-MODES = ("robust", "published")
-# The brightest tissue of the brightest image holds little myelin: its level hardly moves with disease. A mean of the channels' medians
-# would rise by 23% with a loss of myelin, and hide half of it (docs/results.md).
-LEVEL_PERCENTILE = 99.0
+NanRule = Literal["refuse", "zero"]
 
 
-class Measured(Protocol):
-    """A subject as far as scaling looks at it: a `LoadedSubject`, or one that is streamed."""
+class Coefficients(NamedTuple):
+    """How the raw intensities of one subject become a network's numbers: scaled = raw * gain + offset.
+
+    Attributes:
+        gain: (C,) float32.
+        offset: (C,) float32.
+    """
+
+    gain: np.ndarray
+    offset: np.ndarray
+
+
+class TrainingLevels(NamedTuple):
+    """Signals of the training subjects, relative to the level of each subject.
+
+    Attributes:
+        mean: (C,) mean of each channel over the training voxels.
+        std: (C,) standard deviation of each channel over the training voxels.
+    """
+
+    mean: np.ndarray
+    std: np.ndarray
+
+
+class MeasuredSubject(Protocol):
+    """What scaling needs to know of a subject, whether its images are in memory or on disk."""
 
     @property
     def slabs(self) -> Slabs:
-        """Its images."""
+        """The images of the subject."""
 
     @property
     def level_values(self) -> np.ndarray:
-        """(N, C) of voxels spread over the brain."""
+        """(N, C) raw intensities of voxels that are spread over the brain."""
 
     @property
     def largest(self) -> float | None:
-        """Of a file of patches its largest intensity."""
+        """The largest intensity of a patch file; None for volumes."""
 
 
 @dataclass(frozen=True)
-class Scaling:
-    """How raw intensities become a network's numbers.
-
-    ``robust`` (the default) divides a subject by one factor, its robust level over all channels in the mask, then standardises each
-    channel with constants of the training set: what differs between scanners' gains goes, what disease changes stays, and one bright
-    voxel moves nothing. Channels that are many of one kind are scaled to less, `MRProtocol.weights`.
-
-    ``published`` is what MRH-Net's released code does, for training and for test data alike: intensities are divided by the largest one
-    in the region at hand, NaN become 0, and the outermost voxels, which cannot be the centre of a patch inside the volume, are not
-    predicted. The region is the support (mask, or FA > 0) of a subject, and the whole of a patch file.
+class Scaling(ABC):
+    """The scaling of one trained network.
 
     Attributes:
-        mode: ``robust`` or ``published``.
-        channel_mean: (C,) mean of each channel over the training masks, after division by the subject's level; empty for ``published``.
-        channel_std: (C,) standard deviation likewise; empty for ``published``.
-        target_max: Largest target in the training masks, in the stain's own units; predictions are multiplied by it.
-        channel_weight: (C,) standard deviation of each channel once it is scaled; empty for ``published``.
-        level_percentile: Of a channel's voxels in the mask; the brightest channel's is the subject's level. Not used by ``published``.
+        target_max: Largest target in the training masks, in the stain's own units. Predictions are multiplied by it.
+        mode: Name of the scaling mode.
+        nan_rule: What is done with NaN and Inf inside the mask if the user does not choose: ``refuse``, or ``zero`` to set them to 0.
+        description: The mode in a few words, for help texts.
     """
 
-    mode: str
-    channel_mean: tuple[float, ...]
-    channel_std: tuple[float, ...]
     target_max: float
-    channel_weight: tuple[float, ...] = ()
-    level_percentile: float = LEVEL_PERCENTILE
-
-    def support(self, mask: np.ndarray, axes: Sequence[int], radius: int) -> np.ndarray:
-        """The voxels that are predicted: the mask, for ``published`` without those whose patch would leave the volume.
-
-        Args:
-            mask: (X, Y, Z) bool.
-            axes: Array axes that a patch spans.
-            radius: Half the patch's edge, rounded down.
-
-        Returns:
-            (X, Y, Z) bool.
-        """
-        if self.mode != "published":
-            return mask
-        inner = tuple(slice(radius, -radius) if axis in axes else slice(None) for axis in range(3))
-        support = np.zeros_like(mask)
-        support[inner] = mask[inner]
-        return support
-
-    def coefficients(self, subject: Measured, support: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The gain and offset of each channel of one subject: scaled = raw * gain + offset.
-
-        Args:
-            subject: Its robust level is taken over the whole brain, whatever slices are in use.
-            support: (X, Y, Z) bool of `support`, in which ``published`` looks for the largest intensity.
-
-        Returns:
-            Gain and offset, each (C,) float32.
-        """
-        if self.mode == "published":
-            return _published_coefficients(_largest(subject, support), subject.slabs.channels)
-        per_level = np.asarray(self.channel_weight) / np.asarray(self.channel_std)
-        gain = per_level / robust_level(subject.level_values, self.level_percentile)
-        return gain.astype(np.float32), (-np.asarray(self.channel_mean) * per_level).astype(np.float32)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for the sidecar."""
-        return asdict(self)
+    mode: ClassVar[str]
+    nan_rule: ClassVar[NanRule] = "refuse"
+    description: ClassVar[str]
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Scaling:
-        """The inverse of `to_dict`.
+    @abstractmethod
+    def fit(cls, subjects: Sequence[SubjectInMemory], weights: Sequence[float] | None = None) -> Self:
+        """Learn the constants of a training set.
+
+        Args:
+            subjects: Training subjects with their targets.
+            weights: (C,) standard deviation to which each channel is scaled, such as `MRProtocol.weights`; None for 1.
+        """
+
+    @abstractmethod
+    def coefficients(self, subject: MeasuredSubject, support: np.ndarray) -> Coefficients:
+        """Return the gain and offset of each channel of one subject.
+
+        Args:
+            subject: The subject. Its level is taken over the whole brain, whatever slices are in use.
+            support: (X, Y, Z) bool, the voxels that are predicted, see `support`.
+        """
+
+    def training_coefficients(self, subjects: Sequence[SubjectInMemory]) -> list[Coefficients]:
+        """Return the coefficients of all subjects from which training patches are drawn together."""
+        return [self.coefficients(subject, subject.mask) for subject in subjects]
+
+    def support(self, mask: np.ndarray, patch: PatchGeometry) -> np.ndarray:
+        """Return the voxels that are predicted, (X, Y, Z) bool.
+
+        Args:
+            mask: (X, Y, Z) bool, the brain.
+            patch: The patch around each voxel.
+        """
+        return mask
+
+    @classmethod
+    def largest_target(cls, subjects: Sequence[SubjectInMemory]) -> float:
+        """Return the number by which training targets are divided: the largest target in the training masks, in the stain's units."""
+        targets = [cls.scaled_targets(subject).max() for subject in subjects if subject.target is not None]
+        return float(max(targets, default=1)) or 1.0
+
+    @classmethod
+    def scaled_targets(cls, subject: SubjectInMemory) -> np.ndarray:
+        """Return the target voxels of a subject among which the largest is looked for."""
+        assert subject.target is not None
+        return np.asarray(subject.target[subject.scored])
+
+    def with_targets_of(self, subjects: Sequence[SubjectInMemory]) -> Self:
+        """Return the same scaling of the images, with the largest target of other training subjects."""
+        return replace(self, target_max=self.largest_target(subjects))
+
+    @classmethod
+    def chosen_nan_rule(cls, asked: str | None) -> str:
+        """Return what is done with NaN inside the mask: what the user asked for, or the rule of the mode if the user asked for nothing."""
+        return cls.nan_rule if asked is None else asked
+
+    @abstractmethod
+    def check_channels(self, count: int) -> None:
+        """Compare the constants with the number of channels of a network.
 
         Raises:
-            CheckpointError: A constant is missing or of another kind.
+            ValueError: The numbers differ.
         """
-        try:
-            percentile = float(values["level_percentile"])
-            mean, std, weight = constants = [tuple(map(float, values[f"channel_{key}"])) for key in ("mean", "std", "weight")]
-            found = cls(_known(values["mode"]), mean, std, float(values["target_max"]), weight, percentile)
-            if len({len(each) for each in constants}) > 1 or not 0 <= percentile <= 100 or not all(value > 0 for value in std + weight):
-                raise ValueError("constants that cannot be")
-            if not np.isfinite([*mean, *std, *weight, found.target_max]).all() or found.target_max <= 0:
-                raise ValueError("constants that are not finite")
-            return found
-        except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(
-                "scaling", "the constants of a trained network", f"{error!r}", "train or import the network again"
-            ) from error
 
+    @property
+    def training_levels(self) -> TrainingLevels | None:
+        """Signals of the training subjects, by which a new scan can be checked; None where the mode does not know them."""
+        return None
 
-def fit_scaling(subjects: Sequence[LoadedSubject], mode: str = "robust", weights: Sequence[float] | None = None) -> Scaling:
-    """Learn the constants of a training set.
+    @abstractmethod
+    def matlab_comment(self) -> str:
+        """Return how to scale an input and an output in MATLAB, as lines of comment."""
 
-    Args:
-        subjects: Training subjects with their targets.
-        mode: ``robust`` or ``published``.
-        weights: (C,) what standard deviation each channel is scaled to, such as `MRProtocol.weights`; None for 1. Not for ``published``.
+    @abstractmethod
+    def to_dict(self) -> dict[str, Any]:
+        """Return the constants as plain values, for the sidecar of the weights."""
 
-    Raises:
-        OptionError: The mode is unknown.
-    """
-    target_max = largest_target(subjects, _known(mode))
-    if mode == "published":
-        return Scaling(mode, (), (), target_max)
-    count, total, square = 0, np.zeros(0), np.zeros(0)
-    for subject in subjects:
-        values = subject.image[level_voxels(subject.mask)].astype(np.float64)
-        values /= robust_level(subject.level_values, LEVEL_PERCENTILE)
-        count += len(values)
-        total = total + values.sum(0) if total.size else values.sum(0)
-        square = square + (values**2).sum(0) if square.size else (values**2).sum(0)
-    mean = total / count
-    std = np.sqrt(np.maximum(square / count - mean**2, 0))
-    std[std == 0] = 1
-    weight = (1.0,) * len(std) if weights is None else tuple(weights)
-    return Scaling(mode, tuple(mean.tolist()), tuple(std.tolist()), target_max, weight, LEVEL_PERCENTILE)
+    @classmethod
+    @abstractmethod
+    def from_constants(cls, values: Mapping[str, Any]) -> Self:
+        """Return the scaling with the constants of a sidecar.
 
-
-def largest_target(subjects: Sequence[LoadedSubject], mode: str) -> float:
-    """What training targets are divided by: the largest in the training masks, or with ``published`` of a whole patch file."""
-    targets = [(s.target if mode == "published" and s.is_patches else s.target[s.scored]).max() for s in subjects if s.target is not None]
-    return float(max(targets, default=1)) or 1.0
-
-
-def training_coefficients(scaling: Scaling, subjects: Sequence[LoadedSubject]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Gain and offset, each (C,), of every subject that patches are drawn from together.
-
-    ``published`` takes one maximum over all of them, as the released code does over a patch file.
-    """
-    if scaling.mode == "published":
-        largest = max(_largest(s, s.mask) for s in subjects)
-        return [_published_coefficients(largest, s.slabs.channels) for s in subjects]
-    return [scaling.coefficients(s, s.mask) for s in subjects]
-
-
-def nan_rule(mode: str, asked: str | None) -> str:
-    """``refuse`` or ``zero``: what is done with NaN inside the mask, as asked for or as the scaling mode goes."""
-    return asked if asked is not None else "zero" if mode == "published" else "refuse"
-
-
-def robust_level(values: np.ndarray, percentile: float) -> float:
-    """A subject's signal level: each channel's percentile, of the channel where it is largest.
-
-    Args:
-        values: (N, C), raw, of voxels in the brain.
-        percentile: 0 to 100.
-
-    Returns:
-        The level, in the scan's units; at least the smallest positive number.
-    """
-    return max(float(np.percentile(values, percentile, axis=0).max()), float(np.finfo(np.float32).tiny))
-
-
-def _largest(subject: Measured, support: np.ndarray) -> float:
-    if subject.largest is not None:
-        return subject.largest
-    slabs, largest = subject.slabs, -np.inf
-    inner = slice(slabs.margin, -slabs.margin or None)
-    for start in range(0, support.shape[1], slabs.thickness):
-        inside = support[:, start : start + slabs.thickness]
-        if inside.any():
-            values = slabs.slab(start, start + inside.shape[1])[inner, :, inner]
-            largest = max(largest, float(values[inside].max()))
-    if not np.isfinite(largest):
-        remedy = "published scaling leaves out the rim of the volume; pad the scans, or train with --scaling robust"
-        raise OptionError("mask", "voxels whose patch lies within the volume", "none", remedy)
-    return largest
-
-
-def _published_coefficients(largest: float, channels: int) -> tuple[np.ndarray, np.ndarray]:
-    return np.full(channels, 1 / (largest or 1.0), np.float32), np.zeros(channels, np.float32)
-
-
-def _known(mode: str) -> str:
-    if mode not in MODES:
-        raise OptionError("scaling", " or ".join(MODES), repr(mode), "choose one of the two")
-    return mode
+        Raises:
+            KeyError: A constant is missing.
+            TypeError: A constant has a wrong type.
+            ValueError: A constant is outside its range.
+        """
