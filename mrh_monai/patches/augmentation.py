@@ -1,4 +1,4 @@
-"""What is done to a batch of training patches so that few of them go a longer way."""
+"""Change batches of training patches at random, so that a network learns more from few patches."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import torch
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Mirroring and mixing of patches; both leave what a stain is to its voxel's signals as it was.
+    """Mirroring and mixing of patches. Both keep the relation between the stain of a voxel and its signals.
 
-    Mirroring turns the neighbourhood about its centre, images and stain alike, and leaves each voxel's own signals untouched: what an image
-    weighted along one direction shows of a voxel does not depend on where its neighbours lie. Mixing (Zhang et al., mixup, ICLR 2018)
-    averages two patches and their stains, as a voxel that holds both tissues would.
+    Mirroring exchanges the neighbours of the centre voxel, in the images and in the stain, and leaves the signals of each voxel unchanged:
+    what an image weighted along one direction shows of a voxel does not depend on where its neighbours lie. Mixing (Zhang et al., mixup,
+    ICLR 2018) averages two patches and their stains, like a voxel that holds both tissues.
 
     Attributes:
-        mirror: Whether a batch is mirrored, along each axis of the patch with a chance of one half.
+        mirror: Whether a batch is mirrored, along each axis of the patch with a probability of one half.
         mixup: Both parameters of the Beta distribution of the weights; 0 for no mixing.
     """
 
@@ -24,7 +24,7 @@ class Augmentation:
     mixup: float = 0.0
 
     def __bool__(self) -> bool:
-        """Whether anything is changed."""
+        """Return whether anything is changed."""
         return self.mirror or bool(self.mixup)
 
     def __call__(self, batch: dict[str, torch.Tensor], generator: torch.Generator) -> dict[str, torch.Tensor]:
@@ -32,7 +32,7 @@ class Augmentation:
 
         Args:
             batch: ``image`` (B, C, 3, 3) and ``label`` (B, 1, 3, 3).
-            generator: What chance is drawn from.
+            generator: Source of the random numbers.
 
         Returns:
             A batch of the same shapes.
@@ -50,7 +50,7 @@ class Augmentation:
 
 
 def _beta(alpha: float, count: int, generator: torch.Generator) -> torch.Tensor:
-    """(count,) draws of Beta(alpha, alpha), by Jöhnk's method from a generator, which torch's own distributions do not take."""
+    """Draw (count,) numbers of Beta(alpha, alpha) by Jöhnk's method; the distributions of torch do not take a generator."""
     kept = torch.empty(0)
     while len(kept) < count:
         u, v = torch.rand(2, 2 * count, generator=generator) ** (1 / alpha)

@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 
 from helpers.subjects import write_mrh_subject
-from mrh_monai.data.subject import find_subject
-from mrh_monai.data.subject_in_memory import LoadedSubject
-from mrh_monai.data.subject_voxels import load_subject
+from mrh_monai.data.checked_voxels import ReadingOptions
+from mrh_monai.data.input_kinds import load_subject
+from mrh_monai.data.subject_in_memory import SubjectInMemory
+from mrh_monai.data.subject_search import find_subject
 from mrh_monai.errors import MRHWarning, OptionError, SubjectError
+from mrh_monai.patch_geometry import PatchGeometry
 from mrh_monai.patches.sampling import hold_out, published_candidates, sample_centres, whole_patches
-from mrh_monai.protocol.mr_protocol import MRH_NET
+from mrh_monai.protocol.mrh_net import MRH_NET
 
 
 def make(rng, shape=(60, 3, 50), fa_high=2):
@@ -17,7 +19,7 @@ def make(rng, shape=(60, 3, 50), fa_high=2):
     fa[:, :fa_high] = 150
     target = rng.integers(0, 255, shape).astype(np.uint8) * (rng.random(shape) > 0.6)
     mask = rng.random(shape) > 0.2
-    return LoadedSubject("s", np.zeros((*shape, 1)), 0, mask, target.astype(np.uint8), fa, np.eye(4))
+    return SubjectInMemory("s", np.zeros((*shape, 1)), 0, mask, target.astype(np.uint8), fa, np.eye(4))
 
 
 def oracle(s):
@@ -41,11 +43,11 @@ def test_published_rules_match_the_loop(rng):
 
 def test_label_rules_bite(rng):
     s = make(rng)
-    dark = LoadedSubject("s", s.padded, 0, s.mask, np.ones_like(s.target), s.fa, np.eye(4))
+    dark = SubjectInMemory("s", s.padded, 0, s.mask, np.ones_like(s.target), s.fa, np.eye(4))
     sparse = np.zeros_like(s.target)
     sparse[::3, :, ::3] = 255
     assert not published_candidates(dark).any()
-    assert not published_candidates(LoadedSubject("s", s.padded, 0, s.mask, sparse, s.fa, np.eye(4))).any()
+    assert not published_candidates(SubjectInMemory("s", s.padded, 0, s.mask, sparse, s.fa, np.eye(4))).any()
 
 
 def test_random_centres_are_in_the_masks_without_repeats_and_by_seed(rng):
@@ -62,7 +64,7 @@ def test_random_centres_are_in_the_masks_without_repeats_and_by_seed(rng):
 def test_all_candidates_and_too_few(rng):
     s = make(rng)
     assert len(sample_centres([s], None, 0)) == s.mask.sum()
-    with pytest.warns(MRHWarning, match=r"1000000 patches asked for, \d+ voxels fit"):
+    with pytest.warns(MRHWarning, match=r"1000000 patches were asked for, but only 7\d\d\d voxels fit the rules"):
         assert len(sample_centres([s], 1_000_000, 0)) == s.mask.sum()
 
 
@@ -80,11 +82,11 @@ def test_wrong_requests_are_refused(rng):
         sample_centres([s], 5, 0, "grid")
     with pytest.raises(OptionError, match="patches: expected at least 1, found 0"):
         sample_centres([s], 0, 0)
-    without = LoadedSubject("s", s.padded, 0, s.mask, s.target, None, np.eye(4))
+    without = SubjectInMemory("s", s.padded, 0, s.mask, s.target, None, np.eye(4))
     with pytest.raises(SubjectError, match="an FA map for published sampling"):
         sample_centres([without], 5, 0, "published")
-    empty = LoadedSubject("s", s.padded, 0, s.mask, np.zeros_like(s.target), s.fa, np.eye(4))
-    with pytest.raises(SubjectError, match="voxels to sample patches at, found none"):
+    empty = SubjectInMemory("s", s.padded, 0, s.mask, np.zeros_like(s.target), s.fa, np.eye(4))
+    with pytest.raises(SubjectError, match="voxels at which patches can be drawn, found no voxel that fits the rules"):
         sample_centres([empty], 5, 0, "published")
 
 
@@ -98,7 +100,7 @@ def test_held_out_patches_are_disjoint(rng):
 @pytest.mark.parametrize(("axes", "radius"), [((0, 2), 1), ((0, 2), 2), ((0, 1, 2), 1)])
 def test_a_patch_is_sound_where_all_its_voxels_are(rng, axes, radius):
     sound = rng.random((9, 6, 8)) > 0.05
-    found = whole_patches(sound, axes, radius)
+    found = whole_patches(sound, PatchGeometry(axes, radius))
     padded = np.pad(sound, radius, constant_values=True)
     for voxel in np.ndindex(sound.shape):
         patch = tuple(slice(c, c + 2 * radius + 1) if axis in axes else c + radius for axis, c in enumerate(voxel))
@@ -107,7 +109,9 @@ def test_a_patch_is_sound_where_all_its_voxels_are(rng, axes, radius):
 
 @pytest.mark.parametrize("method", ["random", "published"])
 def test_no_patch_is_drawn_that_touches_torn_tissue(study, method):
-    loaded = load_subject(find_subject(study / "subject01", target="targets/AF.img"), MRH_NET, need_target=True, need_fa=True)
+    loaded = load_subject(
+        find_subject(study / "subject01", target="targets/AF.img"), MRH_NET, ReadingOptions(need_target=True, need_fa=True)
+    )
     sound = np.ones(loaded.mask.shape, bool)
     sound[1:8] = False
     torn = replace(loaded, target_mask=sound)

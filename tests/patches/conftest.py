@@ -1,0 +1,12 @@
+"""Subjects from which patches are drawn."""
+
+import pytest
+
+from mrh_monai.data import ReadingOptions, find_subjects, load_subjects
+from mrh_monai.protocol import MRH_NET
+
+
+@pytest.fixture
+def loaded(study):
+    """The subjects of the study with their targets."""
+    return load_subjects(find_subjects(study, target="targets/AF.img"), MRH_NET, ReadingOptions(need_target=True))
