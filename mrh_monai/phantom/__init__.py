@@ -1,4 +1,4 @@
-"""The digital mouse brain: anatomy, MR signals, stains, and writing subjects to disk."""
+"""The digital mouse brain: its anatomy, its MR signals, its stains, and writing subjects to disk."""
 
 import lazy_loader
 

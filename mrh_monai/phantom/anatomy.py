@@ -1,29 +1,23 @@
-"""The anatomy of the digital mouse brain: latent tissue maps and fibre directions, painted region over region.
+"""Anatomy of the digital mouse brain: maps of tissue densities and fibre directions, painted one region over another.
 
-Coordinates: x in [-1.5, 1.5] left to right, a in [0, 1] from the olfactory bulb to the hindbrain, z in [-1, 1] ventral to dorsal, whatever
-the grid. Every boundary is an inequality between smooth functions of them, so one smooth displacement of the coordinates deforms all of a
-subject's brain. Places and proportions are drawn after the mouse brain in outline only; it is an aid for tests and demos, not an atlas.
+Places and proportions follow the mouse brain in outline only. The brain is an aid for tests and demonstrations, not an atlas.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
-HALF_WIDTH, HALF_HEIGHT = 1.5, 1.0
-OUTLINE_AT = (0.0, 0.10, 0.16, 0.28, 0.45, 0.62, 0.75, 0.86, 1.0)
-OUTLINE_WIDTH = (0.62, 0.80, 0.95, 1.18, 1.36, 1.40, 1.32, 1.20, 0.95)
-OUTLINE_HEIGHT = (0.52, 0.62, 0.72, 0.82, 0.88, 0.90, 0.88, 0.84, 0.70)
-OUTLINE_POWER = 2.5  # between an ellipse and a box: the flat base and full temples of a coronal section
+from mrh_monai.phantom.coordinates import Place, Value
+
 CORTEX_THICKNESS = 0.34
-# Cortical layers I to VI: relative depth, then cell, axon and myelin density there.
+# Cortical layers I to VI: relative depths, and the densities of cells, axons and myelin at these depths.
 LAYER_DEPTH = (0.0, 0.10, 0.15, 0.36, 0.41, 0.50, 0.56, 0.70, 0.76, 1.0)
 LAYER_CELLS = (0.10, 0.14, 0.52, 0.46, 0.72, 0.68, 0.30, 0.34, 0.56, 0.48)
 LAYER_AXON = (0.16, 0.14, 0.08, 0.12, 0.16, 0.18, 0.26, 0.24, 0.22, 0.34)
 LAYER_MYELIN = (0.20, 0.16, 0.05, 0.08, 0.14, 0.18, 0.22, 0.20, 0.20, 0.36)
 MAP_NAMES = ("axon", "myelin", "cells", "fluid", "iron")
-Value = float | np.ndarray
 
 
 @dataclass
@@ -31,21 +25,21 @@ class Tissue:
     """Latent maps of the voxels inside a brain.
 
     Attributes:
-        maps: Of every name in `MAP_NAMES`, (N,) float32 in [0, 1]: relative densities of axons, myelin and cell bodies, volume
+        maps: One map for each of `MAP_NAMES`, (N,) float32 in [0, 1]: relative densities of axons, myelin and cell bodies, volume
             fraction of free fluid, and relative iron content.
-        direction: Fibre axis (3, N), float32, unit vectors (x, y, z) whose sign means nothing.
+        direction: Fibre axes (3, N), float32, unit vectors (x, y, z) whose sign has no meaning.
     """
 
     maps: dict[str, np.ndarray]
     direction: np.ndarray
 
     def paint(self, weight: np.ndarray, direction: tuple[Value, Value, Value] | None = None, **values: Value) -> None:
-        """Mix one region over what is there: map <- map + weight (value - map).
+        """Mix one region over the maps as they are: map <- map + weight (value - map).
 
         Args:
             weight: (N,) in [0, 1], the region's share of each voxel.
-            direction: Components of its fibre axis, scalars or (N,); None leaves the axis.
-            **values: Value of each map that the region sets, scalar or (N,); maps not named go to 0, but iron stays.
+            direction: Components x, y, z of the region's fibre axis, scalars or (N,); None leaves the axes as they are.
+            **values: Value of each map in the region, scalar or (N,). A map without a value goes to 0; only iron then stays as it is.
         """
         for name, old in self.maps.items():
             if name in values or name != "iron":
@@ -55,102 +49,24 @@ class Tissue:
                 old += weight * (new - old)
 
 
-@dataclass
-class Place:
-    """Where each voxel lies, relative to the brain's surface; all (N,) float32.
-
-    Attributes:
-        x: Left-right, in [-1.5, 1.5].
-        a: Anterior (0) to posterior (1).
-        z: Ventral-dorsal, in [-1, 1].
-        edge: Half-width of a boundary, in the same units: tissue borders are as sharp as a voxel shows them.
-    """
-
-    x: np.ndarray
-    a: np.ndarray
-    z: np.ndarray
-    edge: float
-    lateral: np.ndarray = field(init=False)
-    radius: np.ndarray = field(init=False)
-    depth: np.ndarray = field(init=False)
-    angle: np.ndarray = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.lateral = np.abs(self.x)
-        width, height = np.interp(self.a, OUTLINE_AT, OUTLINE_WIDTH), np.interp(self.a, OUTLINE_AT, OUTLINE_HEIGHT)
-        power = np.float32(OUTLINE_POWER)
-        radius = (self.lateral / width) ** power + (np.abs(self.z) / height) ** power
-        radius = radius ** (1 / power)
-        # Longitudinal fissure; between the olfactory bulbs it runs all the way down.
-        fissure = np.exp(-((self.x / 0.07) ** 2)) * np.maximum(0.16 * self.above(self.z, 0.3, 0.08), 0.8 * self.above(0.12, self.a, 0.02))
-        self.radius = (radius + fissure).astype(np.float32)
-        # The surface is star-shaped: along a ray from the centre the radius grows in proportion.
-        self.depth = ((1 - self.radius) * np.hypot(self.x, self.z) / np.maximum(radius, 0.05)).astype(np.float32)
-        self.angle = np.arctan2(self.z, self.lateral)
-
-    def take(self, inside: np.ndarray) -> Place:
-        """The places of the voxels where ``inside``, boolean (N,), is set."""
-        return Place(self.x[inside], self.a[inside], self.z[inside], self.edge)
-
-    def above(self, value: Value, bound: Value, edge: float | None = None) -> np.ndarray:
-        """Soft step in [0, 1]: how far ``value`` is above ``bound``."""
-        step = np.asarray(value - bound, np.float32) / np.float32(self.edge if edge is None else edge)
-        return 0.5 + 0.5 * np.tanh(step)
-
-    def between(self, value: Value, low: Value, high: Value, edge: float | None = None) -> np.ndarray:
-        """Soft band in [0, 1]: ``low`` < ``value`` < ``high``."""
-        return self.above(value, low, edge) * self.above(high, value, edge)
-
-    def slices(self, start: float, stop: float) -> np.ndarray:
-        """Soft range along the anterior-posterior axis."""
-        return self.between(self.a, start, stop, 0.02)
-
-    def ellipse(self, x: Value, z: Value, half_x: float, half_z: float) -> np.ndarray:
-        """Elliptic radius around (±x, z) of both hemispheres: 1 on the ellipse."""
-        return np.hypot((self.lateral - x) / half_x, (self.z - z) / half_z)
-
-    def disc(self, x: Value, z: Value, half_x: float, half_z: float) -> np.ndarray:
-        """Soft ellipse in [0, 1] around (±x, z) of both hemispheres."""
-        return self.above(1.0, self.ellipse(x, z, half_x, half_z), self.edge / min(half_x, half_z))
-
-
-def smooth_field(rng: np.random.Generator, shape: tuple[int, int, int], cycles: float, waves: int = 48) -> np.ndarray:
-    """A smooth random field: a sum of plane waves of random direction, phase and frequency.
+def make_tissue(place: Place) -> Tissue:
+    """Paint all regions of the brain at the given places. A later region covers the earlier ones.
 
     Args:
-        rng: Source of the waves.
-        shape: (X, Y, Z).
-        cycles: Highest number of periods across an axis.
-        waves: Number of waves.
+        place: Coordinates of N voxels.
 
     Returns:
-        (X * Y * Z,) float32, x running fastest, of mean near 0 and variance near 1.
+        Maps and fibre axes of the N voxels.
     """
-    frequency = rng.uniform(-cycles, cycles, (3, waves))
-    phase = rng.uniform(0, 2 * np.pi, waves)
-    # A plane wave is a product of one factor an axis, so the sum over waves is one matrix product.
-    along = [np.exp(2j * np.pi * np.outer((np.arange(n) + 0.5) / n, f)).astype(np.complex64) for n, f in zip(shape, frequency, strict=True)]
-    planes = (along[2][:, None] * along[1] * np.exp(1j * phase)).reshape(-1, waves).astype(np.complex64)
-    return (planes @ along[0].T).real.ravel() * np.float32(np.sqrt(2 / waves))
-
-
-def make_place(rng: np.random.Generator, shape: tuple[int, int, int]) -> Place:
-    """Coordinates of every voxel in a subject's own, smoothly deformed brain; (X * Y * Z,) each, x running fastest."""
-    x, a, z = ((np.arange(n, dtype=np.float32) + np.float32(0.5)) / n for n in shape)
-    grid = np.meshgrid(z, a, x, indexing="ij")
-    z, a, x = (axis.ravel() for axis in grid)
-    size = rng.normal(1, 0.02, 2).astype(np.float32)
-    shift = [smooth_field(rng, shape, 1.6, 12) * np.float32(amount) for amount in (0.035, 0.012, 0.03)]
-    x = (2 * x - 1) * np.float32(HALF_WIDTH) * size[0] + shift[0]
-    z = (2 * z - 1) * np.float32(HALF_HEIGHT) * size[1] + shift[2]
-    edge = max(2 * HALF_WIDTH / shape[0], 2 * HALF_HEIGHT / shape[2]) * 0.6
-    return Place(x, a + shift[1], z, edge)
-
-
-def make_tissue(place: Place) -> Tissue:
-    """Paint all regions of the brain at the given places, from the ones below to the ones above."""
     count = len(place.x)
-    start = {"axon": 0.22, "myelin": 0.20, "cells": 0.40, "fluid": 0.0, "iron": 0.2}  # hypothalamus and whatever has no name here
+    # Densities of the hypothalamus, and of every place that no region covers.
+    start = {
+        "axon": 0.22,
+        "myelin": 0.20,
+        "cells": 0.40,
+        "fluid": 0.0,
+        "iron": 0.2,
+    }
     tissue = Tissue(
         {name: np.full(count, value, np.float32) for name, value in start.items()},
         np.tile(np.array([[0.2], [0.9], [0.3]], np.float32), (1, count)),
@@ -177,7 +93,7 @@ def _paint_forebrain(tissue: Tissue, place: Place) -> None:
         thalamus, (side * 0.8, 0.3, 0.5), axon=0.26 + 0.14 * nuclei, myelin=0.28 + 0.2 * (1 - nuclei), cells=0.36 + 0.22 * nuclei, iron=0.3
     )
     midbrain = place.slices(0.67, 0.80) * place.above(0.9, place.radius, 0.05)
-    # The superior colliculus is layered; below it the texture is coarse.
+    # The superior colliculus has layers; the texture below it is coarse.
     layers = 0.5 + 0.5 * np.where(z > 0, np.cos(24 * place.depth), np.cos(6 * x) * np.cos(24 * place.depth)) * np.clip(0.4 + z, 0.2, 1)
     tissue.paint(midbrain, (side * 0.5, 0.6, 0.5), axon=0.28 + 0.1 * layers, myelin=0.26 + 0.25 * layers, cells=0.52 - 0.24 * layers)
     tissue.paint(place.disc(0.55, -0.5, 0.22, 0.09) * place.slices(0.64, 0.76), axon=0.2, myelin=0.15, cells=0.6, iron=1.0)
@@ -245,7 +161,7 @@ def _paint_hindbrain(tissue: Tissue, place: Place) -> None:
     tissue.paint(hind, (side * 0.3, 0.9, 0.2), axon=0.30 + 0.2 * mesh, myelin=0.34 + 0.26 * mesh, cells=0.42 - 0.22 * mesh)
     tissue.paint(hind * place.disc(0.13, -0.62, 0.10, 0.06), (0, 1, 0), axon=0.66, myelin=0.74, cells=0.1)
     tissue.paint(hind * place.disc(0.72, -0.22, 0.09, 0.16), (0, 1, 0.2), axon=0.6, myelin=0.85, cells=0.14)
-    # The fissures are rays from below, of uneven depth; the distance to pial surface, folded surface included, orders the layers.
+    # The fissures are rays from below, of uneven depth. The distance to the folded pial surface decides on the layer.
     centre = -0.30
     ray = np.arctan2(place.z - centre, place.x)
     beat = ray * np.float32(13 / np.pi) + 0.5 * np.sin(7 * place.a) + 0.25 * np.sin(3 * ray)

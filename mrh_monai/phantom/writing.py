@@ -1,0 +1,98 @@
+"""Writing digital mouse brains to disk, in the layout of MRH-Net's published folders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mrh_monai.errors import OptionError
+from mrh_monai.io import replacing, writable_folder, write_analyze
+from mrh_monai.phantom.digital_brain import VOXEL_MM, PhantomSubject, make_subject
+from mrh_monai.phantom.mr_signals import DWI_COUNT
+from mrh_monai.phantom.stains import STAIN_FILES
+
+
+def make_phantom(
+    folder: Path | str, subjects: int = 6, shape: Sequence[int] = (96, 24, 64), seed: int = 0, snr: float = 30.0
+) -> list[Path]:
+    """Make digital mouse brains and write them to ``folder/subject01``, ``folder/subject02``, ...
+
+    Args:
+        folder: Folder to write into; it is made if it is missing.
+        subjects: Number of subjects, at least 1.
+        shape: Voxels along X (left-right), Y (anterior-posterior) and Z (ventral-dorsal); the whole brain is fitted into them.
+        seed: Random seed of the cohort, at least 0.
+        snr: Signal-to-noise ratio of the unweighted diffusion images; inf for images without noise. See `make_subject`.
+
+    Returns:
+        The folder of each subject, with the files that `write_subject` describes.
+
+    Raises:
+        OptionError: An argument has a value that it cannot have.
+        OutputError: The folder cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     paths = make_phantom(folder, subjects=2, shape=(24, 3, 24))
+        ...     images = sorted(path.name for path in paths[0].glob("*.img"))
+        >>> [path.name for path in paths]
+        ['subject01', 'subject02']
+        >>> images[:3]
+        ['Masked_outline.img', 'rigidaffine_Lddm_dwi2000.img', 'rigidaffine_Lddm_dwi5000.img']
+    """
+    return list(write_phantom(folder, subjects, shape, seed, snr))
+
+
+def write_phantom(
+    folder: Path | str, subjects: int = 6, shape: Sequence[int] = (96, 24, 64), seed: int = 0, snr: float = 30.0
+) -> Iterator[Path]:
+    """Make digital mouse brains one after another, as `make_phantom` does with the same arguments.
+
+    Yields:
+        The folder of each subject, when it is complete.
+
+    Raises:
+        OptionError: An argument has a value that it cannot have.
+        OutputError: The folder cannot be written.
+    """
+    if subjects < 1:
+        raise OptionError("subjects", "at least 1", str(subjects), "ask for one or more")
+    for index in range(subjects):
+        subject = make_subject(index, shape, seed, snr)
+        yield write_subject(subject, Path(folder) / subject.name)
+
+
+def write_subject(subject: PhantomSubject, folder: Path | str) -> Path:
+    """Write one subject in MRH-Net's layout, with its own targets, and with the noise-free truth in ``truth.npz``.
+
+    ``truth.npz`` holds ``latent_<name>`` and ``stain_<name>`` (float16), ``noise_free`` (int16) and ``noise_sigma``.
+
+    Args:
+        subject: The subject.
+        folder: Folder to write into; it is made if it is missing.
+
+    Returns:
+        The folder.
+
+    Raises:
+        OutputError: The folder cannot be written.
+    """
+    folder = writable_folder(folder)
+    volumes = {
+        "rigidaffine_Lddm_dwi2000": subject.image[..., :DWI_COUNT],
+        "rigidaffine_Lddm_dwi5000": subject.image[..., DWI_COUNT : 2 * DWI_COUNT],
+        "rigidaffine_lddm_t2MTONOFF": subject.image[..., 2 * DWI_COUNT :],
+        "rigidaffine_Lddm_fa": subject.fa,
+        "Masked_outline": subject.mask,
+        **{f"targets/{file}": subject.stains[name] for name, file in STAIN_FILES.items()},
+    }
+    for name, voxels in volumes.items():
+        write_analyze(folder / f"{name}.img", voxels, VOXEL_MM)
+    truth = {f"latent_{name}": values.astype(np.float16) for name, values in subject.latent.items()}
+    truth |= {f"stain_{name}": values.astype(np.float16) for name, values in subject.noise_free_stains.items()}
+    with replacing(folder / "truth.npz") as temporary, open(temporary, "wb") as stream:
+        np.savez(stream, noise_free=subject.noise_free, noise_sigma=subject.noise_sigma, **truth)  # type: ignore[arg-type]
+    return folder
