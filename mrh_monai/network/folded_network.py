@@ -1,9 +1,9 @@
-"""A network of patches three voxels wide as exact products of small matrices: the fast path; `MRHNet` stays its definition.
+"""The fast form of a network of patches that are three voxels wide: exact products of small matrices. `MRHNet` remains its definition.
 
-In two dimensions a convolution takes 16 products of F x F matrices where its definition has 49, see `folded_weights.py`; sums before and
-after them are products of small matrices too.
+In two dimensions a convolution takes 16 products of F x F matrices where its definition has 49, see `folded_weights.py`. The sums before
+and after the products are products of small matrices too.
 
-With lower precision, and on devices whose matrix units outrun their memory, the sums would cost more than they save: there each
+With lower precision, and on devices whose matrix units are faster than their memory, the sums would cost more than they save. There, each
 convolution is one matrix of (3 x 3 x F) x (3 x 3 x F) instead.
 """
 
@@ -21,19 +21,19 @@ from torch.autograd.function import once_differentiable
 from mrh_monai.network.folded_weights import WIDTH, forms_along, matrix_weights, product_weights
 from mrh_monai.network.mrh_net import MRHNet
 
-# Patches of a group: their products stay in a core's cache.
+# Number of patches in a group; the products of a group fit into the cache of a core.
 GROUP = 256
 
 Centres = Callable[[torch.Tensor], torch.Tensor]
 
 
 class FoldedMRHNet(MRHNet):
-    """An `MRHNet` that computes patches of 3 voxels folded, for training as for inference; other patches by its convolutions.
+    """An `MRHNet` that computes patches of 3 voxels in the folded form, in training and in inference, and other patches by convolutions.
 
-    Parameters, their names and their gradients are the network's own: only the arithmetic differs.
+    The parameters, their names and their gradients are those of the network. Only the arithmetic differs.
 
     Args:
-        network: The network to share parameters with.
+        network: Network with which the parameters are shared.
     """
 
     def __init__(self, network: MRHNet):
@@ -43,7 +43,7 @@ class FoldedMRHNet(MRHNet):
         self.train(network.training)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Scaled MR patches (B, C, 3, 3) to scaled stain patches (B, 1, 3, 3); for 3D networks one axis more."""
+        """Turn scaled MR patches (B, C, 3, 3) into scaled stain patches (B, 1, 3, 3); 3D networks have one more axis."""
         if not _folds(self, x.shape[2:]):
             return super().forward(x)
         layer = _product_layer if _prefers_products(x.device) else _matrix_layer
@@ -58,13 +58,17 @@ class FoldedMRHNet(MRHNet):
 
 
 def fold(network: MRHNet, width: int) -> MRHNet:
-    """The same network, the same parameters, in the fastest arithmetic for patches of a width.
+    """Return the same network with the same parameters, in the fastest arithmetic for patches of some width.
 
-    A network that computes in another way than `MRHNet` does, by a class of its own, by hooks or by another forward, is left as it is.
+    A network that computes differently from `MRHNet`, because it has a class of its own, hooks or another forward, is returned unchanged.
 
     Args:
-        network: Any.
-        width: Voxels along an edge of the patches to come.
+        network: Any network.
+        width: Number of voxels along an edge of the patches to come.
+
+    Example:
+        >>> type(fold(MRHNet(in_channels=3, features=4, residual_blocks=1), width=3)).__name__
+        'FoldedMRHNet'
     """
     return FoldedMRHNet(network) if width == WIDTH and _is_plain(network) else network
 
@@ -72,18 +76,18 @@ def fold(network: MRHNet, width: int) -> MRHNet:
 def centre_predictor(
     network: nn.Module, patch_shape: tuple[int, ...], precision: torch.dtype = torch.float32, behind_first: bool = False
 ) -> Centres:
-    """The fastest exact way from patches to the centre voxel of each one's prediction.
+    """Return the fastest exact function from patches to the centre voxels of their predictions.
 
-    Weights are folded once, here: later changes to the network are not seen.
+    The weights are folded once, in this call. The function does not see later changes to the network.
 
     Args:
-        network: An `MRHNet`, or any module from (B, C, 3, 3) to (B, 1, 3, 3); on the device that computes.
-        patch_shape: (3, 3) or other.
-        precision: torch.bfloat16 if products are to be computed in it; otherwise the network's own.
-        behind_first: Whether the first convolution is done already: of an `MRHNet`, from its sums (B, F, 3, 3) on.
+        network: An `MRHNet`, or any module from (B, C, 3, 3) to (B, 1, 3, 3), on the device that computes.
+        patch_shape: Shape of the patches, (3, 3) as published.
+        precision: ``torch.bfloat16`` to compute the products in it; otherwise the dtype of the network is used.
+        behind_first: Whether the function starts after the first convolution of an `MRHNet`, from its output (B, F, 3, 3).
 
     Returns:
-        From patches (B, C, 3, 3) in the network's dtype, channels-last for speed, to centres (B,) in the same.
+        Function from patches (B, C, 3, 3) in the dtype of the network, fastest in channels-last memory, to centres (B,) in the same dtype.
     """
     if not _is_plain(network) or not _folds(network, patch_shape) or _convolutions(network)[-1].out_channels != 1:
         centre = (slice(None), 0, *(size // 2 for size in patch_shape))
@@ -95,14 +99,14 @@ def centre_predictor(
 
 
 def _convolutions(network: MRHNet) -> list[Any]:
-    """In the order of computing."""
+    """Return the convolutions in the order of computing."""
     blocks: Any = network.blocks
     between = [convolution for block in blocks for convolution in (block.conv1, block.conv2)]
     return [network.conv1, network.conv2, *between, network.conv4, network.conv5]
 
 
 def _is_plain(network: nn.Module) -> TypeGuard[MRHNet]:
-    """Whether a network is what its class says: no subclass, nothing hooked in between, and no forward put in place as TensorRT's is."""
+    """Return whether a network is what its class says: no subclass, no hooks, and no replaced ``forward``, as TensorRT makes it."""
     changed = any(module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module) for module in network.modules())
     return type(network) in (MRHNet, FoldedMRHNet) and not changed
 
@@ -112,7 +116,8 @@ def _folds(network: MRHNet, patch_shape: tuple[int, ...]) -> bool:
 
 
 def _weight(network: MRHNet) -> torch.Tensor:
-    return _convolutions(network)[0].weight
+    weight: torch.Tensor = _convolutions(network)[0].weight
+    return weight
 
 
 def _prefers_products(device: torch.device) -> bool:
@@ -120,23 +125,23 @@ def _prefers_products(device: torch.device) -> bool:
 
 
 def _groups(batch: int) -> int:
-    """K, the groups that a batch is cut into: one a thread, so that the sums of every group are made by a thread of its own."""
+    """Return the number of groups K into which a batch is cut: one for each thread, which then computes the sums of its own group."""
     return math.gcd(batch, torch.get_num_threads()) if batch else 1
 
 
 def _by_position(x: torch.Tensor, groups: int) -> torch.Tensor:
-    """Patches (B, C, 3, 3) as (K, 9, B / K, C), contiguous."""
+    """Return patches (B, C, 3, 3) as (K, 9, B / K, C), contiguous."""
     positions = math.prod(x.shape[2:])
     return x.movedim(1, -1).reshape(groups, len(x) // groups, positions, x.shape[1]).transpose(1, 2).contiguous()
 
 
 def _sums(forms: torch.Tensor, h: torch.Tensor) -> torch.Tensor:
-    """Linear forms (P, Q) of (K, Q, B, C): (K, P, B, C)."""
+    """Apply linear forms (P, Q) to (K, Q, B, C): the result is (K, P, B, C)."""
     return torch.bmm(forms.expand(len(h), -1, -1), h.flatten(2)).view(len(h), len(forms), *h.shape[2:])
 
 
 class _Products(torch.autograd.Function):
-    """One folded convolution with bias, and ReLU if wanted, of (K, 9, B, I)."""
+    """One folded convolution of (K, 9, B, I), with bias and, if wanted, ReLU."""
 
     @staticmethod
     def forward(ctx: Any, h: torch.Tensor, weights: torch.Tensor, bias: torch.Tensor, dims: int, rectify: bool) -> torch.Tensor:
@@ -180,7 +185,8 @@ class _Products(torch.autograd.Function):
 
 def _product_layer(h: torch.Tensor, convolution: Any, rectify: bool) -> torch.Tensor:
     weight = convolution.weight
-    return _Products.apply(h, product_weights(weight), convolution.bias, weight.ndim - 2, rectify)
+    result: torch.Tensor = _Products.apply(h, product_weights(weight), convolution.bias, weight.ndim - 2, rectify)  # type: ignore[no-untyped-call]
+    return result
 
 
 def _matrix_layer(h: torch.Tensor, convolution: Any, rectify: bool) -> torch.Tensor:
@@ -192,7 +198,7 @@ def _matrix_layer(h: torch.Tensor, convolution: Any, rectify: bool) -> torch.Ten
 
 
 class _ProductCentres:
-    """Inference by products: weights folded once, and memory for one block of patches, used again by every layer of its size."""
+    """Inference by products. Weights are folded once; the memory for one block of patches is used again by every layer."""
 
     def __init__(self, network: MRHNet, behind_first: bool = False):
         *layers, last = _convolutions(network)
@@ -200,7 +206,7 @@ class _ProductCentres:
         weight = last.weight.detach()
         self.forms_in, self.forms_out = (forms_along(kind, weight.ndim - 2, weight.device, weight.dtype) for kind in ("inputs", "outputs"))
         self.layers = [(product_weights(layer.weight.detach()).transpose(1, 2), layer.bias.detach()) for layer in layers]
-        # Taps of the last convolution as the centre sees them: its own order, position by position.
+        # The taps of the last convolution as the centre voxel sees them, position by position.
         self.last = weight[0].flatten(1).T.contiguous()[:, :, None]  # (9, F, 1)
         self.last_bias = last.bias.detach()
 
@@ -242,12 +248,12 @@ class _ProductCentres:
             convolve(y, layer + 1, x, add=True)
         convolve(x.relu_(), len(self.layers) - 1, y).relu_()
         by_position = y.view(groups, positions, batch, features)
-        centres = sum(by_position[:, position] @ self.last[position] for position in range(positions))
-        return centres.reshape(-1) + self.last_bias
+        centres: torch.Tensor = sum(by_position[:, position] @ self.last[position] for position in range(positions))
+        return torch.as_tensor(centres.reshape(-1) + self.last_bias)
 
 
 class _MatrixCentres:
-    """Inference by one matrix a convolution, in any precision."""
+    """Inference by one matrix for each convolution, in any precision."""
 
     def __init__(self, network: MRHNet, precision: torch.dtype, behind_first: bool = False):
         *layers, last = _convolutions(network)

@@ -1,4 +1,4 @@
-"""`MRHNet`, the residual network of Liang et al., eLife 2022;11:e72331, and its presets."""
+"""MRH-Net, the residual network of Liang et al., eLife 2022;11:e72331, with the presets of the paper and of the released code."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ INITIALISATIONS = ("identity", "he", "glorot", "orthogonal")
 
 
 class ResidualBlock(nn.Module):
-    """x = ReLU(x); x + Conv(ReLU(Conv(x))). The skip starts behind the first ReLU.
+    """A residual block: x = ReLU(x), then x + Conv(ReLU(Conv(x))). The skip connection starts after the first ReLU.
 
     Args:
-        features: Channels in and out.
-        spatial_dims: 2 or 3.
+        features: Number of channels in and out.
+        spatial_dims: Number of axes of a patch, 2 or 3.
     """
 
     def __init__(self, features: int, spatial_dims: int = 2):
@@ -24,28 +24,34 @@ class ResidualBlock(nn.Module):
         self.conv2 = _convolution(features, features, spatial_dims)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, F, ...) to (B, F, ...)."""
+        """Turn features (B, F, 3, 3) into features (B, F, 3, 3)."""
         x = torch.relu(x)
-        return x + self.conv2(torch.relu(self.conv1(x)))
+        residual: torch.Tensor = self.conv2(torch.relu(self.conv1(x)))
+        return x + residual
 
 
 class MRHNet(nn.Module):
-    """MR images of a small patch to the stain of the same patch.
+    """The network from the MR images of a small patch to the stain of the same patch.
 
-    Conv(C, F) ReLU Conv(F, F) ReLU, B residual blocks, ReLU Conv(F, F) ReLU Conv(F, 1). Every convolution is 3x3 (3x3x3 in 3D) with bias
-    and zero "same" padding, which acts at the edge of *every patch*: run over a whole slice the network would be another function.
-    Predict voxel by voxel with `mrh_monai.inference.voxelwise`, keeping the centre of each patch.
+    The layers are Conv(C, F), ReLU, Conv(F, F), ReLU, B residual blocks, ReLU, Conv(F, F), ReLU, Conv(F, 1). Every convolution is 3 x 3
+    (3 x 3 x 3 in 3D) with bias and zero "same" padding. The padding acts at the edge of *every patch*: applied to a whole slice, the
+    network would be another function. `mrh_monai.inference.predict_volume` applies it patch by patch and keeps the centre of each patch.
 
     Args:
-        in_channels: MR images C; 67 as published.
-        features: F; 64 as published.
-        residual_blocks: B; 30 in the paper. The network that the release calls "5layer" has B = 5.
-        out_channels: Stains; 1 as published.
-        spatial_dims: 2 for patches in the coronal plane as published, 3 for 3D patches.
+        in_channels: Number of MR images C; 67 as published.
+        features: Number of features F; 64 as published.
+        residual_blocks: Number of residual blocks B; 30 in the paper. The network that the release calls "5layer" has B = 5.
+        out_channels: Number of stains; 1 as published.
+        spatial_dims: Number of axes of a patch: 2 for patches in the coronal plane as published, 3 for 3D patches.
         initialisation: ``identity``, ``he``, ``glorot`` (released code) or ``orthogonal`` (paper); see `initialise`.
 
     Raises:
         OptionError: A number is below 1 (0 blocks are allowed), or the initialisation is unknown.
+
+    Example:
+        >>> network = MRHNet(in_channels=3, features=8, residual_blocks=1)
+        >>> network(torch.zeros(5, 3, 3, 3)).shape
+        torch.Size([5, 1, 3, 3])
     """
 
     def __init__(
@@ -60,7 +66,7 @@ class MRHNet(nn.Module):
         super().__init__()
         for name, value, least in (("in_channels", in_channels, 1), ("features", features, 1), ("residual_blocks", residual_blocks, 0)):
             if not isinstance(value, int) or value < least:
-                raise OptionError(name, f"a whole number of at least {least}", repr(value), "mend the network's options")
+                raise OptionError(name, f"a whole number of at least {least}", repr(value), f"correct {name}")
         if spatial_dims not in (2, 3):
             raise OptionError("spatial_dims", "2 or 3", repr(spatial_dims), "use 2 for patches in the coronal plane")
         self.conv1 = _convolution(in_channels, features, spatial_dims)
@@ -73,34 +79,35 @@ class MRHNet(nn.Module):
 
     @classmethod
     def paper(cls, in_channels: int = 67) -> MRHNet:
-        """As the paper describes it: 30 residual blocks, orthogonal start (Methods, "Design and training of MRH networks")."""
+        """Return the network of the paper (Methods, "Design and training of MRH networks"): 30 residual blocks, orthogonal weights."""
         return cls(in_channels, residual_blocks=30, initialisation="orthogonal")
 
     @classmethod
     def released(cls, network_depth: int = 4, in_channels: int = 67) -> MRHNet:
-        """As the released code builds it for its ``networkDepth``, which counts all residual blocks but the first; Glorot start."""
+        """Return the network that the released code builds for its ``networkDepth``, which does not count the first residual block."""
         return cls(in_channels, residual_blocks=network_depth + 1, initialisation="glorot")
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Scaled MR patches (B, C, 3, 3) float32 to scaled stain patches (B, 1, 3, 3); any patch size works."""
+        """Turn scaled MR patches (B, C, 3, 3) float32 into scaled stain patches (B, 1, 3, 3); any patch size works."""
         return self.behind_first(self.conv1(x))
 
     def behind_first(self, sums: torch.Tensor) -> torch.Tensor:
-        """The sums that the first convolution gives, (B, F, 3, 3), before their ReLU, to scaled stain patches (B, 1, 3, 3)."""
+        """Turn the output of the first convolution (B, F, 3, 3), before its ReLU, into scaled stain patches (B, 1, 3, 3)."""
         x = torch.relu(self.conv2(torch.relu(sums)))
         for block in self.blocks:
             x = block(x)
         x = torch.relu(self.conv4(torch.relu(x)))
-        return self.conv5(x)
+        stain: torch.Tensor = self.conv5(x)
+        return stain
 
 
 def initialise(network: nn.Module, initialisation: str) -> None:
-    """Draw a network's weights anew from torch's global random state; biases become 0.
+    """Draw the weights of a network from torch's global random state; biases become 0.
 
     Args:
         network: An `MRHNet`, or any module of convolutions.
         initialisation: ``he`` (He et al. 2015), ``glorot`` (MATLAB's default) or ``orthogonal``; ``identity`` is ``he`` with the last
-            convolution of every residual block at 0, so that all blocks begin as the identity and depth does not blow up the signal
+            convolution of every residual block at 0, so that all blocks begin as the identity and depth does not amplify the signal
             (Zhang et al., Fixup, ICLR 2019).
 
     Raises:
