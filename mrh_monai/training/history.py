@@ -13,15 +13,22 @@ from mrh_monai.io import as_csv
 
 
 @dataclass
-class RunRecord:
-    """The history of a run, and what follows from it: which epoch is the best, and whether to go on.
+class RunHistory:
+    """The epochs of a training run, the best of them, and whether the run should stop.
 
     Attributes:
-        patience: Epochs without a gain after which to stop; None for never.
-        rows: One a epoch, the columns of `metrics.csv`.
-        best_epoch: With the lowest validation RMSE; the first of equals; 0 before any.
-        best_rmse: Its RMSE.
-        best_weights: Its weights, on the CPU.
+        patience: Number of epochs without a gain after which the run stops; None to run all epochs.
+        rows: One row for each epoch, with the columns of `metrics.csv`.
+        best_epoch: Number of the epoch with the lowest validation RMSE, the first of equal ones; 0 before the first epoch.
+        best_rmse: Validation RMSE of that epoch.
+        best_weights: State dict of that epoch, on the CPU.
+
+    Example:
+        >>> history = RunHistory(patience=2)
+        >>> [history.add({"epoch": epoch, "val_rmse": rmse}, {}) for epoch, rmse in ((1, 5.0), (2, 4.0), (3, 4.5), (4, 4.2))]
+        [True, True, False, False]
+        >>> history.best["epoch"], history.exhausted
+        (2, True)
     """
 
     patience: int | None = None
@@ -31,12 +38,17 @@ class RunRecord:
     best_weights: dict[str, torch.Tensor] = field(default_factory=dict)
 
     def add(self, row: dict[str, Any], weights: Mapping[str, torch.Tensor]) -> bool:
-        """Add an epoch; True if it is the best so far."""
+        """Add an epoch, and return whether it is the best so far.
+
+        Args:
+            row: Number of the epoch, loss, learning rate and validation scores, by column.
+            weights: State dict of the network after the epoch; it is copied if the epoch is the best.
+        """
         self.rows.append(row)
         if row["val_rmse"] < self.best_rmse:
             self.best_epoch, self.best_rmse = row["epoch"], row["val_rmse"]
             self.best_weights = {key: value.detach().to("cpu", copy=True) for key, value in weights.items()}
-        return self.best_epoch == row["epoch"]
+        return bool(self.best_epoch == row["epoch"])
 
     @property
     def best(self) -> dict[str, Any]:
@@ -45,17 +57,17 @@ class RunRecord:
 
     @property
     def exhausted(self) -> bool:
-        """Whether patience has run out."""
+        """Whether the patience has run out."""
         return self.patience is not None and len(self.rows) - self.best_epoch >= self.patience
 
     def csv(self) -> str:
-        """All rows as CSV; numbers keep every digit."""
+        """Return all rows as CSV; numbers keep every digit."""
         return as_csv(self.rows)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything, for a checkpoint."""
+        """Return everything except the patience, for a checkpoint."""
         return {key: value for key, value in vars(self).items() if key != "patience"}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """The inverse of `state_dict`."""
+        """Restore what `state_dict` returned."""
         vars(self).update(state)

@@ -1,34 +1,71 @@
-"""What the published recipes need and torch lacks: their loss, their optimizer, their schedules by name."""
+"""The parts of training that the published recipes need and PyTorch does not have: loss, optimizer and learning-rate schedules."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
-import yaml
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, StepLR
 
 from mrh_monai.errors import OptionError
 
+OPTIMIZERS = ("adamw", "sgd")
+SCHEDULES = ("drop", "one_cycle")
+
+
+@dataclass(frozen=True)
+class OptimizerOptions:
+    """How weights are changed from step to step.
+
+    Attributes:
+        name: ``adamw`` or ``sgd``.
+        learning_rate: Highest learning rate of the schedule, above 0.
+        weight_decay: Decay of the weights: decoupled for AdamW, an L2 term of the gradient for SGD. Biases do not decay.
+        momentum: Momentum of SGD; AdamW does not use it.
+        clip_norm: Largest l2 norm of each parameter's gradient, for SGD; None for no limit.
+        head_factor: Number by which the learning rate is multiplied for the parameters that are new.
+
+    Raises:
+        OptionError: The name is unknown, or the learning rate is not positive.
+    """
+
+    name: str
+    learning_rate: float
+    weight_decay: float = 0.0
+    momentum: float = 0.9
+    clip_norm: float | None = None
+    head_factor: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.name not in OPTIMIZERS:
+            raise OptionError("optimizer", " or ".join(OPTIMIZERS), repr(self.name), "choose one of the two")
+        if not self.learning_rate > 0:
+            raise OptionError("learning_rate", "a positive number", f"{self.learning_rate}", "give a larger learning rate")
+
 
 class HalfSquaredError(nn.Module):
-    """Half the squared error summed over a patch, mean over the batch: MATLAB's `regressionLayer`, as the released code uses it."""
+    """Half the squared error, summed over a patch, mean over the batch: MATLAB's `regressionLayer`, which the released code uses.
+
+    Example:
+        >>> float(HalfSquaredError()(torch.ones(2, 1, 3, 3), torch.zeros(2, 1, 3, 3)))
+        4.5
+    """
 
     def forward(self, prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Two tensors (B, 1, 3, 3) to a scalar."""
+        """Return the loss, a scalar, of two tensors (B, 1, 3, 3)."""
         return 0.5 * (prediction - target).square().sum() / len(prediction)
 
 
 class ClippedSGD(torch.optim.SGD):
-    """SGD whose gradient is clipped to an l2 norm one parameter tensor at a time, behind the weight decay, as MATLAB's `trainNetwork` does.
+    """SGD that clips the gradient of each parameter tensor to an l2 norm, after the weight decay, as MATLAB's `trainNetwork` does.
 
     Args:
-        params: As `torch.optim.SGD`.
-        clip_norm: Largest norm of each parameter's gradient (``GradientThreshold`` with method ``l2norm``).
-        options: As `torch.optim.SGD`; its weight decay belongs into the parameter groups.
+        params: Parameter groups, see `torch.optim.SGD`; each has its own ``weight_decay``.
+        clip_norm: Largest norm of each parameter's gradient (``GradientThreshold`` with the method ``l2norm``).
+        options: Options of `torch.optim.SGD`.
     """
 
     def __init__(self, params: Iterable[Any], clip_norm: float, **options: Any):
@@ -36,8 +73,8 @@ class ClippedSGD(torch.optim.SGD):
         super().__init__(params, **options)
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> Any:
-        """One step; the gradients are changed in place."""
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """Take one step; the gradients are changed in place."""
         for group in self.param_groups:
             decay, group["weight_decay"] = group["weight_decay"], 0
             for parameter in group["params"]:
@@ -49,19 +86,19 @@ class ClippedSGD(torch.optim.SGD):
         result = super().step(closure)
         for group in self.param_groups:
             group["weight_decay"] = group.pop("decay")
-        return result
+        return cast("float | None", result)
 
 
 def weights_and_biases(network: nn.Module, weight_decay: float, head: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """Parameter groups: weights with decay, biases without, as MATLAB's L2 regularisation has it; those of the head apart.
+    """Divide the trainable parameters of a network into groups: only weights decay, as in MATLAB's L2 regularisation.
 
     Args:
-        network: Whose trainable parameters.
-        weight_decay: Of the weights.
+        network: The network.
+        weight_decay: Decay of the weights.
         head: Names of parameters that learn at another rate.
 
     Returns:
-        Groups with ``params``, ``weight_decay`` and ``is_head``; empty ones are left out.
+        Groups with ``params``, ``weight_decay`` and ``is_head``; empty groups are left out.
     """
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
@@ -73,72 +110,47 @@ def weights_and_biases(network: nn.Module, weight_decay: float, head: Sequence[s
     ]
 
 
-def make_optimizer(
-    network: nn.Module,
-    name: str,
-    learning_rate: float,
-    weight_decay: float = 0.0,
-    momentum: float = 0.9,
-    clip_norm: float | None = None,
-    head: Sequence[str] = (),
-    head_factor: float = 1.0,
-) -> torch.optim.Optimizer:
-    """An optimizer over all trainable parameters; only weights decay.
+def make_optimizer(network: nn.Module, options: OptimizerOptions, head: Sequence[str] = ()) -> torch.optim.Optimizer:
+    """Return an optimizer of all trainable parameters of a network.
 
     Args:
-        network: Whose parameters.
-        name: ``adamw`` or ``sgd``.
-        learning_rate: At its highest.
-        weight_decay: Decoupled for AdamW, an L2 term of the gradient for SGD.
-        momentum: Of SGD.
-        clip_norm: Per-parameter gradient norm for SGD; None for none.
-        head: Names of parameters that learn at ``head_factor`` times the rate.
-        head_factor: See ``head``.
+        network: The network.
+        options: Kind of the optimizer, its learning rate and so on.
+        head: Names of the parameters that learn at ``options.head_factor`` times the learning rate.
 
-    Raises:
-        OptionError: The name is unknown, or the learning rate is not positive.
+    Example:
+        >>> optimizer = make_optimizer(nn.Linear(3, 1), OptimizerOptions("adamw", 0.002, weight_decay=1.0))
+        >>> [group["weight_decay"] for group in optimizer.param_groups]
+        [1.0, 0.0]
     """
-    if not learning_rate > 0:
-        raise OptionError("learning_rate", "a positive number", f"{learning_rate}", "give a larger one")
-    groups = weights_and_biases(network, weight_decay, head)
+    rate = options.learning_rate
+    groups = weights_and_biases(network, options.weight_decay, head)
     for group in groups:
-        group["lr"] = learning_rate * (head_factor if group.pop("is_head") else 1)
-    if name == "adamw":
-        return torch.optim.AdamW(groups, lr=learning_rate)
-    if name == "sgd" and clip_norm is not None:
-        return ClippedSGD(groups, clip_norm, lr=learning_rate, momentum=momentum)
-    if name == "sgd":
-        return torch.optim.SGD(groups, lr=learning_rate, momentum=momentum)
-    raise OptionError("optimizer", "adamw or sgd", repr(name), "choose one of the two")
+        group["lr"] = rate * (options.head_factor if group.pop("is_head") else 1)
+    if options.name == "adamw":
+        return torch.optim.AdamW(groups, lr=rate)
+    if options.clip_norm is not None:
+        return ClippedSGD(groups, options.clip_norm, lr=rate, momentum=options.momentum)
+    return torch.optim.SGD(groups, lr=rate, momentum=options.momentum)
 
 
 def make_schedule(optimizer: torch.optim.Optimizer, name: str, epochs: int, steps_per_epoch: int) -> LRScheduler:
-    """A learning-rate schedule that is stepped once an iteration.
+    """Return a learning-rate schedule that is stepped once an iteration.
 
     Args:
-        optimizer: Whose learning rate.
-        name: ``drop``: x0.1 every 10 epochs, as published; ``one_cycle``: up over the first quarter, then down to nearly 0.
-        epochs: Epochs in all.
-        steps_per_epoch: Iterations an epoch.
+        optimizer: The optimizer whose learning rate changes.
+        name: ``drop``: x0.1 every 10 epochs, as published; ``one_cycle``: up over the first quarter of the training, then down to nearly 0.
+        epochs: Number of epochs of the whole training.
+        steps_per_epoch: Number of iterations of an epoch.
 
     Raises:
         OptionError: The name is unknown.
     """
+    if name not in SCHEDULES:
+        raise OptionError("schedule", " or ".join(SCHEDULES), repr(name), "choose one of the two")
     if name == "drop":
         return StepLR(optimizer, step_size=10 * steps_per_epoch, gamma=0.1)
-    if name == "one_cycle":
-        highest = [group["lr"] for group in optimizer.param_groups]
-        # One step more than there are, since MONAI's handler steps once again behind the last iteration; and 8 at least, since torch
-        # divides by the length of the rise.
-        return OneCycleLR(optimizer, highest, total_steps=max(epochs * steps_per_epoch + 1, 8), pct_start=0.25)
-    raise OptionError("schedule", "drop or one_cycle", repr(name), "choose one of the two")
-
-
-def shipped_recipe(name: str) -> dict[str, Any]:
-    """A recipe as the bundles' `train.yaml` has it, its loss as text.
-
-    Args:
-        name: ``fast``, ``paper`` or ``released``.
-    """
-    template = Path(__file__).parents[1] / "bundle" / "template" / "configs" / "train.yaml"
-    return yaml.safe_load(template.read_text())["recipes"][name]
+    highest = [group["lr"] for group in optimizer.param_groups]
+    # One step more than the training has, because MONAI's handler steps once more after the last iteration. At least 8 steps, because
+    # PyTorch divides by the length of the rise.
+    return OneCycleLR(optimizer, highest, total_steps=max(epochs * steps_per_epoch + 1, 8), pct_start=0.25)

@@ -1,284 +1,158 @@
-"""What MONAI's trainer lacks: a record of the run that keeps the best, stops early, resumes exactly, and ends in a finished bundle."""
+"""Recorder of a training run: it keeps the best epoch, stops early, resumes exactly, and puts the finished weights into the bundle."""
 
 from __future__ import annotations
 
 import logging
 import math
-import random
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from ignite.engine import Events
-from ignite.metrics import Metric
-from monai.engines import Evaluator, Trainer
+from ignite.engine import Engine, Events
+from monai.engines.trainer import Trainer
 
 from mrh_monai import distributed
-from mrh_monai.errors import CheckpointError, OptionError
-from mrh_monai.io import clear_partial, replacing, writable_folder, write_text
-from mrh_monai.network import Sidecar, load_strictly, save_checkpoint
-from mrh_monai.patches import PatchBatches
-from mrh_monai.training.history import RunRecord
+from mrh_monai.errors import OptionError
+from mrh_monai.io import clear_partial, writable_folder, write_text
+from mrh_monai.network import save_checkpoint
+from mrh_monai.training.history import RunHistory
+from mrh_monai.training.training_state import TrainingRun, plain_values
 
 logger = logging.getLogger(__name__)
 
 CHECKPOINT = "checkpoint.pt"
-
-
-def lower_is_better(current: float, best: float) -> bool:
-    """Compare scores for MONAI's engines, whose first best score is -1."""
-    return best < 0 or current < best
-
-
-class CentreScore(Metric):
-    """A score over the centre voxels of all patches of an epoch, those of other processes too, in the stain's own units.
-
-    Args:
-        score: From predictions (N,) and targets (N,) to a number, such as `mrh_monai.evaluation.scores.rmse`.
-        target_max: What scaled targets are multiplied by.
-    """
-
-    def __init__(self, score: Callable[[np.ndarray, np.ndarray], float], target_max: float):
-        self.score, self.target_max = score, target_max
-        super().__init__(output_transform=lambda output: (output["pred"], output["label"]))
-
-    def reset(self) -> None:
-        """Forget all voxels."""
-        self._pairs: list[torch.Tensor] = []
-
-    def update(self, output: tuple[torch.Tensor, torch.Tensor]) -> None:
-        """Add a batch: prediction and label, each (B, 1, 3, 3)."""
-        centre: Any = (slice(None), 0, *(n // 2 for n in output[0].shape[2:]))
-        self._pairs.append(torch.stack([values[centre].detach().float().cpu() for values in output]))
-
-    def compute(self) -> float:
-        """The score of all voxels together."""
-        pairs = torch.cat(distributed.gather(torch.cat(self._pairs, dim=1)), dim=1)
-        prediction, target = (pairs * self.target_max).numpy()
-        return self.score(prediction, target)
-
-
-class OnlyLoss:
-    """First of a trainer's handlers: of an iteration's output only the loss goes on to the others, in the form that MONAI's expect.
-
-    A decollated batch would have that form, at the cost of a dictionary a patch. Predictions and labels are let go of a step earlier.
-    """
-
-    def attach(self, trainer: Any) -> None:
-        """Listen to a trainer."""
-        trainer.add_event_handler(Events.ITERATION_COMPLETED, self)
-
-    def __call__(self, trainer: Any) -> None:
-        """``{"loss": ..., "pred": ..., ...}`` to ``[{"loss": ...}]``."""
-        trainer.state.output = [{"loss": trainer.state.output["loss"]}]
+DrawHistory = Callable[[list[dict[str, Any]], Path, str], None]
 
 
 class RunRecorder:
-    """Writes a training run down after every epoch, so that it can be killed at any moment and goes on exactly.
+    """Records a training run after every epoch, so that it can be killed at any moment and resumes exactly.
 
-    After each epoch `OUT/` holds `metrics.csv`, `model.pt` with its sidecar (the best so far)
-    and `checkpoint.pt` (all state), each replaced whole. `run` drives the trainer and at the end puts the best weights into the bundle.
+    After each epoch the output folder holds `metrics.csv`, `model.pt` with its sidecar (the best epoch so far) and `checkpoint.pt` (the
+    whole state). Each file is replaced whole. `run` drives the trainer, and at the end puts the best weights into the bundle.
 
     Args:
-        output_dir: OUT.
-        network: Being trained.
-        optimizer: Its optimizer.
-        schedule: Its learning-rate schedule, stepped each iteration.
-        batches: The trainer's batches, whose order follows the epoch.
-        evaluator: Validates; its metrics are ``val_rmse`` and ``val_r2``.
-        sidecar: Of the network; `source` is completed here.
-        published_model: `models/model.pt` of the bundle; None to leave it alone.
-        settings: What a resumed run must agree on.
-        patience: Epochs without a gain after which to stop; None for never.
-        resume: Whether to go on from `checkpoint.pt` where there is one.
-        draw: Draws the finished run's rows into a PNG, with the stain's units, such as `mrh_monai.figures.brain_slices.training_curve`.
+        training: What takes part in the run.
+        output_dir: Folder of the results.
+        bundle_weights: `models/model.pt` of the bundle, where the finished weights go; None to leave the bundle unchanged.
+        resume_key: Settings that a resumed run must agree on.
+        patience: Number of epochs without a gain after which the run stops; None to run all epochs.
+        resume: Whether to continue from `checkpoint.pt` if there is one.
+        draw_history: Function that draws the rows of the finished run into a PNG, with the stain's units, such as
+            `mrh_monai.figures.training_curve`; None for no drawing.
     """
 
     def __init__(
         self,
+        training: TrainingRun,
         output_dir: Path | str,
-        network: torch.nn.Module,
-        optimizer: torch.optim.Optimizer,
-        schedule: Any,
-        batches: PatchBatches,
-        evaluator: Evaluator,
-        sidecar: Sidecar,
-        published_model: Path | str | None,
-        settings: Mapping[str, Any],
+        bundle_weights: Path | str | None,
+        resume_key: Mapping[str, Any],
         patience: int | None = None,
         resume: bool = False,
-        draw: Callable[[list[dict[str, Any]], Path, str], None] | None = None,
+        draw_history: DrawHistory | None = None,
     ):
-        self.output_dir = Path(output_dir)
-        self.network, self.optimizer, self.schedule, self.batches = network, optimizer, schedule, batches
-        self.evaluator, self.sidecar, self.published_model = evaluator, sidecar, published_model
-        network_settings = {name: getattr(sidecar, name) for name in ("stain", "channels", "features", "patch_axes", "patch_radius")}
-        self.settings = {key: _plain(value) for key, value in {**settings, **network_settings}.items()}
-        self.resume, self.draw = resume, draw
-        self.record = RunRecord(patience)
+        self.training, self.output_dir, self.bundle_weights = training, Path(output_dir), bundle_weights
+        shape = {name: getattr(training.sidecar, name) for name in ("stain", "channels", "features", "patch_axes", "patch_radius")}
+        self.resume_key = plain_values({**resume_key, **shape})
+        self.resume, self.draw_history = resume, draw_history
+        self.history = RunHistory(patience)
         self._loss, self._steps = torch.zeros(()), 0
 
-    def _attach(self, trainer: Any) -> None:
+    def run(self, trainer: Trainer) -> None:
+        """Train from the start, or from the last checkpoint if the run is to be resumed, and finish.
+
+        Raises:
+            CheckpointError: The checkpoint is damaged.
+            OptionError: The checkpoint was written by a run with other settings; or the loss is no longer finite.
+        """
+        path = self.output_dir / CHECKPOINT
+        # After all handlers of the config, among them the validation.
         trainer.add_event_handler(Events.EPOCH_STARTED, self._epoch_started)
         trainer.add_event_handler(Events.ITERATION_COMPLETED, self._iteration_completed)
         trainer.add_event_handler(Events.EPOCH_COMPLETED, self._epoch_completed)
-
-    def run(self, trainer: Trainer) -> None:
-        """Train from the start, or from the last checkpoint if asked to, and finish.
-
-        Raises:
-            CheckpointError: The checkpoint is broken.
-            OptionError: It was written by a run with other settings.
-        """
-        path = self.output_dir / CHECKPOINT
-        self._attach(trainer)  # behind all handlers of the config, validation among them
         if self.resume and path.is_file():
-            self._load(path, trainer)
+            self.training.restore(path, trainer, self.history, self.resume_key)
+            logger.info("training resumes after epoch %d", trainer.state.epoch)
         elif self.resume:
-            logger.info("no %s to resume from; training starts anew", path)
-        elif distributed.is_first():
-            path.unlink(missing_ok=True)  # only now that all else is sound; it is not to be resumed in this run's place
-        if trainer.state.epoch < trainer.state.max_epochs and not self.record.exhausted:
+            logger.info("there is no %s to resume from; training starts from the beginning", path)
+        elif distributed.is_first_process():
+            # Only now, after all checks, is the older checkpoint removed, so that nobody resumes the older run instead of this one.
+            path.unlink(missing_ok=True)
+        epochs = trainer.state.max_epochs or 0
+        if trainer.state.epoch < epochs and not self.history.exhausted:
             trainer.run()
         self._finish()
 
-    def _epoch_started(self, trainer: Any) -> None:
-        self.batches.epoch = trainer.state.epoch
-        self._loss, self._steps = torch.zeros((), device=trainer.state.device), 0
+    def _epoch_started(self, trainer: Engine) -> None:
+        self.training.batches.epoch = trainer.state.epoch
+        self._loss, self._steps = torch.zeros((), device=trainer.state.device), 0  # type: ignore[attr-defined]  # MONAI's engines have one
 
-    def _iteration_completed(self, trainer: Any) -> None:
-        self._loss += trainer.state.output[0]["loss"].detach()
+    def _iteration_completed(self, trainer: Engine) -> None:
+        output: Any = trainer.state.output
+        self._loss += output[0]["loss"].detach()
         self._steps += 1
 
-    def _epoch_completed(self, trainer: Any) -> None:
-        losses = distributed.gather(float(self._loss) / self._steps)
+    def _epoch_completed(self, trainer: Engine) -> None:
+        losses = distributed.gather_from_processes(float(self._loss) / self._steps)
         loss = sum(losses) / len(losses)
-        scores = self.evaluator.state.metrics
+        scores = self.training.evaluator.state.metrics
+        epoch = trainer.state.epoch
         if not math.isfinite(loss) or not math.isfinite(scores["val_rmse"]):
-            raise OptionError("learning_rate", "a training loss that stays finite", f"{loss} in epoch {trainer.state.epoch}", "lower it")
-        row = {"epoch": trainer.state.epoch, "train_loss": loss, "learning_rate": float(self.optimizer.param_groups[0]["lr"])}
+            raise OptionError(
+                "learning_rate", "a training loss that stays finite", f"{loss} in epoch {epoch}", "give a lower learning rate"
+            )
+        rate = float(self.training.optimizer.param_groups[0]["lr"])
+        row = {"epoch": epoch, "train_loss": loss, "learning_rate": rate}
         row |= {name: float(scores[name]) for name in ("val_rmse", "val_r2")}
-        improved = self.record.add(row, self.network.state_dict())
+        improved = self.history.add(row, self.training.network.state_dict())
         logger.info(
             "epoch %d/%d  loss %.5g  validation RMSE %.4g  R2 %.4f%s",
-            row["epoch"], trainer.state.max_epochs, loss, row["val_rmse"], row["val_r2"], "  best" if improved else "",
+            epoch, trainer.state.max_epochs, loss, row["val_rmse"], row["val_r2"], "  best" if improved else "",
         )  # fmt: skip
-        if distributed.is_first():
+        if distributed.is_first_process():
             if improved:
                 self._save_model(self.output_dir / "model.pt")
-            write_text(self.output_dir / "metrics.csv", self.record.csv())
-            self._save(trainer.state.epoch)
-        if self.record.exhausted:
-            logger.info("no gain in %d epochs; training stops", self.record.patience)
+            write_text(self.output_dir / "metrics.csv", self.history.csv())
+            self.training.save(self.output_dir / CHECKPOINT, epoch, self.history, self.resume_key)
+        if self.history.exhausted:
+            logger.info("training stops, because the last %d epochs did not improve the validation RMSE", self.history.patience)
             trainer.terminate()
 
     def _save_model(self, path: Path | str) -> None:
-        best = self.record.best
-        source = {**self.sidecar.source, "epoch": best["epoch"], "val_rmse": best["val_rmse"], "val_r2": best["val_r2"]}
-        save_checkpoint(path, self.record.best_weights, replace(self.sidecar, source=source))
-
-    def _save(self, epoch: int) -> None:
-        state = {
-            "epoch": epoch,
-            "settings": self.settings,
-            "network": self.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
-            "record": self.record.state_dict(),
-            "random": _random_states(),
-        }
-        with replacing(self.output_dir / CHECKPOINT) as temporary:
-            torch.save(state, temporary)
-
-    def _load(self, path: Path, trainer: Trainer) -> None:
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            saved = state["settings"]
-        except Exception as error:  # torch raises whatever the unpickler does
-            raise CheckpointError(path, "a checkpoint of a training run", f"{type(error).__name__}", "delete it and train anew") from error
-        for name in {**saved, **self.settings}:
-            if saved.get(name) != self.settings.get(name):
-                raise OptionError(
-                    path, f"{name} = {saved.get(name)} as when it was written", f"{name} = {self.settings.get(name)}",
-                    "resume with the same options, or train anew in another output_dir",
-                )  # fmt: skip
-        load_strictly(self.network, state["network"], path)
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
-        self.record.load_state_dict(state["record"])
-        _restore_random_states(state["random"])
-        trainer.load_state_dict(
-            {"epoch": state["epoch"], "max_epochs": trainer.state.max_epochs, "epoch_length": trainer.state.epoch_length}
-        )
-        logger.info("resumed behind epoch %d", state["epoch"])
+        sidecar, best = self.training.sidecar, self.history.best
+        source = {**sidecar.source, "epoch": best["epoch"], "val_rmse": best["val_rmse"], "val_r2": best["val_r2"]}
+        save_checkpoint(path, self.history.best_weights, replace(sidecar, source=source))
 
     def _finish(self) -> None:
-        if not distributed.is_first():
+        if not distributed.is_first_process():
             return
+        units = self.training.sidecar.units
         self._save_model(self.output_dir / "model.pt")
-        if self.draw is not None:
-            self.draw(self.record.rows, self.output_dir / "training_curve.png", self.sidecar.units)
-        if self.published_model is not None:
-            self._save_model(self.published_model)
-        best = self.record.best
-        logger.info("best epoch %d: validation RMSE %.4g %s, R2 %.4f", best["epoch"], best["val_rmse"], self.sidecar.units, best["val_r2"])
-        logger.info("results in %s", self.output_dir)
+        if self.draw_history is not None:
+            self.draw_history(self.history.rows, self.output_dir / "training_curve.png", units)
+        if self.bundle_weights is not None:
+            self._save_model(self.bundle_weights)
+        best = self.history.best
+        logger.info("best epoch %d: validation RMSE %.4g %s, R2 %.4f", best["epoch"], best["val_rmse"], units, best["val_r2"])
+        logger.info("the results are in %s", self.output_dir)
 
 
-def prepare(output_dir: Path | str, published_model: Path | str | None) -> None:
-    """Before anything is loaded: try the folders that results go to, and clear them of what a killed run left half written.
+def prepare_output(output_dir: Path | str, bundle_weights: Path | str | None) -> None:
+    """Check that the results can be written, and remove the files that a killed run has left half written.
 
-    Of several processes the first does it.
+    A config does this before it loads anything. With several processes, only the first one does it.
 
     Args:
-        output_dir: OUT.
-        published_model: `models/model.pt` of the bundle; None to leave it alone.
+        output_dir: Folder of the results.
+        bundle_weights: `models/model.pt` of the bundle, where the finished weights go; None to leave the bundle unchanged.
 
     Raises:
         OutputError: A folder cannot be written.
     """
-    if not distributed.is_first():
+    if not distributed.is_first_process():
         return
-    folders = [Path(output_dir)] + ([Path(published_model).parent] if published_model is not None else [])
+    folders = [Path(output_dir)] + ([Path(bundle_weights).parent] if bundle_weights is not None else [])
     for folder in folders:
         clear_partial(writable_folder(folder))
-
-
-def seed_everything(seed: int) -> None:
-    """Set every random state that training draws from, and ask for deterministic convolutions."""
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)
-    torch.backends.cudnn.deterministic = True
-    torch.backends.cudnn.benchmark = False
-
-
-def _random_states() -> dict[str, Any]:
-    numpy_state: Any = np.random.get_state(legacy=False)
-    numpy_state["state"]["key"] = torch.from_numpy(numpy_state["state"]["key"].astype(np.int64))
-    return {
-        "python": random.getstate(),
-        "numpy": numpy_state,
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all(),
-    }
-
-
-def _restore_random_states(states: Mapping[str, Any]) -> None:
-    version, internal, gauss = states["python"]
-    random.setstate((version, tuple(internal), gauss))
-    inner = states["numpy"]["state"]
-    np.random.set_state({**states["numpy"], "state": {**inner, "key": inner["key"].numpy().astype(np.uint32)}})
-    torch.set_rng_state(states["torch"])
-    if states["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(states["cuda"])
-
-
-def _plain(value: Any) -> Any:
-    """Settings as `torch.load` gives them back: numbers, strings and lists; anything else, such as a loss, by its representation."""
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    return value if isinstance(value, bool | int | float | str | None) else repr(value)

@@ -1,107 +1,125 @@
-"""A datalist turned into the patches that train and the patches that validate."""
+"""Training data: the patches of a datalist that train a network, and those that validate it."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from mrh_monai.data import CORONAL_PLANE, LoadedSubject, Slices, load_subjects, read_datalist, restrict, section
+from mrh_monai.data import Datalist, ReadingOptions, Slices, SubjectInMemory, load_subjects
+from mrh_monai.patch_geometry import CORONAL_PATCH, PatchGeometry
 from mrh_monai.patches import PatchDataset, hold_out, sample_centres
 from mrh_monai.protocol import MRProtocol
-from mrh_monai.scaling import Scaling, fit_scaling, largest_target, nan_rule, training_coefficients
+from mrh_monai.scaling import Coefficients, Scaling, scaling_mode
+
+
+@dataclass(frozen=True)
+class SamplingOptions:
+    """How many patches are drawn, and where.
+
+    Attributes:
+        patches: Number of patches that train, from all training subjects together; None for every voxel that fits.
+        validation_patches: Number of patches that validate.
+        method: ``random`` (any voxel of the masks) or ``published`` (the rules of the released code), see `sample_centres`.
+        seed: Random seed of the draws.
+    """
+
+    patches: int | None = 40_000
+    validation_patches: int = 1000
+    method: str = "random"
+    seed: int = 0
 
 
 class TrainingData:
     """The patches of a training run, drawn once.
 
-    Where the datalist has subjects to validate on, their patches do; otherwise some of the training patches are held out, as published.
+    If the datalist has validation subjects, patches are drawn from them. Otherwise some of the training patches are held out, as published.
 
     Args:
-        datalist: JSON file with ``training`` and perhaps ``validation``; or a file of patches.
-        protocol: The channels of every subject.
-        patches: How many patches to draw for training; None for every voxel that fits.
-        validation_patches: How many to validate on.
-        sampling: ``random`` or ``published``; validation patches are drawn likewise.
-        scaling: ``robust`` or ``published``.
-        inherited: Scaling of the network that training starts from, whose constants are kept; None to fit all on the training subjects.
-        slices: Coronal ranges to confine all subjects to; None for all.
-        nan: ``refuse``, ``zero``, or None: as the scaling goes.
-        seed: Of all draws.
-        axes: Array axes that a patch spans.
-        radius: Half the patch's edge, rounded down.
+        datalist: JSON file with ``training`` and, if there are any, ``validation`` subjects; or a patch file.
+        protocol: Channels of every subject.
+        sampling: Number and places of the patches.
+        scaling: Name of a scaling mode, which is fitted to the training subjects; or the scaling of the network from which training
+            starts, whose constants are kept.
+        slices: Coronal ranges (start, stop) to which all subjects are restricted, counted from 0, the stop excluded; None for all slices.
+        nan: ``refuse``, ``zero``, or None for the rule of the scaling mode.
+        patch: Shape of the patches.
 
     Attributes:
-        scaling: The constants, fitted on the training subjects.
-        train: Patches (C, 3, 3) and labels (1, 3, 3) to train on.
-        validation: Likewise, to validate on.
+        scaling: The scaling of the network that will be trained.
+        train: Patches (C, 3, 3) and labels (1, 3, 3) that train.
+        validation: Patches and labels that validate.
         subjects: Names of the training subjects.
-        patches_per_subject: How many patches each of them gives.
-        validation_subjects: Names of the subjects validated on; empty where training patches are held out instead.
-        digest: SHA-256 of a part of the patches, by which a resumed run knows its data.
+        patches_per_subject: Number of training patches from each of them.
+        validation_subjects: Names of the validation subjects; empty where training patches are held out.
+        digest: SHA-256 of a part of the patches, by which a resumed run recognises its data.
+
+    Raises:
+        DatalistError: The datalist cannot be read, or has no training subjects.
+        SubjectError: A subject cannot be read, or has no target or no voxels from which to draw.
+        OptionError: The scaling mode, the sampling method or the rule for NaN is unknown.
     """
 
     def __init__(
         self,
-        datalist: Path | str,
+        datalist: Path | str | None,
         protocol: MRProtocol,
-        patches: int | None = 40_000,
-        validation_patches: int = 1000,
-        sampling: str = "random",
-        scaling: str = "robust",
-        inherited: Scaling | None = None,
+        sampling: SamplingOptions = SamplingOptions(),
+        scaling: Scaling | str = "robust",
         slices: Slices | None = None,
         nan: str | None = None,
-        seed: int = 0,
-        axes: Sequence[int] = CORONAL_PLANE,
-        radius: int = 1,
+        patch: PatchGeometry = CORONAL_PATCH,
     ):
-        lists = read_datalist(datalist)
-        chosen = [restrict(s, slices) for s in section(lists, "training", datalist)]
-        others = [restrict(s, slices) for s in lists["validation"]]
-        options: dict[str, Any] = {
-            "need_target": True,
-            "need_fa": sampling == "published",
-            "nan": nan_rule(inherited.mode if inherited is not None else scaling, nan),
-            "margin": radius,
-            "axes": axes,
-        }
-        training = load_subjects(chosen, protocol, **options)
-        if inherited is not None:
-            self.scaling = replace(inherited, target_max=largest_target(training, inherited.mode))
-        else:
-            self.scaling = fit_scaling(training, scaling, protocol.weights)
+        listed = Datalist.read(datalist)
+        training_subjects = [subject.within(slices) for subject in listed.section("training", datalist)]
+        validation_subjects = [subject.within(slices) for subject in listed.validation]
+        mode = scaling_mode(scaling) if isinstance(scaling, str) else type(scaling)
+        need_fa = sampling.method == "published"
+        reading = ReadingOptions(need_target=True, need_fa=need_fa, nan=mode.chosen_nan_rule(nan), patch=patch)
+        training = load_subjects(training_subjects, protocol, reading)
+        self.scaling = mode.fit(training, protocol.weights) if isinstance(scaling, str) else scaling.with_targets_of(training)
 
-        def dataset(
-            subjects: Sequence[LoadedSubject], centres: np.ndarray, factors: Sequence[tuple[np.ndarray, np.ndarray]]
-        ) -> PatchDataset:
-            return PatchDataset(subjects, centres, factors, self.scaling.target_max, axes, radius)
+        def dataset(subjects: Sequence[SubjectInMemory], centres: np.ndarray, coefficients: Sequence[Coefficients]) -> PatchDataset:
+            return PatchDataset(subjects, centres, coefficients, self.scaling.target_max, patch)
 
-        factors = training_coefficients(self.scaling, training)
-        if others:
-            centres = sample_centres(training, patches, seed, sampling, axes, radius)
-            validating = load_subjects(others, protocol, **options)
-            held_out = sample_centres(validating, validation_patches, seed + 1, sampling, axes, radius)
-            own = [self.scaling.coefficients(s, s.mask) for s in validating]
+        coefficients = self.scaling.training_coefficients(training)
+        count, held_out_count, seed = sampling.patches, sampling.validation_patches, sampling.seed
+        if validation_subjects:
+            centres = sample_centres(training, count, seed, sampling.method, patch)
+            validating = load_subjects(validation_subjects, protocol, reading)
+            held_out = sample_centres(validating, held_out_count, seed + 1, sampling.method, patch)
+            own = [self.scaling.coefficients(subject, subject.mask) for subject in validating]
             self.validation = dataset(validating, held_out, own)
         else:
-            wanted = None if patches is None else patches + validation_patches
-            centres, held_out = hold_out(sample_centres(training, wanted, seed, sampling, axes, radius), validation_patches, seed)
-            self.validation = dataset(training, held_out, factors)
-        self.train = dataset(training, centres, factors)
-        self.subjects = [s.name for s in chosen]
-        self.validation_subjects = [s.name for s in others]
-        self.patches_per_subject = np.bincount(centres[:, 0], minlength=len(chosen)).tolist()
+            wanted = None if count is None else count + held_out_count
+            centres, held_out = hold_out(sample_centres(training, wanted, seed, sampling.method, patch), held_out_count, seed)
+            self.validation = dataset(training, held_out, coefficients)
+        self.train = dataset(training, centres, coefficients)
+        self.subjects = [subject.name for subject in training_subjects]
+        self.validation_subjects = [subject.name for subject in validation_subjects]
+        self.patches_per_subject = np.bincount(centres[:, 0], minlength=len(training_subjects)).tolist()
         self.digest = _digest(self.train, self.validation)
+
+    @property
+    def recorded(self) -> dict[str, Any]:
+        """What the sidecar of the weights records of the data, as plain values."""
+        return {
+            "patches": len(self.train),
+            "subjects": self.subjects,
+            "patches_per_subject": self.patches_per_subject,
+            "validation_patches": len(self.validation),
+            "validation_subjects": self.validation_subjects,
+            "data": self.digest,
+        }
 
 
 def _digest(*datasets: PatchDataset) -> str:
-    """SHA-256 of what a thousand patches of each dataset hold: two runs on different files differ in it."""
+    """Return the SHA-256 of the values of up to 1,000 patches of each dataset: it differs between two runs on different files."""
     digest = hashlib.sha256()
     for dataset in datasets:
         batch = dataset.batch(torch.arange(min(len(dataset), 1000)))

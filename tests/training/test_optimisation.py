@@ -4,7 +4,7 @@ import torch
 
 from mrh_monai.errors import OptionError
 from mrh_monai.network.mrh_net import MRHNet
-from mrh_monai.training.optimisation import HalfSquaredError, make_optimizer, make_schedule
+from mrh_monai.training.optimisation import HalfSquaredError, OptimizerOptions, make_optimizer, make_schedule
 
 
 def test_loss_is_half_the_square_summed_over_the_patch_mean_over_the_batch():
@@ -18,7 +18,7 @@ def test_loss_is_half_the_square_summed_over_the_patch_mean_over_the_batch():
 def test_clipped_sgd_follows_matlab_step_by_step():
     torch.manual_seed(0)
     network = MRHNet(2, 3, 1, initialisation="he").double()
-    optimizer = make_optimizer(network, "sgd", 0.1, weight_decay=1e-2, clip_norm=0.01)
+    optimizer = make_optimizer(network, OptimizerOptions("sgd", 0.1, weight_decay=1e-2, clip_norm=0.01))
     expected = {name: p.detach().clone() for name, p in network.named_parameters()}
     velocity = {name: torch.zeros_like(p) for name, p in expected.items()}
     for _ in range(3):
@@ -37,13 +37,13 @@ def test_clipped_sgd_follows_matlab_step_by_step():
 
 def test_only_weights_decay():
     for name in ("adamw", "sgd"):
-        weights, biases = make_optimizer(MRHNet(2, 3, 1), name, 0.1, weight_decay=0.5).param_groups
+        weights, biases = make_optimizer(MRHNet(2, 3, 1), OptimizerOptions(name, 0.1, weight_decay=0.5)).param_groups
         assert (weights["weight_decay"], biases["weight_decay"]) == (0.5, 0)
         assert all(p.ndim == 1 for p in biases["params"])
 
 
 def rates(name, epochs, steps):
-    optimizer = make_optimizer(MRHNet(2, 3, 0), "sgd", 0.1)
+    optimizer = make_optimizer(MRHNet(2, 3, 0), OptimizerOptions("sgd", 0.1))
     schedule = make_schedule(optimizer, name, epochs, steps)
     found = []
     for _ in range(epochs * steps):
@@ -70,10 +70,9 @@ def test_one_cycle_of_any_length(steps):
 
 
 def test_unknown_names_are_refused():
-    network = MRHNet(2, 3, 0)
     with pytest.raises(OptionError, match="optimizer: expected adamw or sgd, found 'adam'"):
-        make_optimizer(network, "adam", 0.1)
+        OptimizerOptions("adam", 0.1)
     with pytest.raises(OptionError, match="schedule: expected drop or one_cycle, found 'cosine'"):
-        make_schedule(make_optimizer(network, "sgd", 0.1), "cosine", 1, 1)
+        make_schedule(make_optimizer(MRHNet(2, 3, 0), OptimizerOptions("sgd", 0.1)), "cosine", 1, 1)
     with pytest.raises(OptionError, match="learning_rate: expected a positive number, found 0"):
-        make_optimizer(network, "sgd", 0)
+        OptimizerOptions("sgd", 0)

@@ -49,6 +49,9 @@ run(**options)
 """
 
 
+needs_sigkill = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signal that ends a process at once")
+
+
 @pytest.fixture(scope="module")
 def setting(study, tmp_path_factory):
     """A copy of the bundle, and the results of a run that is left alone."""
@@ -82,6 +85,7 @@ def test_the_run_stops_early_and_not_at_its_best(setting):
     assert best == len(rows) - 2
 
 
+@needs_sigkill
 def test_killed_inside_writes(setting, tmp_path):
     """Half-way through the checkpoint, right behind it, and half-way through the best model and the CSV."""
     options, whole = setting
@@ -113,6 +117,7 @@ def test_killed_at_random_moments(setting, tmp_path):
     check(tmp_path, whole)
 
 
+@needs_sigkill
 def test_a_new_run_does_not_leave_an_older_checkpoint_to_be_resumed(setting, tmp_path):
     options, whole = setting
     shutil.copytree(whole, tmp_path / "out")
@@ -131,7 +136,7 @@ def test_resuming_a_finished_run_changes_nothing(setting, tmp_path):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"seed": 1}, "checkpoint.pt: expected seed = 0 as when it was written, found seed = 1; resume with the same options"),
+        ({"seed": 1}, "checkpoint.pt: expected seed = 0, with which it was written, found seed = 1; resume with the same options"),
         ({"patch_axes": [0, 1]}, "checkpoint.pt: expected "),
         (None, "checkpoint.pt: expected a checkpoint of a training run, found"),
     ],

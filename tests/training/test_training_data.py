@@ -6,13 +6,14 @@ import pytest
 import torch
 
 from mrh_monai.errors import DatalistError, SubjectError
-from mrh_monai.io.volume_files import read_header, read_voxels, write_analyze
-from mrh_monai.protocol.mr_protocol import MRH_NET
-from mrh_monai.training.training_data import TrainingData
+from mrh_monai.io.nibabel_files import write_analyze
+from mrh_monai.io.volume_files import read_header, read_voxels
+from mrh_monai.protocol.mrh_net import MRH_NET
+from mrh_monai.training.training_data import SamplingOptions, TrainingData
 
 
 def test_validation_subjects_validate_with_the_training_sets_constants(study):
-    data = TrainingData(study / "datalist.json", MRH_NET, patches=300, validation_patches=50, seed=1)
+    data = TrainingData(study / "datalist.json", MRH_NET, SamplingOptions(patches=300, validation_patches=50, seed=1))
     assert (len(data.train), len(data.validation), data.subjects) == (300, 50, ["subject01", "subject02"])
     assert sum(data.patches_per_subject) == 300
     assert data.train.images.memory.data_ptr() != data.validation.images.memory.data_ptr()
@@ -20,7 +21,9 @@ def test_validation_subjects_validate_with_the_training_sets_constants(study):
 
 
 def test_patches_are_by_seed(study):
-    one, same, other = (TrainingData(study / "datalist.json", MRH_NET, patches=50, seed=seed).train.image_strips for seed in (1, 1, 2))
+    one, same, other = (
+        TrainingData(study / "datalist.json", MRH_NET, SamplingOptions(patches=50, seed=seed)).train.image_strips for seed in (1, 1, 2)
+    )
     assert one.equal(same)
     assert not one.equal(other)
 
@@ -36,19 +39,20 @@ def test_held_out_patches_come_on_top(own):
     content["validation"], content["test"] = [], []
     path = own / "held_out.json"
     path.write_text(json.dumps(content))
-    data = TrainingData(path, MRH_NET, patches=300, validation_patches=50)
+    data = TrainingData(path, MRH_NET, SamplingOptions(patches=300, validation_patches=50))
     assert (len(data.train), len(data.validation)) == (300, 50)
     train, held_out = ({tuple(row) for row in d.image_strips.tolist()} for d in (data.train, data.validation))
     assert not train & held_out
 
 
 def test_slices_confine_training(study):
-    data = TrainingData(study / "datalist.json", MRH_NET, patches=None, slices=((2, 3),))
+    data = TrainingData(study / "datalist.json", MRH_NET, SamplingOptions(patches=None, validation_patches=100), slices=((2, 3),))
     assert len(data.train) == 2 * 14 * 12
 
 
 def test_a_subjects_level_does_not_depend_on_the_slices_in_use(study):
-    whole, some = (TrainingData(study / "datalist.json", MRH_NET, patches=50, slices=slices) for slices in (None, ((2, 3),)))
+    sampling = SamplingOptions(patches=50, validation_patches=100)
+    whole, some = (TrainingData(study / "datalist.json", MRH_NET, sampling, slices=slices) for slices in (None, ((2, 3),)))
     for part in ("train", "validation"):
         inverse_levels = [getattr(data, part).gain[:, :, 0, 0] * torch.tensor(data.scaling.channel_std) for data in (whole, some)]
         torch.testing.assert_close(*inverse_levels)
@@ -63,11 +67,13 @@ def test_nan_follow_the_scaling_that_is_inherited(own):
     content = json.loads((own / "datalist.json").read_text())
     content["training"][0]["image"][0] = "with_nan.img"
     (own / "nan.json").write_text(json.dumps(content))
-    robust, published = (TrainingData(own / "datalist.json", MRH_NET, patches=20, scaling=mode).scaling for mode in ("robust", "published"))
-    for scaling, inherited in (("published", robust), ("robust", None)):
+    robust, published = (
+        TrainingData(own / "datalist.json", MRH_NET, SamplingOptions(patches=20), scaling=mode).scaling for mode in ("robust", "published")
+    )
+    for scaling in (robust, "robust"):
         with pytest.raises(SubjectError, match="expected numbers inside the mask in channel dwi2000_b0_01, found 1 NaN or Inf"):
-            TrainingData(own / "nan.json", MRH_NET, patches=20, scaling=scaling, inherited=inherited)
-    assert TrainingData(own / "nan.json", MRH_NET, patches=20, scaling="robust", inherited=published).scaling == published
+            TrainingData(own / "nan.json", MRH_NET, SamplingOptions(patches=20), scaling=scaling)
+    assert TrainingData(own / "nan.json", MRH_NET, SamplingOptions(patches=20), scaling=published).scaling == published
 
 
 def test_listing_a_subject_twice_or_without_target_is_refused(own):
@@ -84,12 +90,14 @@ def test_listing_a_subject_twice_or_without_target_is_refused(own):
 
 
 def test_digest_knows_the_data(own):
-    digests = [TrainingData(own / "datalist.json", MRH_NET, patches=200, validation_patches=50).digest for _ in range(2)]
+    digests = [TrainingData(own / "datalist.json", MRH_NET, SamplingOptions(patches=200, validation_patches=50)).digest for _ in range(2)]
     target = own / "subject01" / "targets" / "AF.img"
     target.write_bytes(bytes(255 - value for value in target.read_bytes()))
-    assert digests[0] == digests[1] != TrainingData(own / "datalist.json", MRH_NET, patches=200, validation_patches=50).digest
+    assert (
+        digests[0] == digests[1] != TrainingData(own / "datalist.json", MRH_NET, SamplingOptions(patches=200, validation_patches=50)).digest
+    )
 
 
 def test_labels_are_scaled_to_1_at_most(study):
-    data = TrainingData(study / "datalist.json", MRH_NET, patches=None)
+    data = TrainingData(study / "datalist.json", MRH_NET, SamplingOptions(patches=None))
     assert float(data.train.batch(np.arange(len(data.train)))["label"].max()) == 1

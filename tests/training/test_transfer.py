@@ -1,49 +1,15 @@
 """Starting from another network: exactly which tensors are copied, replaced and frozen."""
 
-import json
-import shutil
-import zipfile
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 
+from helpers.parents import NAMES
 from mrh_monai.errors import CheckpointError, OptionError
-from mrh_monai.network.checkpoint import Sidecar, save_checkpoint
 from mrh_monai.network.mrh_net import MRHNet
-from mrh_monai.scaling.intensity_scaling import Scaling
-from mrh_monai.training.optimisation import make_optimizer
-from mrh_monai.training.transfer import convolutions, depth, inherited_scaling, load_parent, start_from
-
-NAMES = ["a", "b", "c", "d"]
-SIDECAR = Sidecar("af", "u", NAMES, 2, 5, [0, 2], 1, Scaling("robust", (0.0,) * 4, (1.0,) * 4, 255.0, (1.0,) * 4, 99.0))
-
-
-@pytest.fixture
-def parent_bundle(tmp_path):
-    """A bundle folder with trained weights and a version."""
-    root = tmp_path / "mrh_af"
-    torch.manual_seed(1)
-    save_checkpoint(root / "models" / "model.pt", MRHNet(4, 5, 2, initialisation="he").state_dict(), SIDECAR)
-    (root / "configs").mkdir()
-    (root / "configs" / "metadata.json").write_text(json.dumps({"version": "0.1.3"}))
-    return root
-
-
-@pytest.fixture
-def child(tmp_path):
-    """The folder of a bundle that declares its parent."""
-    root = tmp_path / "mrh_nf"
-    (root / "configs").mkdir(parents=True)
-    declared = {"pretrained": {"name": "mrh_af", "version": ">=0.1,<0.2"}}
-    (root / "configs" / "metadata.json").write_text(json.dumps(declared))
-    return root
-
-
-@pytest.fixture
-def parent(parent_bundle, child):
-    return load_parent(parent_bundle, child)
+from mrh_monai.training.optimisation import OptimizerOptions, make_optimizer
+from mrh_monai.training.transfer import convolutions, start_from_parent
 
 
 def fresh(channels=4, blocks=2, features=5, **options):
@@ -51,26 +17,11 @@ def fresh(channels=4, blocks=2, features=5, **options):
     return MRHNet(channels, features, blocks, initialisation="he", **options)
 
 
-def zipped(folder: Path, path: Path) -> Path:
-    with zipfile.ZipFile(path, "w") as archive:
-        for file in sorted(folder.rglob("*")):
-            archive.write(file, f"{folder.name}/{file.relative_to(folder)}")
-    return path
-
-
-def test_a_folder_a_zip_and_a_pt_give_the_same_parent(parent_bundle, child, tmp_path):
-    places = (parent_bundle, zipped(parent_bundle, tmp_path / "mrh_af.zip"), parent_bundle / "models" / "model.pt")
-    parents = [load_parent(str(place), child) for place in places]
-    assert len({found.sidecar.sha256 for found in parents}) == 1
-    assert all(torch.equal(parents[0].state[key], other.state[key]) for other in parents for key in other.state)
-    assert load_parent(None, child) is None
-
-
 @pytest.mark.parametrize(("frozen", "replaced"), [(0, 0), (2, 0), (-3, 0), (0, 2), (2, 1), (8, 0)])
 def test_what_is_copied_replaced_and_frozen_is_exactly_so(parent, frozen, replaced):
     network = fresh()
     before = {key: value.clone() for key, value in network.state_dict().items()}
-    same, lineage = start_from(network, parent, NAMES, frozen=frozen, replaced=replaced)
+    same, lineage = start_from_parent(network, parent, NAMES, frozen=frozen, replaced=replaced)
     assert same is network
     order = convolutions(network)
     assert order == ["conv1", "conv2", "blocks.0.conv1", "blocks.0.conv2", "blocks.1.conv1", "blocks.1.conv2", "conv4", "conv5"]
@@ -87,8 +38,9 @@ def test_what_is_copied_replaced_and_frozen_is_exactly_so(parent, frozen, replac
 
 
 def test_frozen_tensors_stay_bit_for_bit_and_the_head_learns_faster(parent):
-    network, lineage = start_from(fresh(), parent, NAMES, frozen=2, replaced=2)
-    optimizer = make_optimizer(network, "sgd", 0.01, 0.1, head=lineage["replaced"], head_factor=10.0)
+    start = start_from_parent(fresh(), parent, NAMES, frozen=2, replaced=2)
+    network, lineage = start
+    optimizer = make_optimizer(network, OptimizerOptions("sgd", 0.01, 0.1, head_factor=10.0), head=start.replaced)
     rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
     for name, parameter in network.named_parameters():
         expected = None if name in lineage["frozen"] else 0.1 if name in lineage["replaced"] else 0.01
@@ -103,7 +55,7 @@ def test_frozen_tensors_stay_bit_for_bit_and_the_head_learns_faster(parent):
 
 def test_the_same_channels_in_another_order_are_copied_by_name(parent):
     names = ["c", "a", "d", "b"]
-    network, _ = start_from(fresh(), parent, names)
+    network, _ = start_from_parent(fresh(), parent, names)
     x = torch.randn(6, 4, 3, 3)
     reference = fresh()
     reference.load_state_dict(parent.state)
@@ -116,10 +68,10 @@ def test_other_channels_need_the_users_word(parent):
         CheckpointError,
         match="the same channels, found 1 that only this bundle has: t1; 2 that only the parent has: a, c; give --new_channels True",
     ):
-        start_from(fresh(3), parent, names)
+        start_from_parent(fresh(3), parent, names)
     network = fresh(3)
     before = network.conv1.weight.clone()
-    _, lineage = start_from(network, parent, names, new_channels=True)
+    _, lineage = start_from_parent(network, parent, names, new_channels=True)
     theirs = parent.state["conv1.weight"]
     assert torch.equal(network.conv1.weight[:, [0, 2]], theirs[:, [1, 3]])
     assert torch.equal(network.conv1.weight[:, 1], before[:, 1])
@@ -138,7 +90,7 @@ def test_other_channels_need_the_users_word(parent):
     ],
 )
 def test_with_other_channels_the_first_convolution_is_trained(parent, names, frozen, state, still):
-    network, lineage = start_from(fresh(len(names)), parent, names, frozen=frozen, new_channels=True)
+    network, lineage = start_from_parent(fresh(len(names)), parent, names, frozen=frozen, new_channels=True)
     assert "conv1.weight" in lineage[state]
     assert sum("conv1.weight" in lineage[key] for key in ("copied", "partly_copied", "replaced")) == 1
     assert network.conv1.weight.requires_grad
@@ -146,98 +98,36 @@ def test_with_other_channels_the_first_convolution_is_trained(parent, names, fro
 
 
 def test_what_is_new_is_not_frozen(parent):
-    with pytest.raises(OptionError, match="expected new convolutions that are trained, found 8, 2"):
-        start_from(fresh(), parent, NAMES, frozen=8, replaced=2)
+    with pytest.raises(OptionError, match="expected convolutions that are replaced and then trained, found frozen = 8 and replaced = 2"):
+        start_from_parent(fresh(), parent, NAMES, frozen=8, replaced=2)
 
 
 @pytest.mark.parametrize(
     ("network", "message"),
     [
-        ({"blocks": 5}, "expected 5 residual blocks as this network has, found 2; give --residual_blocks 2, or drop it"),
+        ({"blocks": 5}, "expected 5 residual blocks as this network has, found 2; give --residual_blocks 2, or leave it out"),
         ({"features": 6}, "expected 6 features as this network has, found 5"),
         ({"spatial_dims": 3}, "expected 3 patch axes as this network has, found 2"),
     ],
 )
 def test_a_parent_of_another_shape_is_refused(parent, network, message):
     with pytest.raises(CheckpointError, match=message):
-        start_from(fresh(**network), parent, NAMES)
+        start_from_parent(fresh(**network), parent, NAMES)
     with pytest.raises(OptionError, match="at most 8 convolutions"):
-        start_from(fresh(), parent, NAMES, frozen=9)
+        start_from_parent(fresh(), parent, NAMES, frozen=9)
 
 
 def test_a_parent_of_another_architecture_is_refused(parent):
     state = {**parent.state, "conv9.weight": torch.zeros(1)}
-    with pytest.raises(CheckpointError, match="tensor conv9.weight: expected an MRH-Net's: none"):
-        start_from(fresh(), replace(parent, state=state), NAMES)
+    with pytest.raises(CheckpointError, match="tensor conv9.weight: expected no such tensor as an MRH-Net has, found shape"):
+        start_from_parent(fresh(), replace(parent, state=state), NAMES)
     state = {key: value for key, value in parent.state.items() if key != "conv4.bias"}
-    with pytest.raises(CheckpointError, match="tensor conv4.bias: expected an MRH-Net's"):
-        start_from(fresh(), replace(parent, state=state), NAMES)
+    with pytest.raises(CheckpointError, match="tensor conv4.bias: expected shape .* as an MRH-Net has, found no such tensor"):
+        start_from_parent(fresh(), replace(parent, state=state), NAMES)
 
 
-def test_depth_and_scaling_are_the_parents(parent):
-    assert [depth(asked, given, 30) for asked, given in ((None, parent), (5, parent), (None, None), (5, None))] == [2, 5, 30, 5]
-    assert inherited_scaling(parent, NAMES) is parent.sidecar.scaling
-    assert inherited_scaling(parent, NAMES, "robust") is parent.sidecar.scaling
-    assert inherited_scaling(parent, ["a", "b"]) is None
-    assert inherited_scaling(None, NAMES, "published") is None
-    with pytest.raises(OptionError, match="scaling: expected robust as the parent .* has, found published"):
-        inherited_scaling(parent, NAMES, "published")
-
-
-def test_missing_weights_end_in_a_sentence_that_says_how_to_get_them(parent_bundle, child, tmp_path):
-    shutil.rmtree(parent_bundle / "models")
-    for place in (parent_bundle, tmp_path / "absent"):
-        with pytest.raises(CheckpointError, match=r"the parent's trained weights, found .*mrh import-matlab.* --pretrained none"):
-            load_parent(place, child)
-
-
-def test_a_bundle_is_not_its_own_parent(parent_bundle):
-    for place in (parent_bundle, parent_bundle / "models" / "model.pt", parent_bundle / "configs" / ".."):
-        with pytest.raises(CheckpointError, match="expected another bundle as parent, found the bundle itself"):
-            load_parent(place, parent_bundle)
-
-
-def test_a_copy_of_a_bundles_own_weights_is_not_its_parent(parent_bundle, child, tmp_path):
-    path = zipped(parent_bundle, tmp_path / "self.zip")
-    with pytest.raises(
-        CheckpointError, match=r"self\.zip: expected another bundle's weights as parent, found a copy of .*, the bundle's own"
-    ):
-        load_parent(path, parent_bundle)
-    assert load_parent(path, child)
-    (child / "models").mkdir(exist_ok=True)
-    for name, content in (("model.pt", b"of another day"), ("model.json", b"{}")):
-        (child / "models" / name).write_bytes(content)
-    assert load_parent(path, child)  # whose own weights cannot be read, and are trained anew
-
-
-@pytest.mark.parametrize("declared", ["mrh_af", {"name": "mrh_af"}, {"name": "mrh_af", "version": "abc"}])
-def test_a_declaration_that_cannot_be_read_is_named(parent_bundle, child, declared):
-    (parent_bundle / "configs" / "metadata.json").write_text(json.dumps({"version": "0.1.0"}))
-    (child / "configs" / "metadata.json").write_text(json.dumps({"pretrained": declared}))
-    with pytest.raises(CheckpointError, match=r"mrh_nf/configs/metadata\.json: expected `pretrained` with a name and a range of versions"):
-        load_parent(parent_bundle, child)
-
-
-def test_the_declared_version_is_held_against_the_parents(parent_bundle, child, tmp_path):
-    (parent_bundle / "configs" / "metadata.json").write_text(json.dumps({"version": "0.2.0"}))
-    for place in (parent_bundle, zipped(parent_bundle, tmp_path / "other.zip")):
-        with pytest.raises(CheckpointError, match="expected mrh_af of version >=0.1,<0.2 as mrh_nf declares, found version 0.2.0"):
-            load_parent(place, child)
-    assert load_parent(Path(shutil.copytree(parent_bundle, tmp_path / "mine")), child)  # another bundle, named on purpose
-
-
-def test_damaged_zips_are_one_sentence(parent_bundle, child, tmp_path):
-    path = zipped(parent_bundle, tmp_path / "mrh_af.zip")
-    whole = path.read_bytes()
-    for damaged in (whole[: len(whole) // 2], whole[:200] + b"XXXX" + whole[204:], b"no zip"):
-        path.write_bytes(damaged)
-        with pytest.raises(CheckpointError, match=r"mrh_af\.zip: expected a bundle zip, found a damaged one"):
-            load_parent(path, child)
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("readme.txt", "no bundle")
-    with pytest.raises(CheckpointError, match=r"expected models/model\.pt in it, found none"):
-        load_parent(path, child)
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("mrh_af/models/model.pt", b"weights without a sidecar")
-    with pytest.raises(CheckpointError, match=r"mrh_af\.zip: expected models/model\.json in it, found none"):
-        load_parent(path, child)
+def test_without_a_parent_all_parameters_are_trained():
+    network = fresh()
+    start = start_from_parent(network, None, NAMES, frozen=2)
+    assert (start.network, start.lineage, start.replaced) == (network, None, [])
+    assert all(parameter.requires_grad for parameter in network.parameters())
