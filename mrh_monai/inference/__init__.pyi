@@ -1,14 +1,23 @@
+from .cohort import CohortOutput as CohortOutput, predict_each as predict_each, share_of_cohort as share_of_cohort
 from .inferers import PatchInferer as PatchInferer, VoxelwiseInferer as VoxelwiseInferer
+from .prediction import Prediction as Prediction, check_output as check_output
 from .prediction_record import (
     fingerprint as fingerprint,
-    forget as forget,
-    made_of as made_of,
-    predict_each as predict_each,
+    input_state as input_state,
+    is_finished as is_finished,
     prediction_path as prediction_path,
-    share_of_cohort as share_of_cohort,
+    read_record as read_record,
+    record_path as record_path,
     write_record as write_record,
 )
-from .provenance import about_files as about_files, about_network as about_network, command as command, versions as versions
+from .predictor import (
+    PredictionOptions as PredictionOptions,
+    Predictor as Predictor,
+    as_subject as as_subject,
+    load_bundle as load_bundle,
+    predict as predict,
+)
+from .provenance import about_network as about_network, command as command, versions as versions
 from .transforms import (
     InverseTargetScaled as InverseTargetScaled,
     OpenSubjectd as OpenSubjectd,
@@ -16,4 +25,4 @@ from .transforms import (
     only_item as only_item,
     prepare_subject as prepare_subject,
 )
-from .voxelwise import predict_volume as predict_volume
+from .voxelwise import Computing as Computing, predict_volume as predict_volume

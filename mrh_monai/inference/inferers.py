@@ -1,62 +1,61 @@
-"""`voxelwise.py` and plain patches as MONAI `Inferer`s, for the configs."""
+"""Voxel-wise prediction and plain patches as MONAI inferers, for the configs of bundles."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from monai.inferers import Inferer
-from tqdm import tqdm
+from monai.inferers.inferer import Inferer
 
 from mrh_monai import distributed
-from mrh_monai.data import CORONAL_AXIS, CORONAL_PLANE, PaddedImage, Slabs
+from mrh_monai.data import PaddedImage, Slabs
 from mrh_monai.devices import in_precision
-from mrh_monai.inference.voxelwise import BATCH_SIZE, predict_volume
+from mrh_monai.inference.voxelwise import BATCH_SIZE, Computing, predict_volume
+from mrh_monai.patch_geometry import CORONAL_AXIS, CORONAL_PATCH, PatchGeometry
+from mrh_monai.scaling import Coefficients
 
 
 class PatchInferer(Inferer):
-    """Run the network on whole patches, in a precision; the engines' own AMP knows CUDA alone.
+    """Run the network on whole patches, in a precision. The automatic mixed precision of MONAI's engines works on CUDA devices only.
 
     Args:
-        precision: float32, tf32, bf16 or auto.
+        precision: ``float32``, ``tf32``, ``bf16`` or ``auto``.
     """
 
     def __init__(self, precision: str = "float32"):
         super().__init__()
         self.precision = precision
 
-    def __call__(self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> torch.Tensor:
-        """Patches (B, C, 3, 3) to float32 patches (B, 1, 3, 3)."""
+    def __call__(self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Turn patches (B, C, 3, 3) into float32 patches (B, 1, 3, 3)."""
         with in_precision(inputs.device, self.precision):
             return network(inputs, *args, **kwargs).float()
 
 
 class VoxelwiseInferer(Inferer):
-    """Slide over every voxel of the mask and keep the centre of each patch's prediction; see `predict_volume`.
+    """Visit every voxel of the mask and keep the centre of the predicted patch around it, see `predict_volume`.
 
     Args:
-        axes: Array axes that a patch spans.
-        radius: Half the patch's edge, rounded down.
-        batch_size: Patches a batch.
-        precision: float32, tf32, bf16 or auto.
-        progress: Whether to show a bar on a terminal.
-        shared: Whether all processes of a job compute a share of every subject, and put them together.
+        patch: Shape of the patches.
+        batch_size: Number of patches in a batch.
+        precision: ``float32``, ``tf32``, ``bf16`` or ``auto``.
+        progress: Whether to show a progress bar on a terminal.
+        shared: Whether all processes of a job compute a share of every subject, and join their shares.
     """
 
     def __init__(
         self,
-        axes: Sequence[int] = CORONAL_PLANE,
-        radius: int = 1,
+        patch: PatchGeometry = CORONAL_PATCH,
         batch_size: int = BATCH_SIZE,
         precision: str = "float32",
         progress: bool = True,
         shared: bool = False,
     ):
         super().__init__()
-        self.shared = shared
-        self.axes, self.radius, self.batch_size, self.precision, self.progress = tuple(axes), radius, batch_size, precision, progress
+        self.patch, self.shared = patch, shared
+        self.computing = Computing(precision=precision, batch_size=batch_size, progress="predict" if progress else None)
 
     def __call__(  # type: ignore[override]
         self,
@@ -69,14 +68,14 @@ class VoxelwiseInferer(Inferer):
         """Predict one subject slab by slab, or a batch of subjects in memory.
 
         Args:
-            inputs: Raw intensities: `Slabs` of one subject, which are closed behind it, or (B, C, X, Y, Z).
-            network: On the device that computes.
-            mask: (1, X, Y, Z), not 0 inside; of a batch (B, 1, X, Y, Z).
-            gain: (C,) of `Scaling.coefficients`; of a batch (B, C).
-            offset: (C,); of a batch (B, C).
+            inputs: Raw intensities: `Slabs` of one subject, which are closed afterwards, or (B, C, X, Y, Z).
+            network: Network, on the device that computes.
+            mask: (1, X, Y, Z), not 0 inside the brain; for a batch (B, 1, X, Y, Z).
+            gain: (C,), see `Coefficients`; for a batch (B, C).
+            offset: (C,); for a batch (B, C).
 
         Returns:
-            (1, X, Y, Z) float32, of a batch (B, 1, X, Y, Z), scaled as the network's targets, 0 outside the mask.
+            (1, X, Y, Z) float32, for a batch (B, 1, X, Y, Z), scaled like the targets of the network, 0 outside the mask.
         """
         if not isinstance(inputs, torch.Tensor):
             predicted = self._predict(inputs, network, mask[0], gain, offset)
@@ -85,8 +84,8 @@ class VoxelwiseInferer(Inferer):
         images = inputs.as_tensor() if hasattr(inputs, "as_tensor") else inputs
         volumes = []
         for image, inside, g, o in zip(images, mask, gain, offset, strict=True):
-            margin = self.radius if CORONAL_AXIS in self.axes or self._leaves_volume(inside[0].bool()) else 0
-            # Channels go innermost before the margin is added, so that one copy leaves the volume as patches are gathered from it.
+            margin = self.patch.radius if CORONAL_AXIS in self.patch.axes or self._leaves_volume(inside[0].bool()) else 0
+            # Channels go innermost before the margin is added, so that one copy leaves the volume in the order in which patches are read.
             voxels = image.permute(1, 2, 3, 0)
             padded = F.pad(voxels, (0, 0, *(margin,) * 6)) if margin else voxels
             volumes.append(self._predict(PaddedImage(padded, margin), network, inside[0], g, o))
@@ -96,21 +95,15 @@ class VoxelwiseInferer(Inferer):
         self, image: Slabs, network: torch.nn.Module, mask: torch.Tensor, gain: torch.Tensor, offset: torch.Tensor
     ) -> torch.Tensor:
         device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
-        part = distributed.share() if self.shared else (0, 1)
-        volume = predict_volume(
-            network, image, mask, gain, offset, axes=self.axes, radius=self.radius, batch_size=self.batch_size, device=device,
-            precision=self.precision, part=part, progress=show_progress("predict") if self.progress else iter,
-        )  # fmt: skip
-        return (distributed.put_together(volume) if self.shared else volume)[None]
+        computing = Computing(device, self.computing.precision, self.computing.batch_size, self.computing.progress)
+        share = distributed.share_of_this_process() if self.shared else (0, 1)
+        volume = predict_volume(network, image, mask, Coefficients(gain, offset), self.patch, computing, share)  # type: ignore[arg-type]
+        return (distributed.merge_volume_shares(volume) if self.shared else volume)[None]
 
     def _leaves_volume(self, support: torch.Tensor) -> bool:
-        """Whether the patch of any voxel reaches beyond the volume; where none does, no margin is needed and nothing is copied."""
-        if any(support.shape[axis] < self.radius for axis in self.axes):
+        """Return whether the patch of any voxel reaches beyond the volume. If no patch does, the volume is not copied to add a margin."""
+        axes, radius = self.patch.axes, self.patch.radius
+        if any(support.shape[axis] < radius for axis in axes):
             return True
-        ends = [support.narrow(axis, start, self.radius) for axis in self.axes for start in (0, support.shape[axis] - self.radius)]
+        ends = [support.narrow(axis, start, radius) for axis in axes for start in (0, support.shape[axis] - radius)]
         return any(bool(end.any()) for end in ends)
-
-
-def show_progress(description: str) -> Callable[[Iterable[int]], Iterable[int]]:
-    """A tqdm bar on a terminal, nothing elsewhere."""
-    return lambda steps: tqdm(steps, desc=description, unit="batch", disable=None, leave=False)

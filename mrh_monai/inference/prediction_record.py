@@ -1,170 +1,130 @@
-"""Which subjects of a cohort are predicted already, and by what, so that a run that broke off goes on with the rest."""
+"""The record of a prediction: a JSON file beside it that says from what it was made. A finished prediction has one."""
 
 from __future__ import annotations
 
 import glob
 import json
-import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from monai.engines import Evaluator
-
-from mrh_monai import distributed
-from mrh_monai.data import Subject, is_patch_file, read_headers
-from mrh_monai.errors import MRHError, OptionError, SubjectError, root_cause, sentence
+from mrh_monai.data import AnySubject, Subject, input_kind
+from mrh_monai.errors import OutputError
 from mrh_monai.io import sha256, write_text
 from mrh_monai.network import sidecar_path
-from mrh_monai.protocol import MRProtocol
 
-logger = logging.getLogger(__name__)
+ENDINGS = (".mat", ".nii.gz", ".nii")
 
 
 def fingerprint(ckpt_path: Path | str, **options: Any) -> dict[str, Any]:
-    """What predictions depend on besides a subject's files.
+    """Return what a prediction depends on besides the files of the subject.
 
     Args:
-        ckpt_path: The weights.
-        options: Whatever else; kept as text.
+        ckpt_path: The weights, `model.pt`.
+        options: Whatever else the prediction depends on; kept as text.
+
+    Returns:
+        ``weights`` and ``sidecar``, their SHA-256, and the options.
     """
-    return {
-        "weights": sha256(ckpt_path),
-        "sidecar": sha256(sidecar_path(ckpt_path)),
-        **{name: str(value) for name, value in options.items()},
-    }
+    hashes = {"weights": sha256(ckpt_path), "sidecar": sha256(sidecar_path(ckpt_path))}
+    return hashes | {name: str(value) for name, value in options.items()}
 
 
-def made_of(subject: Subject) -> dict[str, Any]:
-    """A subject's files, by size and time of change, to be asked for before they are read; and its slices.
+def input_state(subject: AnySubject) -> dict[str, Any]:
+    """Return the files of a subject with their sizes and times of change, and its slices. Call this before the files are read.
 
-    Of every file all that share its name count, but for their endings: pairs of header and voxels lie in two.
+    Header and voxels can lie in two files. Therefore every file that has the same name with any ending is included.
+
+    Returns:
+        ``inputs``: path to [bytes, time of change in ns]; and ``slices``.
     """
-    listed = [path for path in (*subject.image, subject.mask, subject.fa) if path is not None]
-    files = {file.resolve() for path in listed for file in path.parent.glob(f"{glob.escape(path.name.split('.')[0])}.*")}
+    files = set()
+    if isinstance(subject, Subject):
+        listed = [path for path in (*subject.image, subject.mask, subject.fa) if path is not None]
+        files = {file.resolve() for path in listed for file in path.parent.glob(f"{glob.escape(path.name.split('.')[0])}.*")}
     inputs = {str(file): [file.stat().st_size, file.stat().st_mtime_ns] for file in sorted(files)}
     return {"inputs": inputs, "slices": None if subject.slices is None else [list(pair) for pair in subject.slices]}
 
 
-def write_record(prediction: Path, inputs: Mapping[str, Any], made_by: Mapping[str, Any], about: Mapping[str, Any] | None = None) -> None:
-    """Say beside a finished prediction what it was made of.
+def record_path(prediction: Path | str) -> Path:
+    """Return the path of the record of a prediction: ``NAME.json`` beside ``NAME.nii.gz``.
 
-    Args:
-        prediction: Its file, whole.
-        inputs: `made_of` its subject.
-        made_by: `fingerprint`.
-        about: What else a report tells of it, see `mrh_monai.inference.provenance`; it does not decide on what is finished.
+    Example:
+        >>> record_path("m1/m1_af.nii.gz").as_posix()
+        'm1/m1_af.json'
     """
-    content = {"made_by": dict(made_by), **inputs, "bytes": prediction.stat().st_size, "about": dict(about or {})}
-    write_text(_record(prediction), json.dumps(content, indent=2) + "\n")
+    path = Path(prediction)
+    ending = next((ending for ending in ENDINGS if path.name.endswith(ending)), "")
+    return path.with_name(f"{path.name.removesuffix(ending)}.json")
 
 
-def forget(prediction: Path) -> None:
-    """Before a prediction is replaced: it is not finished any more."""
-    _record(prediction).unlink(missing_ok=True)
-
-
-def unfinished(subjects: Sequence[Subject], output_dir: Path | str, stain: str, made_by: Mapping[str, Any]) -> list[Subject]:
-    """The subjects without a prediction, or whose prediction was made of other files, by other weights or with other options.
-
-    Args:
-        subjects: The cohort.
-        output_dir: Where predictions lie.
-        stain: Short name.
-        made_by: `fingerprint`.
-    """
-    return [s for s in subjects if not _is_finished(prediction_path(output_dir, s, stain), s, made_by)]
-
-
-def share_of_cohort(
-    subjects: Sequence[Subject],
-    output_dir: Path | str,
-    stain: str,
-    made_by: Mapping[str, Any],
-    protocol: MRProtocol,
-    shared: str = "subjects",
-    redo: bool = False,
-) -> list[Subject]:
-    """The subjects that this process has a part in, of those that are not finished.
-
-    The headers of all of them are looked at first: a file that is missing among a thousand brains is found in the first minute.
-
-    Args:
-        subjects: The cohort.
-        output_dir: Where predictions lie.
-        stain: Short name.
-        made_by: `fingerprint`.
-        protocol: The channels that each must have.
-        shared: ``subjects``: every process has some of them to itself; ``slabs``: all have a part in each.
-        redo: Whether finished ones are predicted anew.
-
-    Raises:
-        OptionError: ``shared`` is neither.
-        SubjectError: The files of one do not belong together.
-    """
-    if shared not in ("subjects", "slabs"):
-        raise OptionError("shared", "subjects or slabs", repr(shared), "choose one of the two")
-
-    def decide() -> list[Subject]:
-        left = list(subjects) if redo else unfinished(subjects, output_dir, stain, made_by)
-        for subject in left:
-            if not is_patch_file(subject):
-                read_headers(subject, protocol)
-        return left
-
-    left = distributed.agree(decide)
-    if distributed.is_first():
-        logger.info("%d of %d subjects are finished", len(subjects) - len(left), len(subjects))
-    number, count = distributed.share()
-    return left if shared == "slabs" else left[number::count]
-
-
-def predict_each(
-    evaluator: Evaluator, subjects: Sequence[Subject], open_subject: Callable[[Subject], Mapping[str, Any]], keep_going: bool
-) -> None:
-    """Run an evaluator on one subject after another; one that cannot be read does not keep the others waiting.
-
-    Args:
-        evaluator: Its own data loader is not used.
-        subjects: This process's.
-        open_subject: From a subject to what the evaluator takes.
-        keep_going: Whether to go on behind a subject that cannot be read, and to say at the end which those were.
-
-    Raises:
-        SubjectError: Some subjects could not be read, of this process or of others; by the first process, when all have ended.
-    """
-    failed = []
-    for subject in subjects:
-        try:
-            opened = open_subject(subject)
-        except Exception as error:  # MONAI wraps those of its transforms
-            if not keep_going or not isinstance(root_cause(error), MRHError):
-                raise
-            logger.error("%s is left out: %s", subject.name, sentence(error))
-            failed.append(subject.name)
-            continue
-        evaluator.data_loader, evaluator.state.epoch_length = [opened], 1
-        evaluator.run()
-    everywhere = sorted(name for names in distributed.gather(failed) for name in names)
-    if everywhere and distributed.is_first():
-        remedy = "mend them or take them off the list, and type the same command; all others are finished"
-        raise SubjectError(", ".join(everywhere), "subjects that can be read", "what is said above", remedy)
-
-
-def prediction_path(output_dir: Path | str, subject: Subject, stain: str) -> Path:
-    """``OUTPUT/<subject>/<subject>_<stain>.nii.gz``; ``.mat`` for a file of patches, which lie on no grid."""
-    ending = "mat" if is_patch_file(subject) else "nii.gz"
-    return Path(output_dir) / subject.name / f"{subject.name}_{stain}.{ending}"
-
-
-def _record(prediction: Path) -> Path:
-    return prediction.with_name(prediction.name.removesuffix(".mat").removesuffix(".nii.gz") + ".json")
-
-
-def _is_finished(prediction: Path, subject: Subject, made_by: Mapping[str, Any]) -> bool:
+def read_record(prediction: Path | str) -> dict[str, Any] | None:
+    """Return the record of a prediction; None where the file does not exist or is not a record."""
     try:
-        content = {"made_by": dict(made_by), **made_of(subject), "bytes": prediction.stat().st_size}
-        record = json.loads(_record(prediction).read_text())
+        content = json.loads(record_path(prediction).read_text())
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) and "made_by" in content else None
+
+
+def check_record_output(prediction: Path | str) -> None:
+    """Refuse a prediction whose record would replace a file that is not a record, such as a datalist.
+
+    Raises:
+        OutputError: There is such a file.
+    """
+    path = record_path(prediction)
+    if path.exists() and read_record(prediction) is None:
+        expected = f"a free name for the record of {Path(prediction).name}"
+        raise OutputError(path, expected, "a file that is not a record", "choose another name for the prediction, or move that file")
+
+
+def write_record(prediction: Path, record: Mapping[str, Any]) -> None:
+    """Write the record of a prediction, once the prediction itself is complete.
+
+    Args:
+        prediction: File of the prediction.
+        record: ``made_by`` (see `fingerprint`), ``inputs`` and ``slices`` (see `input_state`), and ``about``, which is for readers only.
+            The number of bytes of the prediction is added.
+
+    Raises:
+        OutputError: The record would replace a file that is not a record, or cannot be written.
+    """
+    check_record_output(prediction)
+    made_by, about, *_ = (dict(record.get(key) or {}) for key in ("made_by", "about"))
+    state = {key: record.get(key) for key in ("inputs", "slices")}
+    content = {"made_by": made_by, **state, "bytes": prediction.stat().st_size, "about": about}
+    write_text(record_path(prediction), json.dumps(content, indent=2) + "\n")
+
+
+def remove_record(prediction: Path | str) -> None:
+    """Remove the record of a prediction that is about to be replaced, since it is no longer finished.
+
+    Raises:
+        OutputError: The file is not a record.
+    """
+    check_record_output(prediction)
+    record_path(prediction).unlink(missing_ok=True)
+
+
+def prediction_path(output_dir: Path | str, subject: AnySubject, stain: str) -> Path:
+    """Return ``OUTPUT/<subject>/<subject>_<stain>.nii.gz``, or ``.mat`` for a patch file, whose patches lie on no grid."""
+    return Path(output_dir) / subject.name / f"{subject.name}_{stain}{input_kind(subject).result_ending}"
+
+
+def is_finished(prediction: Path, subject: AnySubject, made_by: Mapping[str, Any]) -> bool:
+    """Return whether a prediction is complete, and was made from the same files, by the same weights and with the same options.
+
+    Args:
+        prediction: File of the prediction.
+        subject: Its subject.
+        made_by: Result of `fingerprint`.
+    """
+    if not isinstance(subject, Subject):
+        return False  # A record cannot tell one array from another, because arrays have no files.
+    try:
+        content = {"made_by": dict(made_by), **input_state(subject), "bytes": prediction.stat().st_size}
+        record = json.loads(record_path(prediction).read_text())
         return {key: record.get(key) for key in content} == content
     except (OSError, ValueError):
         return False

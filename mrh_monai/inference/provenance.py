@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from mrh_monai import __version__
-from mrh_monai.data import Subject
+from mrh_monai.data import AnySubject, Subject
 from mrh_monai.network import Sidecar
 from mrh_monai.protocol import MRProtocol
 
-LIBRARIES = ("torch", "monai", "pytorch-ignite", "numpy", "nibabel", "itk")
+LIBRARIES = ("torch", "monai", "pytorch-ignite", "numpy", "nibabel", "itk-io")
 
 
 def versions() -> dict[str, str]:
-    """Of this package, of Python and of the libraries that compute and read; those that are not installed are left out."""
+    """Return the versions of this package, of Python, and of the libraries that compute and read, as far as they are installed."""
     found = {"mrh-monai": __version__, "python": platform.python_version()}
     for name in LIBRARIES:
         try:
@@ -29,7 +29,7 @@ def versions() -> dict[str, str]:
 
 
 def command() -> str:
-    """What was typed, as far as the process knows; a module that was run with ``-m`` by its own name."""
+    """Return the command line of this process; a module that was run with ``-m`` appears under its own name."""
     main = sys.modules.get("__main__")
     spec = getattr(main, "__spec__", None)
     if spec is not None and spec.name:
@@ -38,7 +38,7 @@ def command() -> str:
 
 
 def about_network(sidecar: Sidecar, protocol: MRProtocol) -> dict[str, Any]:
-    """What a reader of a prediction wants to know of the network that made it."""
+    """Return what a reader of a prediction wants to know of the network that made it, as plain values."""
     return {
         "stain": sidecar.stain,
         "units": sidecar.units,
@@ -53,11 +53,9 @@ def about_network(sidecar: Sidecar, protocol: MRProtocol) -> dict[str, Any]:
     }
 
 
-def about_files(subject: Subject) -> dict[str, Any]:
-    """A subject's files by what they are."""
+def about_subject(subject: AnySubject) -> dict[str, Any]:
+    """Return the name of a subject, and the absolute paths of its files by their names in a datalist; arrays have no files."""
+    if not isinstance(subject, Subject):
+        return {"subject": subject.name}
     files: dict[str, Any] = {"image": [str(path.resolve()) for path in subject.image]}
-    for key in ("mask", "fa", "target", "target_mask"):
-        path = getattr(subject, key)
-        if path is not None:
-            files[key] = str(path.resolve())
-    return files
+    return {"subject": subject.name, "files": files | {key: str(path.resolve()) for key, path in subject.files.items()}}

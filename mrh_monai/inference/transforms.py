@@ -1,43 +1,40 @@
-"""Subjects, scaling and writing as MONAI transforms, for the configs."""
+"""The steps of a prediction as MONAI transforms, for the configs of bundles."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from monai.data import MetaTensor
-from monai.transforms import MapTransform, Transform
+from monai.data.meta_tensor import MetaTensor
+from monai.transforms.transform import MapTransform, Transform
 
-from mrh_monai.data import CORONAL_PLANE, Subject, open_subject
-from mrh_monai.inference.prediction_record import forget, made_of, prediction_path, write_record
-from mrh_monai.inference.provenance import about_files
-from mrh_monai.io import write_nifti, write_predictions
+from mrh_monai.data import AnySubject, ReadingOptions
+from mrh_monai.inference.opened_subject import OpenedSubject, open_for_prediction
+from mrh_monai.inference.prediction import Prediction
+from mrh_monai.inference.prediction_record import prediction_path
+from mrh_monai.patch_geometry import CORONAL_PATCH, PatchGeometry
 from mrh_monai.protocol import MRProtocol
 from mrh_monai.scaling import Scaling
 
-logger = logging.getLogger(__name__)
-
 
 class OpenSubjectd(Transform):
-    """A `Subject` to the dict that the engines pass on, its images left on disk.
+    """Turn a `Subject` into the dict that the engines pass on. The images stay on disk, see `open_for_prediction`.
 
-    The result has ``subject`` (its name), ``files`` (the `Subject`), ``made_of`` (what they were before they were read), ``image`` (its
-    `Slabs`), ``mask`` (1, X, Y, Z) uint8, ``gain`` and ``offset``, each (C,), which turn raw intensities into the network's numbers, and
-    where the target is needed ``label`` (1, X, Y, Z) float32 in the stain's units and ``scored`` (1, X, Y, Z) uint8, the voxels to judge
-    by. Volumes are `MetaTensor`s with the subject's affine. A file of patches also has ``largest``, its largest intensity.
+    The result has ``subject`` (its name), ``opened`` (the `OpenedSubject`), ``image`` (its `Slabs`), ``mask`` (1, X, Y, Z) uint8, and
+    ``gain`` and ``offset``, each (C,), which turn raw intensities into the network's numbers. Where the target is needed it also has
+    ``label`` (1, X, Y, Z) float32 in the stain's units and ``scored`` (1, X, Y, Z) uint8, the voxels on which predictions are judged.
+    Volumes are `MetaTensor`s with the affine of the subject.
 
     Args:
-        protocol: The channels that a subject must have.
-        scaling: Of the trained network.
-        need_target: Whether targets are loaded, and a subject without one is refused.
-        nan: ``refuse`` or ``zero``, as `mrh_monai.data.subject_voxels.load_subjects`.
-        support: ``mask`` or ``fa``, likewise.
-        axes: Array axes of the patches to come.
-        radius: Half a patch's edge, rounded down.
+        protocol: Channels that a subject must have.
+        scaling: Scaling of the trained network.
+        need_target: Whether targets are read, and a subject without one is refused.
+        nan: ``refuse`` or ``zero``, see `ReadingOptions`; None for the rule of the scaling mode.
+        support: ``mask`` or ``fa``, see `ReadingOptions`.
+        patch: Shape of the patches.
     """
 
     def __init__(
@@ -45,48 +42,42 @@ class OpenSubjectd(Transform):
         protocol: MRProtocol,
         scaling: Scaling,
         need_target: bool = False,
-        nan: str = "refuse",
+        nan: str | None = None,
         support: str = "mask",
-        axes: Sequence[int] = CORONAL_PLANE,
-        radius: int = 1,
+        patch: PatchGeometry = CORONAL_PATCH,
     ):
-        self.protocol, self.scaling, self.axes, self.radius = protocol, scaling, tuple(axes), radius
-        self.options: dict[str, Any] = {"need_target": need_target, "nan": nan, "support": support}
+        self.protocol, self.scaling = protocol, scaling
+        rule = scaling.chosen_nan_rule(nan)
+        self.options = ReadingOptions(need_target=need_target, nan=rule, support=support, patch=patch)
 
-    def __call__(self, subject: Subject) -> dict[str, Any]:
-        """Look through one subject."""
-        inputs = made_of(subject)
-        opened = open_subject(subject, self.protocol, margin=self.radius, axes=self.axes, **self.options)
-        support = self.scaling.support(opened.mask, self.axes, self.radius)
-        gain, offset = self.scaling.coefficients(opened, support)
+    def __call__(self, subject: AnySubject) -> dict[str, Any]:
+        """Open one subject."""
+        opened = open_for_prediction(subject, self.protocol, self.scaling, self.options)
         affine = torch.from_numpy(opened.affine)
 
         def tensor(array: np.ndarray, dtype: type) -> MetaTensor:
             return MetaTensor(torch.from_numpy(array[None].astype(dtype)), affine=affine)
 
         data: dict[str, Any] = {
-            "subject": opened.name,
-            "files": subject,
-            "made_of": inputs,
+            "subject": subject.name,
+            "opened": opened,
             "image": opened.slabs,
-            "mask": tensor(support, np.uint8),
-            "gain": torch.from_numpy(gain),
-            "offset": torch.from_numpy(offset),
+            "mask": tensor(opened.support, np.uint8),
+            "gain": torch.from_numpy(opened.coefficients.gain),
+            "offset": torch.from_numpy(opened.coefficients.offset),
         }
         if opened.target is not None:
             data["label"] = tensor(opened.target, np.float32)
             data["scored"] = tensor(opened.scored, np.uint8)
-        if opened.largest is not None:
-            data["largest"] = opened.largest
         return data
 
 
 class InverseTargetScaled(MapTransform):
-    """Predictions back into the stain's own units, 0 outside the mask.
+    """Bring predictions back into the stain's own units; they stay 0 outside the mask.
 
     Args:
-        keys: Predictions (1, X, Y, Z).
-        scaling: Of the trained network.
+        keys: Keys of the predictions (1, X, Y, Z).
+        scaling: Scaling of the trained network.
     """
 
     def __init__(self, keys: str | Sequence[str], scaling: Scaling):
@@ -99,17 +90,16 @@ class InverseTargetScaled(MapTransform):
 
 
 class SaveStaind(MapTransform):
-    """Write ``OUTPUT/<subject>/<subject>_<stain>.nii.gz``, float32, on the subject's grid, each file whole or not at all.
+    """Write ``OUTPUT/<subject>/<subject>_<stain>.nii.gz``, float32, on the subject's grid, and its record beside it, see `Prediction.save`.
 
-    Predictions of a file of patches, which lie on no grid, go into ``<subject>_<stain>.mat`` instead, as the release has them. A JSON file
-    beside each says what it was made of, see `mrh_monai.inference.prediction_record`.
+    Predictions of a patch file, which lies on no grid, are written as ``<subject>_<stain>.mat``, in the form of the released code.
 
     Args:
-        keys: Prediction (1, X, Y, Z).
-        output_dir: Where to.
-        stain: Short name.
-        made_by: `mrh_monai.inference.prediction_record.fingerprint`.
-        about: `mrh_monai.inference.provenance.about_network`, for reports.
+        keys: Keys of the predictions (1, X, Y, Z).
+        output_dir: Folder of the results.
+        stain: Short name of the stain.
+        made_by: Result of `fingerprint`.
+        about: Result of `about_network`, for reports.
     """
 
     def __init__(
@@ -121,37 +111,33 @@ class SaveStaind(MapTransform):
         about: Mapping[str, Any] | None = None,
     ):
         super().__init__(keys)
-        self.output_dir, self.stain, self.made_by, self.about = Path(output_dir), stain, made_by, dict(about or {})
+        self.output_dir, self.stain, self.made_by, self.about = Path(output_dir), stain, dict(made_by), dict(about or {})
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Mapping[Hashable, Any]:
-        """Write and pass on."""
+        """Write the predictions and pass the data on."""
         for key in self.key_iterator(dict(data)):
-            path = prediction_path(self.output_dir, data["files"], self.stain)
+            opened: OpenedSubject = data["opened"]
             voxels = np.asarray(data[key][0].cpu(), np.float32)
-            forget(path)
-            if "largest" in data:
-                write_predictions(path, voxels, np.asarray(data["mask"][0].cpu()))
-            else:
-                write_nifti(path, voxels, np.asarray(data["mask"].affine))
-            write_record(path, data["made_of"], self.made_by, self.about | {"files": about_files(data["files"])})
-            logger.info("%s", path)
+            record = opened.record(self.made_by, self.about)
+            prediction = Prediction(voxels, opened.affine, opened.support, record, opened.kind)
+            prediction.save(prediction_path(self.output_dir, opened.subject, self.stain))
         return data
 
 
 def only_item(items: Sequence[Mapping[Hashable, Any]]) -> Mapping[Hashable, Any]:
-    """Collate a batch of one subject, which is that subject."""
+    """Collate a batch of one subject: return that subject."""
     (item,) = items
     return item
 
 
 def prepare_subject(
     data: Mapping[str, Any], device: torch.device | None = None, non_blocking: bool = False, **_: Any
-) -> tuple[Any, torch.Tensor | None, tuple, dict[str, Any]]:
-    """What MONAI's evaluator passes to the inferer: images, label, and what `VoxelwiseInferer` wants besides.
+) -> tuple[Any, torch.Tensor | None, tuple[()], dict[str, Any]]:
+    """Return what MONAI's evaluator passes to the inferer: images, label, and the other arguments of `VoxelwiseInferer`.
 
     Args:
-        data: Of `OpenSubjectd`.
-        device: Ignored: slabs and results go to and fro by themselves.
-        non_blocking: Likewise.
+        data: Result of `OpenSubjectd`.
+        device: Not used: slabs and results move between devices inside the inferer.
+        non_blocking: Not used.
     """
     return data["image"], data.get("label"), (), {key: data[key] for key in ("mask", "gain", "offset")}

@@ -1,49 +1,31 @@
 import os
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from helpers.subjects import write_nifti
-from mrh_monai.data.subject import Subject
-from mrh_monai.errors import OptionError, SubjectError
+from helpers.finished_predictions import finish
+from mrh_monai.data import Subject, SubjectArrays
+from mrh_monai.errors import OutputError
+from mrh_monai.inference.cohort import CohortOutput
 from mrh_monai.inference.prediction_record import (
+    check_record_output,
     fingerprint,
-    forget,
-    made_of,
-    predict_each,
+    input_state,
+    is_finished,
     prediction_path,
-    share_of_cohort,
-    unfinished,
+    read_record,
+    record_path,
+    remove_record,
     write_record,
 )
-from mrh_monai.io.volume_files import write_analyze
-
-
-@pytest.fixture
-def cohort(tmp_path):
-    subjects = []
-    for name in "abc":
-        paths = [write_nifti(tmp_path / f"{name}_{kind}.nii", np.ones((3, 3, 3, count))) for kind, count in (("image", 3), ("mask", 1))]
-        subjects.append(Subject(name, (paths[0],), paths[1]))
-    for name in ("model.pt", "model.json"):
-        (tmp_path / name).write_bytes(name.encode())
-    return subjects, tmp_path / "out", fingerprint(tmp_path / "model.pt", precision="float32", nan=None)
-
-
-def finish(subject, out, made_by):
-    path = prediction_path(out, subject, "af")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(b"prediction")
-    write_record(path, made_of(subject), made_by)
-    return path
+from mrh_monai.io.nibabel_files import write_analyze
 
 
 def names(cohort, **changes):
     subjects, out, made_by = cohort
-    return [s.name for s in unfinished(subjects, out, "af", {**made_by, **changes})]
+    return [s.name for s in CohortOutput(out, "af", {**made_by, **changes}).unfinished(subjects)]
 
 
 def test_what_is_finished_is_left_alone(cohort):
@@ -57,7 +39,7 @@ def test_other_weights_options_files_and_slices_are_another_prediction(cohort, t
     path = finish(subjects[0], out, made_by)
     assert "a" in names(cohort, weights="another")
     assert "a" in names(cohort, precision="bf16")
-    assert [s.name for s in unfinished([replace(subjects[0], slices=((0, 2),))], out, "af", made_by)] == ["a"]
+    assert [s.name for s in CohortOutput(out, "af", made_by).unfinished([replace(subjects[0], slices=((0, 2),))])] == ["a"]
     os.utime(subjects[0].image[0], ns=(1, 1))
     assert "a" in names(cohort)
     finish(subjects[0], out, made_by)
@@ -75,50 +57,21 @@ def test_another_sidecar_is_another_network(cohort, tmp_path):
 def test_both_files_of_a_pair_count(tmp_path):
     write_analyze(tmp_path / "a.img", np.ones((3, 3, 3)), 0.1)
     subject = Subject("a", (tmp_path / "a.img",))
-    before = made_of(subject)
+    before = input_state(subject)
     os.utime(tmp_path / "a.hdr", ns=(1, 1))
-    assert made_of(subject) != before
+    assert input_state(subject) != before
 
 
 def test_a_path_is_the_same_however_it_is_spelt(cohort, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     subject = cohort[0][0]
     relative = replace(subject, image=(Path(subject.image[0].name),), mask=Path(subject.mask.name))
-    assert made_of(relative) == made_of(subject)
-
-
-class Recorder:
-    """Stands in for an evaluator."""
-
-    def __init__(self):
-        self.state, self.seen = SimpleNamespace(epoch_length=None), []
-
-    def run(self):
-        assert self.state.epoch_length == len(self.data_loader) == 1
-        self.seen += self.data_loader
-
-
-def test_one_subject_that_cannot_be_read_does_not_keep_the_others_waiting(cohort):
-    def read(subject):
-        if subject.name == "b":
-            raise RuntimeError("applying transform") from SubjectError("b.nii", "numbers", "none", "mend it")
-        return subject.name
-
-    evaluator = Recorder()
-    with pytest.raises(SubjectError, match="^b: expected subjects that can be read, found what is said above; mend them or take them off"):
-        predict_each(evaluator, cohort[0], read, keep_going=True)
-    assert evaluator.seen == ["a", "c"]
-    evaluator = Recorder()
-    with pytest.raises(RuntimeError, match="applying transform"):
-        predict_each(evaluator, cohort[0], read, keep_going=False)
-    assert evaluator.seen == ["a"]
-    predict_each(evaluator, cohort[0][:1], read, keep_going=True)
-    assert evaluator.seen == ["a", "a"]
+    assert input_state(relative) == input_state(subject)
 
 
 def test_a_prediction_that_is_being_replaced_is_not_finished(cohort):
     path = finish(cohort[0][0], *cohort[1:])
-    forget(path)
+    remove_record(path)
     assert "a" in names(cohort)
     finish(cohort[0][0], *cohort[1:])
     path.unlink()
@@ -132,22 +85,48 @@ def test_a_file_of_patches_becomes_a_mat_file(cohort, tmp_path):
     assert prediction_path(tmp_path, cohort[0][0], "af") == tmp_path / "a" / "a_af.nii.gz"
 
 
-def test_one_process_has_the_whole_cohort(cohort, few):
-    subjects, *rest = cohort
-    finish(subjects[2], *rest)
-    rest = (rest[0], "af", rest[1], few)
-    assert share_of_cohort(subjects, *rest) == share_of_cohort(subjects, *rest, "slabs") == subjects[:2]
-    assert share_of_cohort(subjects, *rest, redo=True) == subjects
-    with pytest.raises(OptionError, match="shared: expected subjects or slabs, found 'voxels'"):
-        share_of_cohort(subjects, *rest, "voxels")
+@pytest.mark.parametrize("ending", [".nii.gz", ".nii", ".mat"])
+def test_a_record_lies_beside_its_prediction_under_its_name(tmp_path, ending):
+    assert record_path(tmp_path / f"m1.af{ending}") == tmp_path / "m1.af.json"
 
 
-def test_a_broken_file_is_named_before_anything_is_predicted(cohort, few):
+@pytest.mark.parametrize("text", ["{", "[]", "3", "{}", '{"test": []}', "\x00"])
+def test_a_file_that_is_no_record_is_never_replaced_or_removed(tmp_path, text):
+    other, prediction = tmp_path / "af.json", tmp_path / "af.nii.gz"
+    other.write_text(text)
+    prediction.write_bytes(b"stain")
+    assert read_record(prediction) is None
+    message = r"af\.json: expected a free name for the record of af\.nii\.gz, found a file that is not a record; choose another name"
+    for act in (check_record_output, remove_record, lambda path: write_record(path, {"made_by": {}})):
+        with pytest.raises(OutputError, match=message):
+            act(prediction)
+    assert other.read_text() == text
+
+
+def test_a_record_holds_what_the_prediction_was_made_of(cohort):
     subjects, out, made_by = cohort
-    finish(subjects[0], out, made_by)
-    for subject in subjects[::2]:
-        subject.image[0].write_bytes(subject.image[0].read_bytes()[:-8])
-    with pytest.raises(SubjectError, match="a_image.nii: expected"):  # changed, and so not finished any more
-        share_of_cohort(subjects, out, "af", made_by, few)
-    with pytest.raises(SubjectError, match="c_image.nii: expected"):
-        share_of_cohort(subjects[1:], out, "af", made_by, few)
+    path = finish(replace(subjects[0], slices=((0, 2),)), out, made_by)
+    record = read_record(path)
+    assert list(record) == ["made_by", "inputs", "slices", "bytes", "about"]
+    assert (record["made_by"], record["slices"], record["bytes"], record["about"]) == (made_by, [[0, 2]], len(b"prediction"), {})
+    files = (subjects[0].image[0], subjects[0].mask)
+    assert record["inputs"] == {str(file): [file.stat().st_size, file.stat().st_mtime_ns] for file in files}
+    remove_record(path)
+    assert read_record(path) is None
+    remove_record(path)  # nothing is left to remove
+    check_record_output(path)
+
+
+def test_options_are_kept_as_text(cohort, tmp_path):
+    made_by = fingerprint(tmp_path / "model.pt", precision="bf16", nan=None)
+    assert made_by == {**made_by, "precision": "bf16", "nan": "None"}
+    assert [len(made_by[key]) for key in ("weights", "sidecar")] == [64, 64]
+
+
+def test_arrays_have_no_files_and_are_predicted_again(tmp_path):
+    """A record does not tell one array from another."""
+    subject = SubjectArrays(np.ones((2, 2, 2, 3)), np.ones((2, 2, 2)), np.eye(4), name="a", slices=((0, 1),))
+    assert input_state(subject) == {"inputs": {}, "slices": [[0, 1]]}
+    path = finish(subject, tmp_path, {"weights": "0"})
+    assert path == tmp_path / "a" / "a_af.nii.gz"
+    assert not is_finished(path, subject, {"weights": "0"})

@@ -6,9 +6,9 @@ import pytest
 
 import mrh_monai
 from helpers.random_weights import random_network, sidecar_of
-from mrh_monai.data.subject import find_subject
-from mrh_monai.inference.provenance import about_files, about_network, command, versions
-from mrh_monai.protocol.mr_protocol import MRH_NET
+from mrh_monai.data.subject_search import find_subject
+from mrh_monai.inference.provenance import about_network, about_subject, command, versions
+from mrh_monai.protocol.mrh_net import MRH_NET
 
 pytestmark = pytest.mark.analysis
 
@@ -25,7 +25,7 @@ def test_provenance_tells_versions_command_and_files(monkeypatch, study):
     about = about_network(sidecar_of(random_network(), MRH_NET.names), MRH_NET)
     assert about["channels"] == MRH_NET.to_rows()
     files = find_subject(study / "subject04", target="targets/AF.img")
-    assert about_files(files) == {
+    assert about_subject(files)["files"] == {
         "image": [str(path.resolve()) for path in files.image], "mask": str(files.mask.resolve()), "fa": str(files.fa.resolve()),
         "target": str(files.target.resolve()),
     }  # fmt: skip

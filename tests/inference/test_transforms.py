@@ -2,22 +2,24 @@ import numpy as np
 import pytest
 import torch
 
-from mrh_monai.data.subject import find_subject
-from mrh_monai.data.subject_voxels import load_subject
+from mrh_monai.data.checked_voxels import ReadingOptions
+from mrh_monai.data.input_kinds import load_subject
+from mrh_monai.data.subject_search import find_subject
 from mrh_monai.errors import SubjectError
-from mrh_monai.inference.prediction_record import unfinished
+from mrh_monai.inference.cohort import CohortOutput
 from mrh_monai.inference.transforms import InverseTargetScaled, OpenSubjectd, SaveStaind, only_item, prepare_subject
 from mrh_monai.io.volume_files import read_header, read_voxels
-from mrh_monai.protocol.mr_protocol import MRH_NET
-from mrh_monai.scaling.intensity_scaling import Scaling
+from mrh_monai.patch_geometry import PatchGeometry
+from mrh_monai.protocol.mrh_net import MRH_NET
+from mrh_monai.scaling import PublishedScaling, RobustScaling
 
-SCALING = Scaling("robust", (1.0,) * 67, (0.5,) * 67, 250.0, (1.0,) * 67, 99.0)
+SCALING = RobustScaling(250.0, (1.0,) * 67, (0.5,) * 67, (1.0,) * 67, 99.0)
 
 
 def test_subject_becomes_a_dict_of_slabs_and_channel_first_volumes(study):
     subject = find_subject(study / "subject01", target="targets/AF.img")
     data = OpenSubjectd(MRH_NET, SCALING, need_target=True)(subject)
-    loaded = load_subject(subject, MRH_NET, need_target=True)
+    loaded = load_subject(subject, MRH_NET, ReadingOptions(need_target=True))
     assert (data["subject"], data["mask"].dtype, data["label"].dtype) == ("subject01", torch.uint8, torch.float32)
     np.testing.assert_array_equal(data["image"].slab(0, 6), loaded.slabs.slab(0, 6))
     np.testing.assert_array_equal(data["mask"][0].numpy() == 1, loaded.mask)
@@ -43,7 +45,7 @@ def test_prediction_is_written_in_the_stains_units(study, tmp_path):
     assert header.dtype == np.float32
     assert (read_voxels(header) == 125).all()
     np.testing.assert_allclose(header.affine, data["mask"].affine, atol=1e-6)
-    assert not unfinished([data["files"]], tmp_path, "af", {"weights": "0"})
+    assert not CohortOutput(tmp_path, "af", {"weights": "0"}).unfinished([find_subject(study / "subject01")])
 
 
 def test_a_batch_is_one_subject_as_the_inferer_wants_it(study):
@@ -56,7 +58,7 @@ def test_a_batch_is_one_subject_as_the_inferer_wants_it(study):
 
 def test_published_scaling_confines_the_mask_to_its_support(study):
     subject = find_subject(study / "subject01")
-    data = OpenSubjectd(MRH_NET, Scaling("published", (), (), 1.0), axes=(0, 1))(subject)
+    data = OpenSubjectd(MRH_NET, PublishedScaling(1.0), patch=PatchGeometry((0, 1)))(subject)
     loaded = load_subject(subject, MRH_NET)
     expected = loaded.mask.copy()
     expected[:, [0, -1]] = False

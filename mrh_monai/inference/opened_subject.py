@@ -1,0 +1,72 @@
+"""The first half of every prediction: a subject is found, read and measured, so that a network can begin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mrh_monai.data import AnySubject, InputKind, ReadingOptions, Slabs, input_kind, open_subject
+from mrh_monai.inference.prediction_record import input_state
+from mrh_monai.inference.provenance import about_subject
+from mrh_monai.protocol import MRProtocol
+from mrh_monai.scaling import Coefficients, Scaling
+
+
+@dataclass(frozen=True)
+class OpenedSubject:
+    """A subject that is ready to be predicted.
+
+    Attributes:
+        subject: The subject.
+        input_state: Its files as they were before they were read, see `mrh_monai.inference.input_state`.
+        slabs: Its images, slab by slab.
+        support: (X, Y, Z) bool, the voxels to predict.
+        coefficients: Gain and offset that turn raw intensities into the network's numbers.
+        affine: (4, 4) from voxel index to RAS+ mm.
+        target: (X, Y, Z) in the stain's units; None without a target.
+        scored: (X, Y, Z) bool, the voxels of the mask where the target is intact.
+    """
+
+    subject: AnySubject
+    input_state: dict[str, Any]
+    slabs: Slabs
+    support: np.ndarray
+    coefficients: Coefficients
+    affine: np.ndarray
+    target: np.ndarray | None
+    scored: np.ndarray
+
+    @property
+    def kind(self) -> InputKind:
+        """What the subject is stored as."""
+        return input_kind(self.subject)
+
+    def record(self, made_by: dict[str, Any], about: dict[str, Any]) -> dict[str, Any]:
+        """Return the record of its prediction.
+
+        Args:
+            made_by: Result of `fingerprint`.
+            about: Result of `about_network`.
+        """
+        return {"made_by": dict(made_by), **self.input_state, "about": {**about, **about_subject(self.subject)}}
+
+
+def open_for_prediction(subject: AnySubject, protocol: MRProtocol, scaling: Scaling, options: ReadingOptions) -> OpenedSubject:
+    """Read a subject once, check it, and measure what its scaling needs.
+
+    Args:
+        subject: The subject.
+        protocol: Channels that the subject must have.
+        scaling: Scaling of the trained network.
+        options: How to read the subject.
+
+    Raises:
+        SubjectError: The subject cannot be read, or does not fit the protocol.
+    """
+    state = input_state(subject)
+    opened = open_subject(subject, protocol, options)
+    support = scaling.support(opened.mask, options.patch)
+    coefficients = scaling.coefficients(opened, support)
+    return OpenedSubject(subject, state, opened.slabs, support, coefficients, opened.affine, opened.target, opened.scored)

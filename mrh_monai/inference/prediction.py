@@ -1,0 +1,80 @@
+"""A predicted stain in memory, and the last step of every prediction: stain and record are written together."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mrh_monai.data import VOLUMES, InputKind
+from mrh_monai.inference.prediction_record import check_record_output, remove_record, write_record
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A virtual stain.
+
+    Attributes:
+        stain: (X, Y, Z) float32 in the stain's own units, 0 outside the mask. For a patch file (3, N, 3).
+        affine: (4, 4) from voxel index to RAS+ mm, that of the subject.
+        mask: (X, Y, Z) bool, the voxels that were predicted.
+        record: From what the stain was made: ``made_by`` (SHA-256 of the weights, options), ``inputs`` (files with their sizes and times),
+            ``slices``, and ``about`` (network, software, command, files).
+        kind: What the subject was stored as, which decides on the format of the result.
+
+    Example:
+        >>> import tempfile
+        >>> stain = np.ones((2, 2, 2), np.float32)
+        >>> prediction = Prediction(stain, np.eye(4), stain > 0, {"made_by": {}})
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = prediction.save(Path(folder) / "af.nii.gz")
+        ...     sorted(file.name for file in path.parent.iterdir())
+        ['af.json', 'af.nii.gz']
+    """
+
+    stain: np.ndarray
+    affine: np.ndarray
+    mask: np.ndarray
+    record: Mapping[str, Any] = field(repr=False)
+    kind: InputKind = field(default=VOLUMES, repr=False)
+
+    def save(self, path: Path | str) -> Path:
+        """Write the stain, and its record as ``NAME.json`` beside it; each file is complete or absent.
+
+        Args:
+            path: NIfTI file (``.nii`` or ``.nii.gz``) to write or replace; for a patch file a MAT file.
+
+        Returns:
+            The path.
+
+        Raises:
+            OutputError: The file has another ending or cannot be written, or its record would replace a file that is not a record.
+        """
+        path = Path(path)
+        check_output(path, self.kind)
+        # Without its record the old prediction no longer counts as finished while the new one is being written.
+        remove_record(path)
+        self.kind.write_stain(path, self.stain, self.mask, self.affine)
+        write_record(path, self.record)
+        logger.info("%s", path)
+        return path
+
+
+def check_output(path: Path | str, kind: InputKind) -> None:
+    """Refuse a path to which a prediction or its record cannot be written, before any work is done.
+
+    Args:
+        path: File of the prediction.
+        kind: What the subject is stored as.
+
+    Raises:
+        OutputError: The ending is wrong, the folder cannot be written, or the record would replace a file that is not a record.
+    """
+    kind.check_output(path)
+    check_record_output(path)

@@ -1,0 +1,199 @@
+"""Bundles as Python objects: load a bundle once, predict many subjects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mrh_monai.data import MRH_NET_LAYOUT, AnySubject, Layout, ReadingOptions, Slices, Subject, SubjectArrays, find_input
+from mrh_monai.devices import check_precision, choose_device
+from mrh_monai.errors import SubjectError
+from mrh_monai.inference.opened_subject import open_for_prediction
+from mrh_monai.inference.prediction import Prediction
+from mrh_monai.inference.prediction_record import fingerprint
+from mrh_monai.inference.provenance import about_network
+from mrh_monai.inference.voxelwise import BATCH_SIZE, Computing, predict_volume
+from mrh_monai.network import MRHNet, Sidecar, load_network
+from mrh_monai.protocol import MRProtocol
+
+WEIGHTS = Path("models") / "model.pt"
+SubjectLike = Path | str | AnySubject | np.ndarray
+
+
+@dataclass(frozen=True)
+class PredictionOptions:
+    """How a bundle predicts.
+
+    Attributes:
+        device: ``auto`` (CUDA where there is a device), ``cpu``, ``cuda`` or ``cuda:N``.
+        precision: ``float32``, ``tf32``, ``bf16``, or ``auto`` (bf16 where the device is built for it).
+        batch_size: Number of patches in a batch; only speed and memory depend on it.
+        nan: ``refuse``, or ``zero`` to set NaN and Inf inside the mask to 0; None for ``zero`` with published scaling,
+            and ``refuse`` with any other scaling.
+        support: ``mask`` (FA > 0 where there is no mask), or ``fa`` to predict where FA > 0 even if there is a mask.
+    """
+
+    device: str = "auto"
+    precision: str = "float32"
+    batch_size: int = BATCH_SIZE
+    nan: str | None = None
+    support: str = "mask"
+
+
+class Predictor:
+    """A bundle's trained network, ready to predict subjects. `load_bundle` makes one.
+
+    Args:
+        network: Trained network.
+        sidecar: Sidecar of the weights.
+        protocol: Channels that each subject must have.
+        made_by: Result of `fingerprint`, for the records of predictions.
+        options: How to predict.
+        name: Name of the bundle.
+
+    Attributes:
+        name: Name of the bundle.
+        network: The network, on the device that computes.
+        sidecar: Sidecar of the weights.
+        protocol: Channels that each subject must have.
+        stain: Short name of the stain.
+        units: Units of the stain's intensities.
+    """
+
+    def __init__(
+        self,
+        network: MRHNet,
+        sidecar: Sidecar,
+        protocol: MRProtocol,
+        made_by: dict[str, Any],
+        options: PredictionOptions = PredictionOptions(),
+        name: str = "",
+    ):
+        self.name = name
+        self.device = choose_device(options.device)
+        check_precision(self.device, options.precision)
+        self.computing = Computing(self.device, options.precision, options.batch_size)
+        self.network = network.to(self.device).eval()
+        self.sidecar, self.protocol, self.options = sidecar, protocol, options
+        self.stain, self.units = sidecar.stain, sidecar.units
+        self.made_by = made_by
+        # Unknown values of options are refused before the first subject.
+        self.reading()
+
+    def reading(self, need_target: bool = False) -> ReadingOptions:
+        """Return how subjects are read."""
+        nan = self.sidecar.scaling.chosen_nan_rule(self.options.nan)
+        return ReadingOptions(need_target=need_target, nan=nan, support=self.options.support, patch=self.sidecar.patch)
+
+    def predict(
+        self,
+        subject: SubjectLike,
+        *,
+        mask: np.ndarray | None = None,
+        affine: np.ndarray | None = None,
+        layout: Layout = MRH_NET_LAYOUT,
+        slices: Slices | None = None,
+        progress: bool = False,
+    ) -> Prediction:
+        """Predict the stain of one subject.
+
+        Args:
+            subject: What `find_input` takes (a subject's folder, a 4D image with its mask beside it, a manifest, a patch file), or a
+                `Subject`, `SubjectArrays`, or an image array (X, Y, Z, C) of raw intensities.
+            mask: (X, Y, Z) of 0 and 1, the brain; only with an image array, which needs it.
+            affine: (4, 4) from voxel index to RAS+ mm; only with an image array, which needs it.
+            layout: File patterns inside a subject's folder.
+            slices: Coronal ranges (start, stop) to predict, counted from 0, the stop excluded; None for all slices.
+            progress: Whether to show a progress bar on a terminal.
+
+        Raises:
+            SubjectError: The subject cannot be read, or does not fit the bundle.
+        """
+        files = as_subject(subject, mask, affine, layout).within(slices)
+        scaling = self.sidecar.scaling
+        opened = open_for_prediction(files, self.protocol, scaling, self.reading())
+        computing = replace(self.computing, progress=files.name if progress else None)
+        try:
+            scaled = predict_volume(self.network, opened.slabs, opened.support, opened.coefficients, self.sidecar.patch, computing)
+        finally:
+            opened.slabs.close()
+        record = opened.record(self.made_by, about_network(self.sidecar, self.protocol))
+        stain = (scaled * scaling.target_max).numpy()
+        return Prediction(stain, opened.affine, opened.support, record, opened.kind)
+
+
+def load_bundle(bundle: Path | str, options: PredictionOptions = PredictionOptions()) -> Predictor:
+    """Load the trained network of a bundle, to predict many subjects.
+
+    Args:
+        bundle: Bundle folder with trained weights in ``models/``.
+        options: How to predict.
+
+    Raises:
+        OptionError: The folder is not a bundle, or an option has an impossible value.
+        CheckpointError: The bundle has no trained weights, or weights that do not fit its protocol.
+    """
+    protocol = MRProtocol.from_bundle(bundle)
+    weights = Path(bundle) / WEIGHTS
+    network, sidecar = load_network(weights, protocol.names)
+    made_by = fingerprint(weights, precision=options.precision, nan=options.nan, support=options.support)
+    return Predictor(network, sidecar, protocol, made_by, options, Path(bundle).resolve().name)
+
+
+def predict(
+    bundle: Path | str,
+    subject: SubjectLike,
+    *,
+    mask: np.ndarray | None = None,
+    affine: np.ndarray | None = None,
+    layout: Layout = MRH_NET_LAYOUT,
+    slices: Slices | None = None,
+    options: PredictionOptions = PredictionOptions(),
+) -> Prediction:
+    """Predict the stain of one subject with a bundle.
+
+    Args:
+        bundle: Bundle folder with trained weights in ``models/``.
+        subject: What `Predictor.predict` takes: a path that stands for a subject, a `Subject`, or an image array (X, Y, Z, C).
+        mask: (X, Y, Z) of 0 and 1, the brain; only with an image array.
+        affine: (4, 4) from voxel index to RAS+ mm; only with an image array.
+        layout: File patterns inside a subject's folder.
+        slices: Coronal ranges (start, stop) to predict, counted from 0, the stop excluded; None for all slices.
+        options: How to predict.
+
+    Returns:
+        The stain with its affine, mask and record; ``.save(path)`` writes it.
+
+    Raises:
+        MRHError: The bundle or the subject cannot be used; the sentence says why and what to do.
+    """
+    return load_bundle(bundle, options).predict(subject, mask=mask, affine=affine, layout=layout, slices=slices)
+
+
+def as_subject(
+    subject: SubjectLike, mask: np.ndarray | None = None, affine: np.ndarray | None = None, layout: Layout = MRH_NET_LAYOUT
+) -> AnySubject:
+    """Return the subject that a path, an image array or a subject stands for.
+
+    Args:
+        subject: A path for `find_input`, a `Subject`, `SubjectArrays`, or an image array (X, Y, Z, C).
+        mask: (X, Y, Z) of 0 and 1; only with an image array.
+        affine: (4, 4) from voxel index to RAS+ mm; only with an image array.
+        layout: File patterns inside a subject's folder.
+
+    Raises:
+        SubjectError: The path does not stand for a subject; an image array comes without mask or affine, or a mask or an
+            affine is given with files.
+    """
+    if isinstance(subject, np.ndarray):
+        if mask is None or affine is None:
+            missing = " and ".join(name for name, value in (("mask", mask), ("affine", affine)) if value is None)
+            raise SubjectError("image array", "a mask and an affine with it", f"no {missing}", "give both, for example affine=np.eye(4)")
+        return SubjectArrays(subject, mask, affine)
+    if mask is not None or affine is not None:
+        found = "a mask or an affine with a subject that has its own"
+        raise SubjectError("subject", "an image array with `mask` and `affine`", found, "leave `mask` and `affine` out")
+    return subject if isinstance(subject, Subject | SubjectArrays) else find_input(subject, layout)

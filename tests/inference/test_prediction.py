@@ -1,0 +1,88 @@
+import json
+
+import nibabel
+import numpy as np
+import pytest
+import scipy.io
+
+from mrh_monai.data.input_kinds import PATCH_FILE, VOLUMES
+from mrh_monai.errors import OutputError
+from mrh_monai.inference.prediction import Prediction, check_output
+from mrh_monai.inference.prediction_record import read_record
+
+RECORD = {"made_by": {"weights": "0"}, "inputs": {}, "slices": None, "about": {"stain": "af"}}
+
+
+@pytest.fixture
+def prediction(rng):
+    stain = rng.uniform(1, 200, (4, 3, 5)).astype(np.float32)
+    stain[0] = 0
+    return Prediction(stain, np.diag([0.1, 0.2, 0.3, 1.0]), stain > 0, RECORD)
+
+
+@pytest.mark.parametrize("name", ["af.nii.gz", "af.nii", "new/folders/af.nii.gz"])
+def test_stain_and_record_are_saved_together(prediction, tmp_path, name):
+    path = prediction.save(str(tmp_path / name))
+    assert path == tmp_path / name
+    image = nibabel.load(path)
+    assert image.get_data_dtype() == np.float32
+    np.testing.assert_array_equal(image.get_fdata(dtype=np.float32), prediction.stain)
+    np.testing.assert_allclose(image.affine, prediction.affine)
+    assert read_record(path) == {**RECORD, "bytes": path.stat().st_size}
+    assert sorted(file.name for file in path.parent.iterdir()) == sorted(["af.json", path.name])
+
+
+def test_saving_again_replaces_both(prediction, tmp_path):
+    path = prediction.save(tmp_path / "af.nii.gz")
+    other = Prediction(prediction.stain * 2, prediction.affine, prediction.mask, {**RECORD, "made_by": {"weights": "1"}})
+    other.save(path)
+    np.testing.assert_array_equal(nibabel.load(path).get_fdata(dtype=np.float32), other.stain)
+    assert read_record(path)["made_by"] == {"weights": "1"}
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_file_that_is_not_a_record_stays_and_nothing_is_written(prediction, tmp_path):
+    """The sentence comes before any voxel is written."""
+    (tmp_path / "datalist.json").write_text('{"test": []}')
+    message = r"datalist\.json: expected a free name for the record of datalist\.nii\.gz, found a file that is not a record"
+    with pytest.raises(OutputError, match=message):
+        prediction.save(tmp_path / "datalist.nii.gz")
+    with pytest.raises(OutputError, match=message):
+        check_output(tmp_path / "datalist.nii.gz", VOLUMES)
+    assert [path.name for path in tmp_path.iterdir()] == ["datalist.json"]
+    assert (tmp_path / "datalist.json").read_text() == '{"test": []}'
+
+
+def test_no_record_is_left_where_the_stain_cannot_be_written(prediction, tmp_path, monkeypatch):
+    """An old stain stays, but no longer counts as finished."""
+    path = prediction.save(tmp_path / "af.nii.gz")
+    before = path.read_bytes()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    with pytest.raises(OutputError, match=r"af\.nii\.gz: expected to write the file, found No space left on device"):
+        prediction.save(path)
+    assert [file.name for file in tmp_path.iterdir()] == ["af.nii.gz"]
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["af.png", "af", "af.mat", "af.nii.gz/af.nii"])
+def test_impossible_places_are_refused(prediction, tmp_path, name):
+    prediction.save(tmp_path / "af.nii.gz")
+    before = sorted(path.read_bytes() for path in tmp_path.iterdir())
+    with pytest.raises(OutputError, match=r"expected (a name ending in \.nii or \.nii\.gz|a folder that can be written), found"):
+        prediction.save(tmp_path / name)
+    assert sorted(path.read_bytes() for path in tmp_path.iterdir()) == before
+
+
+def test_the_prediction_of_a_patch_file_is_a_mat_file(tmp_path):
+    stain, mask = np.zeros((3, 2, 3), np.float32), np.zeros((3, 2, 3), bool)
+    stain[1, :, 1], mask[1, :, 1] = [7, 8], True
+    prediction = Prediction(stain, np.eye(4), mask, RECORD, PATCH_FILE)
+    prediction.save(tmp_path / "YPred.mat")
+    np.testing.assert_array_equal(scipy.io.loadmat(tmp_path / "YPred.mat")["YPred"].ravel(), [7, 8])
+    assert json.loads((tmp_path / "YPred.json").read_text())["made_by"] == {"weights": "0"}
+    with pytest.raises(OutputError, match=r"expected a name ending in \.mat"):
+        prediction.save(tmp_path / "YPred.nii")

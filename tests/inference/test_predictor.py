@@ -1,0 +1,203 @@
+"""One call predicts whatever stands for a subject, to the same bits."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import nibabel
+import numpy as np
+import pytest
+
+import mrh_monai
+from helpers.subjects import write_mrh_subject, write_nifti
+from helpers.voxel_loop import oracle
+from mrh_monai.data import Layout, ReadingOptions, SubjectArrays, find_subject, load_subject
+from mrh_monai.errors import CheckpointError, OptionError, SubjectError
+from mrh_monai.inference.predictor import PredictionOptions, as_subject, load_bundle, predict
+from mrh_monai.protocol import MRH_NET
+
+CPU = PredictionOptions(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def predictor(study_bundle):
+    return load_bundle(study_bundle, CPU)
+
+
+def voxels_of(subject):
+    """Image (X, Y, Z, 67), mask and affine of a subject's files, read without the package."""
+    images = [nibabel.load(path) for path in subject.image]
+    mask = np.asarray(nibabel.load(subject.mask).dataobj).reshape(images[0].shape[:3])
+    return np.concatenate([np.asarray(image.dataobj) for image in images], axis=3), mask, images[0].affine
+
+
+def same(one, other):
+    np.testing.assert_array_equal(one.stain.view(np.int32), other.stain.view(np.int32))
+    np.testing.assert_array_equal(one.mask, other.mask)
+    np.testing.assert_array_equal(one.affine, other.affine)
+    assert one.stain.any()
+
+
+def test_a_prediction_equals_the_loop_over_voxels(predictor, study):
+    subject = find_subject(study / "subject04")
+    found = predictor.predict(study / "subject04", slices=((1, 3),))
+    loaded = load_subject(replace(subject, slices=((1, 3),)), MRH_NET)
+    coefficients = predictor.sidecar.scaling.coefficients(loaded, loaded.mask)
+    expected = oracle(loaded.image, loaded.mask, *coefficients, predictor.network) * predictor.sidecar.scaling.target_max
+    assert found.stain.dtype == np.float32
+    np.testing.assert_allclose(found.stain, expected, atol=1e-3)
+    np.testing.assert_array_equal(found.mask, loaded.mask)
+    np.testing.assert_array_equal(found.affine, loaded.affine)
+    assert not found.stain[~found.mask].any()
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+@pytest.mark.parametrize("slices", [None, ((1, 2), (4, 6))])
+def test_arrays_are_predicted_as_the_files_they_came_from(study_bundle, predictor, tmp_path, dtype, slices):
+    folder = write_mrh_subject(tmp_path / "mouse", seed=8, dtype=dtype)
+    image, mask, affine = voxels_of(find_subject(folder))
+    assert image.dtype == dtype
+    files = predictor.predict(folder, slices=slices)
+    same(predict(study_bundle, image, mask=mask, affine=affine, slices=slices, options=CPU), files)
+    same(predictor.predict(image, mask=mask.astype(bool), affine=affine, slices=slices), files)
+    same(predictor.predict(SubjectArrays(image, mask, affine, slices=slices)), files)
+    same(predictor.predict(np.asfortranarray(image).astype(image.dtype.newbyteorder(">")), mask=mask, affine=affine, slices=slices), files)
+
+
+def test_every_way_to_name_a_subject_gives_the_same_stain(predictor, study, tmp_path):
+    subject = find_subject(study / "subject02")
+    whole = predictor.predict(subject)
+    same(predictor.predict(str(study / "subject02")), whole)
+    manifest = tmp_path / "m1.mrh.json"
+    manifest.write_text(json.dumps({"image": [str(path) for path in subject.image], "mask": str(subject.mask)}))
+    same(predictor.predict(manifest), whole)
+    image, mask, affine = voxels_of(subject)
+    write_nifti(tmp_path / "m2.nii.gz", image, affine)
+    write_nifti(tmp_path / "m2_mask.nii.gz", mask, affine)
+    same(predictor.predict(tmp_path / "m2.nii.gz"), whole)
+    for number, path in enumerate(subject.image):
+        write_nifti(tmp_path / "other" / f"scan{number}.nii", np.asarray(nibabel.load(path).dataobj), affine)
+    write_nifti(tmp_path / "other" / "brain.nii", mask, affine)
+    layout = Layout(tuple(f"scan{number}.*" for number in range(3)), "brain.*")
+    same(predictor.predict(tmp_path / "other", layout=layout), whole)
+
+
+def test_slices_of_subject_and_call_are_intersected(predictor, study):
+    subject = replace(find_subject(study / "subject02"), slices=((0, 3),))
+    found = predictor.predict(subject, slices=((2, 6),))
+    assert found.mask.any(axis=(0, 2)).tolist() == [False, False, True, False, False, False]
+    assert found.record["slices"] == [[2, 3]]
+    with pytest.raises(OptionError, match="slices: expected slices of subject02 among"):
+        predictor.predict(subject, slices=((4, 6),))
+
+
+def test_a_bundle_that_is_loaded_once_predicts_many(study_bundle, predictor, study):
+    for name in ("subject01", "subject03"):
+        same(predictor.predict(study / name), mrh_monai.predict(study_bundle, study / name, options=CPU))
+
+
+def test_records_name_bundle_options_and_files(predictor, study):
+    subject = find_subject(study / "subject01")
+    record = predictor.predict(subject).record
+    weights, sidecar = (record["made_by"][key] for key in ("weights", "sidecar"))
+    assert record["made_by"] == {"weights": weights, "sidecar": sidecar, "precision": "float32", "nan": "None", "support": "mask"}
+    assert weights == predictor.sidecar.sha256
+    assert {str(path.resolve()) for path in (*subject.image, subject.mask, subject.fa)} < set(record["inputs"])
+    assert (record["about"]["stain"], record["about"]["subject"], record["about"]["channels"]) == ("af", "subject01", MRH_NET.to_rows())
+    image, mask, affine = voxels_of(subject)
+    of_arrays = predictor.predict(image, mask=mask, affine=affine).record
+    assert (of_arrays["inputs"], of_arrays["made_by"]) == ({}, record["made_by"])
+
+
+def test_fa_as_support_and_zeros_for_nan(study_bundle, tmp_path):
+    folder = write_mrh_subject(tmp_path / "mouse", seed=8, dtype=np.float32)
+    image, mask, affine = voxels_of(find_subject(folder))
+    image[5, 2, 5, 3] = np.nan
+    with pytest.raises(SubjectError, match=r"subject, image: expected numbers inside the mask in channel dwi2000_dir_02, found 1 NaN"):
+        predict(study_bundle, image, mask=mask, affine=affine, options=CPU)
+    zeroed = predict(study_bundle, image, mask=mask, affine=affine, options=replace(CPU, nan="zero"))
+    same(zeroed, predict(study_bundle, np.nan_to_num(image), mask=mask, affine=affine, options=CPU))
+    by_fa = predict(study_bundle, folder, options=replace(CPU, support="fa"))
+    np.testing.assert_array_equal(by_fa.mask, load_subject(find_subject(folder), MRH_NET, ReadingOptions(support="fa")).mask)
+    assert by_fa.record["made_by"]["support"] == "fa"
+
+
+def test_the_batch_size_changes_no_more_than_the_last_bits(study_bundle, predictor, study):
+    small = predict(study_bundle, study / "subject01", options=replace(CPU, batch_size=37))
+    np.testing.assert_allclose(small.stain, predictor.predict(study / "subject01").stain, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"device": "gpu"}, "device: expected auto, cpu, cuda or cuda:N, found 'gpu'"),
+        ({"precision": "fp16"}, "precision: expected float32, tf32, bf16, auto, found 'fp16'"),
+        ({"batch_size": 0}, "batch_size: expected at least 1, found 0"),
+        ({"nan": "skip"}, "nan: expected refuse or zero, found 'skip'"),
+        ({"support": "skull"}, "support: expected mask or fa, found 'skull'"),
+    ],
+)
+def test_impossible_options_are_refused_before_any_subject(study_bundle, options, message):
+    with pytest.raises(OptionError, match=message):
+        load_bundle(study_bundle, replace(CPU, **options))
+
+
+def test_folders_that_are_no_trained_bundle_are_refused(bundle_copy, study, tmp_path):
+    with pytest.raises(OptionError, match="study.*: expected a bundle folder, found a folder without configs/metadata.json"):
+        load_bundle(study)
+    with pytest.raises(OptionError, match="absent: expected a bundle folder, found no such folder"):
+        predict(tmp_path / "absent", study / "subject01")
+    with pytest.raises(CheckpointError, match=r"model\.pt: expected trained weights, found no such file; train the bundle first"):
+        load_bundle(bundle_copy)
+
+
+def test_weights_of_other_channels_are_refused(study_bundle, tmp_path):
+    bundle = shutil.copytree(study_bundle, tmp_path / "mrh_af")
+    metadata = json.loads((bundle / "configs" / "metadata.json").read_text())
+    metadata["channels"][3]["name"] = "another"
+    (bundle / "configs" / "metadata.json").write_text(json.dumps(metadata))
+    with pytest.raises(CheckpointError, match=r"model\.pt: expected another as channel 3, found dwi2000_dir_02"):
+        load_bundle(bundle)
+
+
+IMAGE, MASK = np.ones((4, 3, 4, 67)), np.ones((4, 3, 4))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"subject": IMAGE}, "image array: expected a mask and an affine with it, found no mask and affine; give both"),
+        ({"subject": IMAGE, "mask": MASK}, "image array: expected a mask and an affine with it, found no affine; give both, for example"),
+        ({"subject": IMAGE, "affine": np.eye(4)}, "found no mask; give both"),
+        ({"subject": "folder", "mask": MASK}, "subject: expected an image array with `mask` and `affine`, found a mask or an affine with"),
+        ({"subject": SubjectArrays(IMAGE, MASK, np.eye(4)), "affine": np.eye(4)}, "leave `mask` and `affine` out"),
+    ],
+)
+def test_arrays_need_mask_and_affine_and_files_have_their_own(given, message):
+    with pytest.raises(SubjectError, match=message):
+        as_subject(**given)
+
+
+def test_subjects_stand_for_themselves(study):
+    subject = find_subject(study / "subject01")
+    arrays = SubjectArrays(IMAGE, MASK, np.eye(4))
+    assert as_subject(subject) is subject
+    assert as_subject(arrays) is arrays
+    assert as_subject(study / "subject01") == subject
+    made = as_subject(IMAGE, MASK, np.eye(4))
+    assert (made.name, made.slices, made.image is IMAGE, made.mask is MASK) == ("subject", None, True, True)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"mask": MASK[:2]}, r"subject: expected an image \(X, Y, Z, C\), a mask \(X, Y, Z\) and an affine \(4, 4\), found image"),
+        ({"affine": np.eye(3)}, r"affine \(3, 3\); put the channels last"),
+        ({"subject": IMAGE[..., :66]}, r"subject: expected 67 channels \(dwi2000_b0_01 to mt_off\), found 66"),
+        ({"mask": MASK * 2}, "subject, mask: expected a mask of 0 and 1, found the values 2"),
+        ({"slices": ((2, 5),)}, r"subject: expected slices within 0 and 3 \(stop excluded\), found \[2, 5\]"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused_in_one_sentence(predictor, change, message):
+    with pytest.raises(SubjectError, match=message):
+        predictor.predict(**{"subject": IMAGE, "mask": MASK, "affine": np.eye(4), **change})
