@@ -1,4 +1,4 @@
-"""Evaluation: scores with intervals, regions, and the comparison with MR markers and regressions."""
+"""Evaluation: scores with intervals, detection of structures, and regions."""
 
 import lazy_loader
 

@@ -1,14 +1,28 @@
-from .comparison import compare as compare
-from .comparison_tables import comparison_table as comparison_table, regions_table as regions_table, write_comparison as write_comparison
-from .regions import Regions as Regions, read_regions as read_regions
+from .bootstrap import (
+    BLOCK_MM as BLOCK_MM,
+    DRAWS as DRAWS,
+    LEVEL as LEVEL,
+    BlockSums as BlockSums,
+    blocks_of as blocks_of,
+    check_unit as check_unit,
+    interval as interval,
+    intervals as intervals,
+    resample as resample,
+    sum_blocks as sum_blocks,
+)
+from .detection import auc as auc, roc as roc, structures as structures
+from .prediction_evaluation import evaluate as evaluate
+from .regions import LabelFiles as LabelFiles, Regions as Regions, read_regions as read_regions
 from .score_handler import ScoreSubjects as ScoreSubjects
 from .scores import (
-    as_json as as_json,
-    auc as auc,
+    COMPARED_SCORES as COMPARED_SCORES,
+    HEADLINE_SCORES as HEADLINE_SCORES,
+    SCORES as SCORES,
+    Score as Score,
+    StainPair as StainPair,
     r2 as r2,
     rmse as rmse,
     score as score,
-    ssim as ssim,
     stain_range as stain_range,
-    structures as structures,
 )
+from .structural_similarity import ssim as ssim, ssim_map as ssim_map

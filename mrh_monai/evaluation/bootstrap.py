@@ -1,32 +1,39 @@
-"""Confidence intervals of scores, by drawing blocks of tissue or whole animals again: neighbouring voxels are no independent witnesses."""
+"""Confidence intervals of scores, by drawing blocks of tissue or whole animals again: neighbouring voxels are not independent."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-from mrh_monai.errors import SubjectError
+from mrh_monai.errors import OptionError, SubjectError
+from mrh_monai.evaluation.scores import COMPARED_SCORES, SUMMED, DrawnSums
 
 DRAWS = 1000
 LEVEL = 0.95
 BLOCK_MM = 1.0
-LEAST_BLOCKS = 30  # below which blocks are halved
+LEAST_BLOCKS = 30  # with fewer blocks, their edges are halved
 ROC_BINS = 1024
-SCORES = ("r2", "determination", "rmse", "nrmse", "mae", "ssim", "psnr", "auc")
+ResamplingUnit = Literal["blocks", "animals"]
+UNITS: tuple[ResamplingUnit, ...] = ("blocks", "animals")
 
 
 def blocks_of(mask: np.ndarray, spacing: Sequence[float], edge: float = BLOCK_MM) -> tuple[np.ndarray, float]:
-    """Cubes of tissue.
+    """Divide the voxels of a mask into cubes of tissue.
 
     Args:
         mask: (X, Y, Z) bool.
         spacing: Edges of a voxel in mm.
-        edge: Of a cube in mm; halved, no further than to a voxel, until the mask holds at least 30 of them.
+        edge: Edge of a cube in mm. It is halved until the mask holds at least 30 cubes, but not below one voxel.
 
     Returns:
         (N,) int, the block of each voxel of the mask, counted from 0 without gaps; and the edge.
+
+    Example:
+        >>> blocks_of(np.ones((2, 1, 2), bool), (1.0, 1.0, 1.0))[0].tolist()
+        [0, 1, 2, 3]
     """
     voxels = np.argwhere(mask)
     while True:
@@ -39,14 +46,14 @@ def blocks_of(mask: np.ndarray, spacing: Sequence[float], edge: float = BLOCK_MM
 
 
 @dataclass(frozen=True)
-class Tally:
-    """What the scores of a subject, or of any blocks of it put together, follow from.
+class BlockSums:
+    """Sums over the voxels of each block of a subject. The scores of the subject, or of any of its blocks together, follow from them.
 
     Attributes:
-        sums: (K, 8) of each block: voxels, sum of p, t, p^2, t^2, p t, |p - t| and of the structural similarity.
-        found: (K, bins) histogram of the predictions of voxels that a detector should find.
-        others: (K, bins) of the others.
-        data_range: The stain's, see `mrh_monai.evaluation.scores.stain_range`.
+        sums: (K, 8) sums of each block, one column for each entry of `SUMMED`.
+        found: (K, bins) histogram of the predictions of the voxels that a detector should find.
+        others: (K, bins) histogram of the predictions of all other voxels.
+        data_range: Range of the stain, see `mrh_monai.evaluation.stain_range`.
     """
 
     sums: np.ndarray
@@ -55,51 +62,41 @@ class Tally:
     data_range: float
 
     def scores(self, times: np.ndarray) -> dict[str, np.ndarray]:
-        """Scores of the subject with each block taken some times.
+        """Return the scores of the subject with each block counted some times.
 
         Args:
-            times: (D, K).
+            times: (D, K) how often each block counts in each draw.
 
         Returns:
-            Of each of `SCORES` (D,), as `mrh_monai.evaluation.scores` defines them. Predictions are binned for ``auc``, which moves it by less than
-            1/1000.
+            (D,) for each of `COMPARED_SCORES`, by its key.
         """
         times = np.asarray(times, np.float64)
-        n, p, t, pp, tt, pt, absolute, similar = (times @ self.sums).T
+        columns = dict(zip(SUMMED, (times @ self.sums).T, strict=True))
+        drawn = DrawnSums(columns, times @ self.found, times @ self.others, self.data_range)
         with np.errstate(divide="ignore", invalid="ignore"):
-            error = np.sqrt(np.maximum(pp - 2 * pt + tt, 0) / n)
-            within_p, within_t, between = _spread(pp, p, n), _spread(tt, t, n), pt - p * t / n
-            found, others = times @ self.found, times @ self.others
-            # Of all pairs of a voxel to be found and another, those in the right order; half of those that tie.
-            below = np.cumsum(others, 1) - others / 2
-            area = (found * below).sum(1) / (found.sum(1) * others.sum(1))
-            return {
-                "r2": between**2 / (within_p * within_t),
-                "determination": 1 - n * error**2 / within_t,
-                "rmse": error,
-                "nrmse": error / self.data_range,
-                "mae": absolute / n,
-                "ssim": similar / n,
-                "psnr": 20 * np.log10(self.data_range / error),
-                "auc": area,
-            }
+            return {score.key: score.from_sums(drawn) for score in COMPARED_SCORES}
+
+    @property
+    def whole(self) -> dict[str, float]:
+        """Scores of the whole subject, each block counted once."""
+        return {key: float(values[0]) for key, values in self.scores(np.ones((1, len(self.sums)))).items()}
 
 
-def tally(
+def sum_blocks(
     prediction: np.ndarray, target: np.ndarray, similarity: np.ndarray, found: np.ndarray, block: np.ndarray, data_range: float
-) -> Tally:
-    """Count one subject's voxels block by block.
+) -> BlockSums:
+    """Sum the voxels of one subject block by block.
 
     Args:
-        prediction: (N,) in the stain's units.
-        target: (N,).
-        similarity: (N,) of `mrh_monai.evaluation.scores.ssim_map`.
+        prediction: (N,) predicted stain, in the stain's units.
+        target: (N,) true stain.
+        similarity: (N,) result of `mrh_monai.evaluation.structural_similarity.ssim_map`.
         found: (N,) bool, voxels that a detector should find, where predictions are highest.
-        block: (N,) of `blocks_of`.
-        data_range: The stain's.
+        block: (N,) block of each voxel, see `blocks_of`.
+        data_range: Range of the stain.
     """
     p, t = prediction.astype(np.float64), target.astype(np.float64)
-    columns = (np.ones_like(p), p, t, p * p, t * t, p * t, np.abs(p - t), similarity.astype(np.float64))
+    columns = [column(p, t, similarity.astype(np.float64)) for column in SUMMED.values()]
     count = int(block.max()) + 1
     sums = np.stack([np.bincount(block, column, count) for column in columns], 1)
     edges = np.unique(np.quantile(p, np.linspace(0, 1, ROC_BINS + 1)[1:-1]))
@@ -108,52 +105,59 @@ def tally(
     histogram = [
         np.bincount(block[chosen] * size + bins[chosen], minlength=count * size).reshape(count, size) for chosen in (found, ~found)
     ]
-    return Tally(sums, histogram[0].astype(np.float64), histogram[1].astype(np.float64), data_range)
-
-
-def _spread(squares: np.ndarray, sums: np.ndarray, count: np.ndarray) -> np.ndarray:
-    """Sum of squared differences from the mean; NaN where it is no more than rounding leaves of a constant."""
-    found = squares - sums * sums / count
-    return np.where(found > 1e-12 * squares, found, np.nan)
+    return BlockSums(sums, histogram[0].astype(np.float64), histogram[1].astype(np.float64), data_range)
 
 
 @dataclass(frozen=True)
 class Resampling:
-    """How often each block, or each animal, is taken in each draw; the same draws for all models, so that their scores can be compared.
+    """How often each block, or each animal, counts in each draw. All models get the same draws, so that their scores can be compared.
 
     Attributes:
         unit: ``blocks`` or ``animals``.
-        times: Of each animal (D, K); with ``animals`` one (D, animals).
+        times: (D, K) for the blocks of each animal; with ``animals`` one (D, animals).
     """
 
-    unit: str
+    unit: ResamplingUnit
     times: tuple[np.ndarray, ...]
 
-    def draws(self, tallies: Sequence[Tally]) -> dict[str, np.ndarray]:
-        """Mean scores over the animals, in every draw.
+    def draws(self, animals: Sequence[BlockSums]) -> dict[str, np.ndarray]:
+        """Return the mean scores over the animals in every draw.
 
         Args:
-            tallies: One an animal.
+            animals: Sums of each animal.
 
         Returns:
-            Of each of `SCORES` (D,).
+            (D,) for each of `COMPARED_SCORES`, by its key.
         """
+        keys = [score.key for score in COMPARED_SCORES]
         if self.unit == "blocks":
-            each = [one.scores(times) for one, times in zip(tallies, self.times, strict=True)]
-            return {name: np.mean([scores[name] for scores in each], 0) for name in SCORES}
-        each = [one.scores(np.ones((1, len(one.sums)))) for one in tallies]
+            each = [one.scores(times) for one, times in zip(animals, self.times, strict=True)]
+            return {key: np.mean([scores[key] for scores in each], 0) for key in keys}
+        each = [one.scores(np.ones((1, len(one.sums)))) for one in animals]
         (times,) = self.times
-        return {name: times @ np.concatenate([scores[name] for scores in each]) / len(tallies) for name in SCORES}
+        return {key: times @ np.concatenate([scores[key] for scores in each]) / len(animals) for key in keys}
 
 
-def resample(counts: Sequence[int], unit: str, draws: int = DRAWS, seed: int = 0) -> Resampling:
-    """Draw with replacement, as many as there are.
+def check_unit(unit: str) -> ResamplingUnit:
+    """Return what is resampled.
+
+    Raises:
+        OptionError: It is not ``blocks`` or ``animals``.
+    """
+    for known in UNITS:
+        if unit == known:
+            return known
+    raise OptionError("--bootstrap", "blocks or animals", repr(unit), "choose one of the two")
+
+
+def resample(counts: Sequence[int], unit: ResamplingUnit, draws: int = DRAWS, seed: int = 0) -> Resampling:
+    """Draw blocks or animals with replacement, in each draw as many as there are.
 
     Args:
-        counts: Blocks of each animal.
-        unit: ``blocks``: within each animal; ``animals``: the animals themselves, which says what another animal would be like.
-        draws: How many times.
-        seed: Of the draws.
+        counts: Number of blocks of each animal.
+        unit: ``blocks`` to draw within each animal; ``animals`` to draw the animals, which says what another animal would be like.
+        draws: Number of draws.
+        seed: Random seed of the draws.
 
     Raises:
         SubjectError: There are too few to draw from.
@@ -161,17 +165,22 @@ def resample(counts: Sequence[int], unit: str, draws: int = DRAWS, seed: int = 0
     sizes = [len(counts)] if unit == "animals" else list(counts)
     if min(sizes) < 2:
         what = "animals" if unit == "animals" else "blocks of tissue"
-        raise SubjectError("bootstrap", f"at least two {what}", f"{min(sizes)}", "give more, or resample the others (--bootstrap)")
+        remedy = f"give more subjects, or use --bootstrap {'blocks' if unit == 'animals' else 'animals'}"
+        raise SubjectError("bootstrap", f"at least two {what}", f"{min(sizes)}", remedy)
     rng = np.random.default_rng(seed)
     return Resampling(unit, tuple(rng.multinomial(size, np.full(size, 1 / size), draws).astype(np.float64) for size in sizes))
 
 
 def interval(values: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
-    """Percentile interval of the draws of a score; NaN where it could not be computed in most of them.
+    """Return the percentile interval of the draws of a score; NaN where the score could not be computed in most of them.
 
     Args:
-        values: (D,).
-        level: Share of the draws inside.
+        values: (D,) score in each draw.
+        level: Share of the draws that lie inside the interval.
+
+    Example:
+        >>> interval(np.arange(101.0), 0.5)
+        (25.0, 75.0)
     """
     good = values[np.isfinite(values)]
     if len(good) * 2 < len(values):
@@ -181,5 +190,5 @@ def interval(values: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
 
 
 def intervals(draws: Mapping[str, np.ndarray], level: float = LEVEL) -> dict[str, tuple[float, float]]:
-    """`interval` of every score."""
+    """Return the `interval` of every score."""
     return {name: interval(values, level) for name, values in draws.items()}

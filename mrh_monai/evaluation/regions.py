@@ -1,4 +1,4 @@
-"""Label volumes: which region of an atlas each voxel belongs to."""
+"""Label volumes: the region of an atlas to which each voxel belongs."""
 
 from __future__ import annotations
 
@@ -19,15 +19,27 @@ class Regions:
     """Regions on one grid.
 
     Attributes:
-        labels: (X, Y, Z) int64; 0 belongs to none.
-        names: Of every label that occurs.
+        labels: (X, Y, Z) int64; voxels of label 0 belong to no region.
+        names: Name of every label that occurs.
+
+    Example:
+        >>> regions = Regions(np.array([[[0, 1, 2, 2]]]), {1: "cortex", 2: "thalamus"})
+        >>> {name: int(inside.sum()) for name, inside in regions.each(regions.labels >= 0).items()}
+        {'cortex': 1, 'thalamus': 2}
     """
 
     labels: np.ndarray
     names: dict[int, str]
 
     def each(self, mask: np.ndarray) -> dict[str, np.ndarray]:
-        """Name to (N,) bool of the mask's voxels, of every region that has some there; labels of one name are one region."""
+        """Return which voxels of a mask belong to each region.
+
+        Args:
+            mask: (X, Y, Z) bool.
+
+        Returns:
+            (N,) bool over the voxels of the mask, by the name of each region that has voxels there. Labels of one name are one region.
+        """
         inside = self.labels[mask]
         found: dict[str, np.ndarray] = {}
         for label in np.unique(inside).tolist():
@@ -37,15 +49,36 @@ class Regions:
         return found
 
     def need_some(self, mask: np.ndarray) -> dict[str, np.ndarray]:
-        """As `each`.
+        """Return the voxels of each region as `each` does, and refuse labels that do not overlap with the mask.
 
         Raises:
-            SubjectError: No region has a voxel in the mask.
+            SubjectError: The labels have another shape than the mask, or no region has a voxel in the mask.
         """
+        if self.labels.shape != mask.shape:
+            raise SubjectError(
+                "labels", f"shape {mask.shape} as the mask", f"{self.labels.shape}", "resample the labels to the subject's grid"
+            )
         found = self.each(mask)
         if not found:
-            raise SubjectError("labels", "regions inside the mask", "none", "check that they lie where the brain does")
+            raise SubjectError("labels", "regions inside the mask", "no label in it", "check that the labels lie where the brain lies")
         return found
+
+
+@dataclass(frozen=True)
+class LabelFiles:
+    """The files of a label volume.
+
+    Attributes:
+        labels: Volume of whole numbers on the subjects' grid.
+        names: Text file with lines ``label,name``; None to name regions by their numbers.
+    """
+
+    labels: Path | str
+    names: Path | str | None = None
+
+    def read(self, beside: Sequence[Path]) -> Regions:
+        """Read the regions, see `read_regions`."""
+        return read_regions(self.labels, beside, self.names)
 
 
 def read_regions(path: Path | str, beside: Sequence[Path], names: Path | str | None = None) -> Regions:
@@ -53,11 +86,11 @@ def read_regions(path: Path | str, beside: Sequence[Path], names: Path | str | N
 
     Args:
         path: Volume of whole numbers.
-        beside: Volumes whose grid it must have.
-        names: Text file of lines ``label,name`` (or separated by tab or spaces); None to call them by their numbers.
+        beside: Volumes on whose grid the labels must lie.
+        names: Text file with lines ``label,name`` (or separated by a tab or spaces); None to name regions by their numbers.
 
     Raises:
-        SubjectError: It lies on another grid, holds other numbers or no label; or the file of names cannot be read.
+        SubjectError: The labels lie on another grid, are not whole numbers, or are all 0; or the file of names cannot be read.
     """
     header = read_header(path)
     check_single(header, "labels")
@@ -66,10 +99,10 @@ def read_regions(path: Path | str, beside: Sequence[Path], names: Path | str | N
     values = read_voxels(header)[..., 0]
     labels = np.asarray(np.rint(np.nan_to_num(values)), np.int64)
     if not np.array_equal(labels, values):
-        raise SubjectError(path, "a label volume of whole numbers", "others", "resample labels by nearest neighbour")
+        raise SubjectError(path, "a label volume of whole numbers", "other numbers", "resample labels by nearest neighbour")
     present = [int(label) for label in np.unique(labels) if label]
     if not present:
-        raise SubjectError(path, "labels other than 0", "none", "check that it is the right file")
+        raise SubjectError(path, "labels other than 0", "only zeros", "check that it is the right file")
     given = {} if names is None else _read_names(Path(names))
     return Regions(labels, {label: given.get(label, f"region {label}") for label in present})
 
@@ -88,8 +121,8 @@ def _read_names(path: Path) -> dict[int, str]:
         try:
             found[int(words[0])] = words[1].strip()
         except (ValueError, IndexError):
-            if found:  # a heading may stand first
+            if found:  # the first line may be a heading
                 raise SubjectError(path, "lines of a label and a name", f"{row}", remedy) from None
     if not found:
-        raise SubjectError(path, "lines of a label and a name", "none", remedy)
+        raise SubjectError(path, "lines of a label and a name", "no such line", remedy)
     return found

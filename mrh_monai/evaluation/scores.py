@@ -1,52 +1,51 @@
-"""Scores of a predicted stain against the true one, inside the mask."""
+"""The scores of a predicted stain. Each is defined once, in `SCORES`; tables, bootstrap, studies, report and model card read it there."""
 
 from __future__ import annotations
 
-import json
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
 
 import numpy as np
-from skimage.filters import threshold_otsu
-from skimage.metrics import structural_similarity
-from sklearn.metrics import roc_auc_score, roc_curve
 
-from mrh_monai.errors import OptionError, SubjectError
-
-# The Gaussian window of Wang et al. 2004, as scikit-image makes it for sigma 1.5, is 11 voxels wide.
-SSIM_SIGMA, SSIM_WINDOW = 1.5, 11
-SIDES = ("above", "below")
+from mrh_monai.errors import SubjectError
+from mrh_monai.evaluation.structural_similarity import ssim
 
 
 def rmse(prediction: np.ndarray, target: np.ndarray) -> float:
-    """Root mean squared error, sqrt(mean((p - t)^2)), in the stain's units.
+    """Return the root mean squared error, sqrt(mean((p - t)^2)), in the stain's units.
 
     Args:
-        prediction: (N,) values of the voxels in the mask.
-        target: (N,) likewise.
+        prediction: (N,) predicted stain of the voxels in the mask.
+        target: (N,) true stain of these voxels.
+
+    Example:
+        >>> rmse(np.array([1.0, 5.0]), np.array([1.0, 3.0]))
+        1.4142135623730951
     """
     difference = prediction.astype(np.float64) - target
     return float(np.sqrt(np.mean(difference**2)))
 
 
 def mae(prediction: np.ndarray, target: np.ndarray) -> float:
-    """Mean absolute error, mean(|p - t|), in the stain's units.
-
-    Args:
-        prediction: (N,) values of the voxels in the mask.
-        target: (N,) likewise.
-    """
+    """Return the mean absolute error, mean(|p - t|), in the stain's units; the arguments are those of `rmse`."""
     return float(np.mean(np.abs(prediction.astype(np.float64) - target)))
 
 
 def r2(prediction: np.ndarray, target: np.ndarray) -> float:
-    """Squared Pearson correlation, the R2 of Liang et al.; blind to a wrong gain or offset, so read it with the RMSE.
+    """Return the squared Pearson correlation, the R2 of Liang et al. A wrong gain or offset does not change it, so read also the RMSE.
 
     Args:
-        prediction: (N,) values of the voxels in the mask.
-        target: (N,) likewise.
+        prediction: (N,) predicted stain of the voxels in the mask.
+        target: (N,) true stain of these voxels.
 
     Returns:
-        0 to 1; NaN where either is constant.
+        0 to 1; NaN where the prediction or the target is constant.
+
+    Example:
+        >>> r2(np.array([1.0, 2.0, 3.0]), np.array([10.0, 20.0, 30.0]))
+        1.0
     """
     if any(values.min() == values.max() for values in (prediction, target)):
         return float("nan")
@@ -55,14 +54,14 @@ def r2(prediction: np.ndarray, target: np.ndarray) -> float:
 
 
 def determination(prediction: np.ndarray, target: np.ndarray) -> float:
-    """Coefficient of determination, 1 - SSE/SST, which a wrong gain or offset lowers; `r2` is another number.
+    """Return the coefficient of determination, 1 - SSE/SST, which a wrong gain or offset lowers. It is not the same number as `r2`.
 
     Args:
-        prediction: (N,) values of the voxels in the mask.
-        target: (N,) likewise.
+        prediction: (N,) predicted stain of the voxels in the mask.
+        target: (N,) true stain of these voxels.
 
     Returns:
-        At most 1, at most `r2`, below 0 where the target's mean would predict better; NaN where the target is constant.
+        At most 1 and at most `r2`; below 0 where the mean of the target would predict better; NaN where the target is constant.
     """
     t = target.astype(np.float64)
     total = float(((t - t.mean()) ** 2).sum())
@@ -70,161 +69,209 @@ def determination(prediction: np.ndarray, target: np.ndarray) -> float:
 
 
 def stain_range(target: np.ndarray) -> float:
-    """What NRMSE, PSNR and SSIM measure errors by: largest minus smallest target, in the stain's units; 1 where it is constant.
+    """Return the range by which NRMSE, PSNR and SSIM measure errors: largest minus smallest target; 1 where the target is constant.
 
     Args:
-        target: (N,) values of the voxels in the mask.
+        target: (N,) true stain of the voxels in the mask.
     """
     return float(target.max()) - float(target.min()) or 1.0
 
 
 def psnr(error: float, data_range: float) -> float:
-    """Peak signal-to-noise ratio, 20 log10(range / RMSE), in dB; infinite for a perfect prediction.
+    """Return the peak signal-to-noise ratio, 20 log10(range / RMSE), in dB; infinite for a perfect prediction.
 
     Args:
-        error: The RMSE.
-        data_range: Of the stain, in the same units.
+        error: RMSE.
+        data_range: Range of the stain, in the units of the RMSE.
     """
     return float(20 * np.log10(data_range / error)) if error > 0 else float("inf")
 
 
-def ssim_map(prediction: np.ndarray, target: np.ndarray, mask: np.ndarray, data_range: float) -> np.ndarray:
-    """Structural similarity around each voxel of the mask, in coronal slices, both volumes 0 outside the mask.
+@dataclass(frozen=True)
+class StainPair:
+    """A predicted and a true stain of one subject, from whose voxels scores are computed.
 
-    The window is a Gaussian of sigma 1.5 voxels, 11 voxels wide.
-
-    Args:
-        prediction: (X, Y, Z), in the stain's units.
-        target: (X, Y, Z).
-        mask: (X, Y, Z) bool.
-        data_range: The stain's range, in its units.
-
-    Returns:
-        (N,) in the order of ``mask``'s voxels, -1 to 1; NaN where a slice is smaller than the window.
-
-    Source:
-        Wang et al., IEEE Trans Image Process 2004;13:600, with its constants, by scikit-image.
+    Attributes:
+        prediction: (X, Y, Z) predicted stain, in the stain's units.
+        target: (X, Y, Z) true stain.
+        mask: (X, Y, Z) bool, the voxels to score.
     """
-    similarity = np.full(mask.shape, np.nan, np.float32)
-    if min(mask.shape[0], mask.shape[2]) >= SSIM_WINDOW:
-        for y in np.nonzero(mask.any((0, 2)))[0]:
-            p, t = (np.where(mask[:, y], volume[:, y], 0).astype(np.float64) for volume in (prediction, target))
-            options = {"gaussian_weights": True, "sigma": SSIM_SIGMA, "use_sample_covariance": False, "full": True}
-            similarity[:, y] = structural_similarity(p, t, data_range=data_range, **options)[1]
-    return similarity[mask]
+
+    prediction: np.ndarray
+    target: np.ndarray
+    mask: np.ndarray
+
+    @cached_property
+    def p(self) -> np.ndarray:
+        """(N,) predicted stain of the voxels in the mask."""
+        return np.asarray(self.prediction[self.mask])
+
+    @cached_property
+    def t(self) -> np.ndarray:
+        """(N,) true stain of the voxels in the mask."""
+        return np.asarray(self.target[self.mask])
+
+    @cached_property
+    def data_range(self) -> float:
+        """Range of the true stain, see `stain_range`."""
+        return stain_range(self.t)
+
+    @cached_property
+    def error(self) -> float:
+        """RMSE, from which other scores follow."""
+        return rmse(self.p, self.t)
 
 
-def ssim(prediction: np.ndarray, target: np.ndarray, mask: np.ndarray, data_range: float) -> float:
-    """Structural similarity averaged over the voxels of the mask; the background, where any two agree, is not counted.
+# What is summed over the voxels of each block: columns (N,) of predicted stain p, true stain t and structural similarity s, all float64.
+SUMMED: Mapping[str, Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]] = {
+    "voxels": lambda p, t, s: np.ones_like(p),
+    "p": lambda p, t, s: p,
+    "t": lambda p, t, s: t,
+    "pp": lambda p, t, s: p * p,
+    "tt": lambda p, t, s: t * t,
+    "pt": lambda p, t, s: p * t,
+    "absolute": lambda p, t, s: np.abs(p - t),
+    "similarity": lambda p, t, s: s,
+}
 
-    Args and source: as `ssim_map`.
+
+@dataclass(frozen=True)
+class DrawnSums:
+    """Sums over the voxels of some blocks of a subject, in D draws of these blocks; the bootstrap computes scores from them.
+
+    Attributes:
+        sums: (D,) of each column of `SUMMED`.
+        found: (D, bins) histogram of the predictions of the voxels that a detector should find.
+        others: (D, bins) histogram of the predictions of all other voxels.
+        data_range: Range of the subject's stain, see `stain_range`.
     """
-    return float(ssim_map(prediction, target, mask, data_range).mean(dtype=np.float64))
+
+    sums: Mapping[str, np.ndarray]
+    found: np.ndarray
+    others: np.ndarray
+    data_range: float
+
+    @cached_property
+    def error(self) -> np.ndarray:
+        """(D,) RMSE."""
+        s = self.sums
+        return np.asarray(np.sqrt(np.maximum(s["pp"] - 2 * s["pt"] + s["tt"], 0) / s["voxels"]))
+
+    def spread(self, name: Literal["p", "t"]) -> np.ndarray:
+        """(D,) sum of squared differences from the mean; NaN where it is so small that it is only the rounding error of a constant."""
+        squares, sums = self.sums[name * 2], self.sums[name]
+        found = squares - sums * sums / self.sums["voxels"]
+        return np.where(found > 1e-12 * squares, found, np.nan)
+
+    def r2(self) -> np.ndarray:
+        """(D,) squared Pearson correlation."""
+        s = self.sums
+        between = s["pt"] - s["p"] * s["t"] / s["voxels"]
+        return np.asarray(between**2 / (self.spread("p") * self.spread("t")))
+
+    def auc(self) -> np.ndarray:
+        """(D,) area under the ROC curve. Predictions are in bins, which moves it by less than 1/1000."""
+        # Share of the pairs of a voxel to find and another voxel that are in the right order; ties count one half.
+        below = np.cumsum(self.others, 1) - self.others / 2
+        return np.asarray((self.found * below).sum(1) / (self.found.sum(1) * self.others.sum(1)))
+
+
+@dataclass(frozen=True)
+class Score:
+    """One score of a predicted stain.
+
+    Attributes:
+        key: Name in JSON and CSV files.
+        title: Name in tables and pages.
+        formula: Formula of predicted stain p and true stain t.
+        unit: ``stain`` for the stain's own units, ``dB``, or ``none``.
+        lower_is_better: Whether a lower score is a better score.
+        from_sums: Function from the sums of blocks to the score in every draw (D,), for the bootstrap.
+        from_voxels: Function from the voxels of one subject to the score; None where structures must be defined first, see `detection.py`.
+        tabled: How comparison tables and report show it: ``interval`` (value and interval; the log and studies show it too), ``value``, or
+            None to show it in the files only.
+    """
+
+    key: str
+    title: str
+    formula: str
+    unit: Literal["stain", "dB", "none"]
+    lower_is_better: bool
+    from_sums: Callable[[DrawnSums], np.ndarray]
+    from_voxels: Callable[[StainPair], float] | None
+    tabled: Literal["interval", "value"] | None = None
+
+    def text(self, value: float) -> str:
+        """Return a value as tables show it: four digits in the stain's units, three decimals otherwise."""
+        return f"{value:.4g}" if self.unit == "stain" else f"{value:.3f}"
+
+
+SCORES = (
+    Score("rmse", "RMSE", "sqrt(mean((p - t)^2))", "stain", True, lambda s: s.error, lambda v: v.error, "interval"),
+    Score("nrmse", "NRMSE", "RMSE / (max(t) - min(t))", "none", True, lambda s: s.error / s.data_range, lambda v: v.error / v.data_range),
+    Score("mae", "MAE", "mean(|p - t|)", "stain", True, lambda s: s.sums["absolute"] / s.sums["voxels"], lambda v: mae(v.p, v.t)),
+    Score("r2", "R2", "squared Pearson correlation of p and t", "none", False, DrawnSums.r2, lambda v: r2(v.p, v.t), "interval"),
+    Score(
+        key="determination",
+        title="1-SSE/SST",
+        formula="1 - sum((p - t)^2) / sum((t - mean(t))^2)",
+        unit="none",
+        lower_is_better=False,
+        from_sums=lambda s: 1 - s.sums["voxels"] * s.error**2 / s.spread("t"),
+        from_voxels=lambda v: determination(v.p, v.t),
+        tabled="value",
+    ),
+    Score(
+        key="ssim",
+        title="SSIM",
+        formula="mean structural similarity in coronal slices (Gaussian window, sigma 1.5 voxels)",
+        unit="none",
+        lower_is_better=False,
+        from_sums=lambda s: s.sums["similarity"] / s.sums["voxels"],
+        from_voxels=lambda v: ssim(v.prediction, v.target, v.mask, v.data_range),
+        tabled="value",
+    ),
+    Score(
+        key="psnr",
+        title="PSNR (dB)",
+        formula="20 log10((max(t) - min(t)) / RMSE)",
+        unit="dB",
+        lower_is_better=False,
+        from_sums=lambda s: 20 * np.log10(s.data_range / s.error),
+        from_voxels=lambda v: psnr(v.error, v.data_range),
+    ),
+    Score("auc", "AUC", "area under the ROC curve of p as a detector of structures", "none", False, DrawnSums.auc, None, "interval"),
+)
+# Files of comparisons begin with the two scores by which models are ranked and judged; the order of the others is that of `SCORES`.
+COMPARED_SCORES = tuple(sorted(SCORES, key=lambda each: each.key not in ("r2", "determination")))
+HEADLINE_SCORES = tuple(each for each in COMPARED_SCORES if each.tabled == "interval")
 
 
 def score(prediction: np.ndarray, target: np.ndarray, mask: np.ndarray) -> dict[str, float]:
-    """All scores of one subject.
+    """Return all scores of one subject that need its voxels only.
 
     Args:
-        prediction: (X, Y, Z), in the stain's units.
-        target: (X, Y, Z).
-        mask: (X, Y, Z) bool.
+        prediction: (X, Y, Z) predicted stain, in the stain's units.
+        target: (X, Y, Z) true stain.
+        mask: (X, Y, Z) bool, the voxels to score.
 
     Returns:
-        ``rmse`` and ``mae`` in the stain's units, ``nrmse`` (RMSE by the target's range in the mask), ``r2`` (squared correlation),
-        ``determination`` (1 - SSE/SST), ``ssim``, ``psnr`` in dB, ``voxels``.
+        ``rmse`` and ``mae`` in the stain's units, ``nrmse`` (RMSE divided by the target's range in the mask), ``r2`` (squared correlation),
+        ``determination`` (1 - SSE/SST), ``ssim``, ``psnr`` in dB, and ``voxels``, their number.
 
     Raises:
         SubjectError: The shapes differ, or the mask is empty.
+
+    Example:
+        >>> target = np.arange(24.0).reshape(2, 3, 4)
+        >>> scores = score(target + 2, target, target >= 0)
+        >>> scores["rmse"], scores["voxels"]
+        (2.0, 24)
     """
     if not prediction.shape == target.shape == mask.shape:
         shapes = f"prediction {prediction.shape}, target {target.shape}, mask {mask.shape}"
         raise SubjectError("scores", "one shape", shapes, "resample them to one grid")
     if not mask.any():
-        raise SubjectError("scores", "voxels inside the mask", "none", "check the mask")
-    p, t = prediction[mask], target[mask]
-    data_range, error = stain_range(t), rmse(p, t)
-    return {
-        "rmse": error,
-        "nrmse": error / data_range,
-        "mae": mae(p, t),
-        "r2": r2(p, t),
-        "determination": determination(p, t),
-        "ssim": ssim(prediction, target, mask, data_range),
-        "psnr": psnr(error, data_range),
-        "voxels": int(mask.sum()),
-    }
-
-
-def structures(
-    target: np.ndarray, side: str = "above", threshold: float | None = None, where: object = "threshold"
-) -> tuple[np.ndarray, float]:
-    """Which voxels a detector should find: those above, or below, a threshold of the true stain.
-
-    Args:
-        target: (N,) values of the voxels in the mask.
-        side: ``above`` or ``below``.
-        threshold: In the stain's units; None for Otsu's, which parts the values into two classes of the least variance.
-        where: What to name in an error.
-
-    Returns:
-        (N,) bool, and the threshold.
-
-    Raises:
-        OptionError: The side is unknown, or the threshold leaves one class.
-
-    Source:
-        Otsu, IEEE Trans Syst Man Cybern 1979;9:62, by scikit-image.
-    """
-    if side not in SIDES:
-        raise OptionError("structures", " or ".join(SIDES), repr(side), "choose one of the two")
-    chosen = float(threshold_otsu(target)) if threshold is None else float(threshold)
-    found = target > chosen if side == "above" else target < chosen
-    if found.all() or not found.any():
-        span = f"{float(target.min()):g} to {float(target.max()):g}"
-        raise OptionError(where, f"a threshold within the target's {span}, with voxels on both sides", f"{chosen:g}", "give another one")
-    return found, chosen
-
-
-def auc(prediction: np.ndarray, found: np.ndarray, side: str = "above") -> float:
-    """Area under the ROC curve of a prediction as a detector; of two classes it is the same from either side.
-
-    Args:
-        prediction: (N,) in any units.
-        found: (N,) bool of `structures`.
-        side: On which side of the threshold the structures are.
-
-    Returns:
-        0 to 1, 0.5 by chance.
-    """
-    return float(roc_auc_score(found, prediction if side == "above" else -prediction))
-
-
-def roc(prediction: np.ndarray, found: np.ndarray, side: str = "above", points: int = 201) -> tuple[np.ndarray, np.ndarray]:
-    """The ROC curve at evenly spaced false-positive rates.
-
-    Args:
-        prediction: (N,) in any units.
-        found: (N,) bool of `structures`.
-        side: On which side of the threshold the structures are.
-        points: How many.
-
-    Returns:
-        False- and true-positive rate, each (points,) from 0 to 1.
-    """
-    false_positive, true_positive, _ = roc_curve(found, prediction if side == "above" else -prediction)
-    rates = np.linspace(0, 1, points)
-    return rates, np.interp(rates, false_positive, true_positive)
-
-
-def as_json(scores: dict[str, Any]) -> str:
-    """Scores, or scores by subject, as JSON, in which a score that could not be computed, or is infinite, is null."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: plain(inner) for key, inner in value.items()}
-        if isinstance(value, list | tuple):
-            return [plain(inner) for inner in value]
-        return None if isinstance(value, float | np.floating) and not np.isfinite(value) else value
-
-    return json.dumps(plain(scores), indent=2)
+        raise SubjectError("scores", "voxels inside the mask", "an empty mask", "check the mask")
+    pair = StainPair(prediction, target, mask)
+    return {each.key: each.from_voxels(pair) for each in SCORES if each.from_voxels is not None} | {"voxels": int(mask.sum())}

@@ -5,7 +5,10 @@ from sklearn.metrics import roc_auc_score
 
 from mrh_monai.errors import SubjectError
 from mrh_monai.evaluation import scores as metrics
-from mrh_monai.evaluation.bootstrap import SCORES, blocks_of, interval, intervals, resample, tally
+from mrh_monai.evaluation.bootstrap import blocks_of, interval, intervals, resample, sum_blocks
+from mrh_monai.evaluation.scores import COMPARED_SCORES
+
+SCORES = tuple(score.key for score in COMPARED_SCORES)
 
 
 @pytest.fixture
@@ -17,7 +20,7 @@ def voxels(rng):
 
 def make(voxels, threshold=110.0, data_range=200.0):
     p, t, similarity, block = voxels
-    return tally(p, t, similarity, t > threshold, block, data_range)
+    return sum_blocks(p, t, similarity, t > threshold, block, data_range)
 
 
 def test_scores_are_those_of_voxels_repeated_block_by_block(voxels, rng):
@@ -47,7 +50,7 @@ def test_scores_are_those_of_voxels_repeated_block_by_block(voxels, rng):
 def test_auc_of_predictions_with_ties(rng, levels):
     target = rng.normal(0, 1, 3000)
     prediction = np.round(levels * (target + rng.normal(0, 1, 3000)) / 8)
-    counted = tally(prediction, target, target, target > 1, np.arange(3000) % 30, 1.0)
+    counted = sum_blocks(prediction, target, target, target > 1, np.arange(3000) % 30, 1.0)
     assert counted.scores(np.ones((1, 30)))["auc"][0] == pytest.approx(roc_auc_score(target > 1, prediction), abs=1e-3)
 
 
@@ -104,7 +107,7 @@ def test_intervals_over_blocks_are_wider_than_over_voxels_of_correlated_noise(rn
     mask = np.ones(shape, bool)
 
     def widths(block):
-        counted = tally(prediction, target.ravel(), np.ones(4000), target.ravel() > 110, block, 255.0)
+        counted = sum_blocks(prediction, target.ravel(), np.ones(4000), target.ravel() > 110, block, 255.0)
         found = intervals(resample([block.max() + 1], "blocks", 150).draws([counted]))
         exact = counted.scores(np.ones((1, block.max() + 1)))
         assert all(found[name][0] < exact[name][0] < found[name][1] for name in ("r2", "rmse", "auc", "mae"))
@@ -145,7 +148,7 @@ def test_animals_are_drawn_whole(voxels):
 
 def test_too_few_to_draw_from_are_refused():
     with pytest.raises(
-        SubjectError, match=r"bootstrap: expected at least two animals, found 1; give more, or resample the others \(--boot"
+        SubjectError, match=r"bootstrap: expected at least two animals, found 1; give more subjects, or use --bootstrap blocks"
     ):
         resample([40], "animals")
     with pytest.raises(SubjectError, match="expected at least two blocks of tissue, found 1"):

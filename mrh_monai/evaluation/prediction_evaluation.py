@@ -1,0 +1,69 @@
+"""Evaluate one predicted stain against the true one: files, arrays or a prediction in memory, on one grid."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mrh_monai.data import check_one_grid, check_single, check_stain, checked_mask, finite_voxels
+from mrh_monai.errors import SubjectError
+from mrh_monai.evaluation.detection import auc, structures
+from mrh_monai.evaluation.scores import score
+from mrh_monai.io import Header, read_header, read_voxels
+
+if TYPE_CHECKING:  # predictions need torch, which takes seconds to load; scores of files do not need it
+    from mrh_monai.inference import Prediction
+
+Volume = Path | str | np.ndarray
+
+
+def evaluate(prediction: Volume | Prediction, target: Volume, mask: Volume, threshold: float | None = None) -> dict[str, float]:
+    """Score a predicted stain against the true one, inside the mask.
+
+    Args:
+        prediction: Predicted stain in its own units: a file, an array (X, Y, Z), or the result of `mrh_monai.predict`.
+        target: True stain in the same units: a file or an array (X, Y, Z).
+        mask: Brain mask of 0 and 1: a file or an array (X, Y, Z).
+        threshold: Threshold in the stain's units, above which structures are to be found; None for Otsu's threshold of the target.
+
+    Returns:
+        The scores of `mrh_monai.score`, ``auc`` (area under the ROC curve, structures above the threshold) and ``threshold``.
+
+    Raises:
+        SubjectError: A file cannot be read, the volumes do not lie on one grid, the mask has other values than 0 and 1, or a stain
+            has NaN inside the mask or is the same everywhere.
+        OptionError: All voxels of the target lie on one side of the threshold.
+
+    Example:
+        >>> target = np.arange(24.0).reshape(2, 3, 4)
+        >>> scores = evaluate(target + 2, target, np.ones(target.shape), threshold=10)
+        >>> scores["rmse"], scores["auc"]
+        (2.0, 1.0)
+    """
+    stain = prediction if isinstance(prediction, Path | str | np.ndarray) else prediction.stain
+    given: dict[str, Volume] = {"prediction": stain, "target": target, "mask": mask}
+    headers = {role: read_header(volume) for role, volume in given.items() if not isinstance(volume, np.ndarray)}
+    for header in headers.values():
+        check_single(header, "stain or mask")
+    if headers:
+        check_one_grid(list(headers.values()))
+    where = {role: headers[role].path if role in headers else role for role in given}
+    volumes = {role: _voxels(volume, headers.get(role)) for role, volume in given.items()}
+    shapes = {role: volume.shape for role, volume in volumes.items()}
+    if len(set(shapes.values())) > 1 or len(shapes["mask"]) != 3:
+        listed = ", ".join(f"{role} {shape}" for role, shape in shapes.items())
+        raise SubjectError("evaluate", "prediction, target and mask of one shape (X, Y, Z)", listed, "resample them to one grid")
+    inside = checked_mask(volumes["mask"], where["mask"])
+    predicted, true = (finite_voxels(volumes[role], inside, where[role], "refuse") for role in ("prediction", "target"))
+    scores = score(predicted, true, inside)
+    check_stain(true[inside], where["target"], "inside the mask")
+    found, chosen = structures(true[inside], threshold=threshold, where="--threshold")
+    return {**scores, "auc": auc(predicted[inside], found), "threshold": chosen}
+
+
+def _voxels(volume: Volume, header: Header | None) -> np.ndarray:
+    if header is None:
+        return np.asarray(volume)
+    return read_voxels(header)[..., 0]
