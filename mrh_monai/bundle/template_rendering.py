@@ -1,38 +1,46 @@
-"""Bundles from one template: the three that are shipped, and any stain of your own."""
+"""The files of a bundle, rendered from the one template that all bundles share."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import yaml
 from packaging.version import Version
 
 from mrh_monai import __version__
-from mrh_monai.errors import OptionError, OutputError
-from mrh_monai.io import write_bytes
-from mrh_monai.network import STAIN
+from mrh_monai.bundle.option_definition import argument_lines, config_lines, table_rows
+from mrh_monai.bundle.run_settings import CohortSettings, InferenceSettings
+from mrh_monai.bundle.training_settings import TrainingSettings
 from mrh_monai.protocol import MRH_NET, MRProtocol
 
 TEMPLATE = Path(__file__).parent / "template"
-PLACEHOLDER = re.compile(r"<<(\w+)>>")
+# A word in a line, such as <<stain>>; and a whole line, such as `# <<training options>>`, which is replaced by several lines.
+WORD = re.compile(r"<<(\w+)>>")
+LINE = re.compile(r"^( *)(?:# )?<<(\w+) (\w+)>>$", re.M)
+SETTINGS = {"training": TrainingSettings, "inference": InferenceSettings, "cohort": CohortSettings}
+LINES = {"options": config_lines, "arguments": argument_lines, "rows": table_rows}
+MRH_NET_TEXT = """\
+Channels: 32 volumes at b near 1900 (2 of them unweighted), 32 volumes at b near 4800 (also 2 unweighted), T2-weighted, MT on, MT off. If MT
+on is brighter than MT off, the two look swapped, and a warning says so."""
 
 
 @dataclass(frozen=True)
 class BundleSpec:
-    """What one bundle has that others have not.
+    """What distinguishes a bundle from others.
 
     Attributes:
         folder: Name of its folder, such as ``mrh_af``.
-        stain: Short name, as in result files.
-        stain_name: In words, for a sentence.
-        units: Of the stain's intensities.
-        protocol: Its channels.
-        parent: Where it starts from, as a path from its own folder, such as ``../mrh_af``; None to train from scratch.
-        parent_version: Of that bundle.
+        stain: Short name of the stain, as in result files.
+        stain_name: The stain in words, for a sentence.
+        units: Units of the stain's intensities.
+        protocol: Channels of the network.
+        parent: Path of the bundle from which training starts, relative to the folder, such as ``../mrh_af``; None to train from scratch.
+        parent_version: Version of that bundle.
     """
 
     folder: str
@@ -45,7 +53,7 @@ class BundleSpec:
 
     @property
     def title(self) -> str:
-        """As ``MRH-AF``."""
+        """The name of the network, such as ``MRH-AF``."""
         return f"MRH-{self.stain.upper()}"
 
 
@@ -57,120 +65,62 @@ SHIPPED = (
 
 
 def render(spec: BundleSpec) -> dict[str, bytes]:
-    """The files of a bundle by their path in its folder."""
+    """Return the files of a bundle by their path in its folder.
+
+    Args:
+        spec: What distinguishes the bundle from others.
+    """
     words = _words(spec)
     files = {}
     for path in sorted(TEMPLATE.rglob("*")):
         if path.is_file():
-            text = PLACEHOLDER.sub(lambda found: words[found[1]], path.read_text())
+            text = WORD.sub(lambda found: words[found[1]], LINE.sub(_lines, path.read_text()))
             name = path.relative_to(TEMPLATE).as_posix()
             files[name] = (_metadata(json.loads(text), spec) if name.endswith("metadata.json") else text).encode()
     return files
 
 
-def write_shipped(root: Path | str) -> None:
-    """Write the shipped bundles anew; weights and anything else in their folders stay.
+def shipped_settings(recipe: str = "fast", **options: Any) -> TrainingSettings:
+    """Return the settings of training with a recipe as the shipped bundles have it.
 
     Args:
-        root: The folder `bundles/` of a checkout.
-    """
-    for spec in SHIPPED:
-        for name, content in render(spec).items():
-            write_bytes(Path(root) / spec.folder / name, content)
-
-
-def write_bundle(folder: Path | str, spec: BundleSpec) -> list[Path]:
-    """Write a new bundle.
-
-    Args:
-        folder: Its folder, which must be empty or not yet there.
-        spec: What it has that others have not.
-
-    Raises:
-        OutputError: There is something already, or the folder cannot be written.
-    """
-    folder = Path(folder)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise OutputError(folder, "a new folder", "something there", "name another one, or empty it first")
-    paths = []
-    for name, content in render(spec).items():
-        write_bytes(folder / name, content)
-        paths.append(folder / name)
-    return paths
-
-
-def new_bundle(
-    folder: Path | str,
-    stain: str,
-    channels: Path | str | None = None,
-    pretrained: Path | str | None = None,
-    stain_name: str | None = None,
-    units: str | None = None,
-) -> BundleSpec:
-    """Write a bundle for a stain of one's own.
-
-    Args:
-        folder: New folder.
-        stain: Short name: letters, digits, ``-`` and ``_``.
-        channels: YAML file of the channels; None for the 67 of MRH-Net.
-        pretrained: Bundle folder to start from; None to train from scratch.
-        stain_name: In words; the short name if None.
-        units: Of the stain's intensities.
+        recipe: ``fast``, ``paper`` or ``released``.
+        options: Options of training, see `TrainingSettings`. With ``pretrained`` they are those of a network that starts from a parent.
 
     Returns:
-        What was written.
+        The settings; their loss is the text that stands in the config.
 
     Raises:
-        OptionError: The stain's name cannot name files, the channels are none, or the parent is no bundle.
-        OutputError: The folder is not new.
+        OptionError: An option is unknown or has a wrong value.
+
+    Example:
+        >>> shipped_settings("paper").epochs
+        60
     """
-    folder = Path(folder)
-    if not STAIN.fullmatch(stain):
-        raise OptionError("--stain", "a short name of letters, digits, - and _", repr(stain), "give one such as nissl")
-    for name, text in (("--stain-name", stain_name), ("--units", units)):
-        if text is not None and not re.fullmatch(r"[\w(-][\w ,.()/%-]{0,79}", text, flags=re.ASCII):
-            raise OptionError(name, "a few plain words", repr(text), "leave out quotes, colons, accents and the like")
-    protocol = MRH_NET if channels is None else MRProtocol.from_yaml(channels)
-    parent, version = None, __version__
-    if pretrained is not None:
-        parent = Path(os.path.relpath(Path(pretrained).resolve(), folder.resolve())).as_posix()
-        version = _version_of(Path(pretrained))
-        if not re.fullmatch(r"[\w ./+-]+", parent):
-            raise OptionError(
-                "--pretrained", "a path of letters, digits, blanks and . / + - _", repr(parent), "rename the folders on its way"
-            )
-    spec = BundleSpec(
-        folder.resolve().name, stain, stain_name or stain, units or f"units of the {stain} histology", protocol, parent, version
-    )
-    write_bundle(folder, spec)
-    return spec
+    config = _shipped_training_config()
+    return TrainingSettings.from_options(config["recipes"], config["transfers"], recipe=recipe, **options)
 
 
-def _version_of(bundle: Path) -> str:
-    if not (bundle / "configs" / "metadata.json").is_file():
-        found = "none" if not bundle.exists() else "a folder that is none" if bundle.is_dir() else "a file"
-        remedy = "name one such as bundles/mrh_af; zips and .pt files are for --pretrained of its training"
-        raise OptionError(bundle, "a bundle folder to start from", found, remedy)
-    metadata = bundle / "configs" / "metadata.json"
-    try:
-        version = json.loads(metadata.read_text())["version"]
-        Version(version)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise OptionError(metadata, "bundle metadata with a version such as 0.1.0", f"{error!r}", "mend the metadata") from error
-    return version
+@cache
+def _shipped_training_config() -> dict[str, Any]:
+    return dict(yaml.safe_load(render(SHIPPED[0])["configs/train.yaml"]))
+
+
+def _lines(found: re.Match[str]) -> str:
+    """Return the lines that follow from the definitions of options, indented as the line that they replace."""
+    lines = LINES[found[3]](SETTINGS[found[2]]).splitlines()
+    return "\n".join(f"{found[1]}{line}".rstrip() for line in lines)
 
 
 def _words(spec: BundleSpec) -> dict[str, str]:
     count = len(spec.protocol)
-    from_parent = spec.parent is not None
-    mrh_net = spec.protocol == MRH_NET
-    name = Path(spec.parent).name if spec.parent is not None else ""
+    name = "" if spec.parent is None else Path(spec.parent).name
     place = "beside it" if spec.parent == f"../{name}" else f"at `{spec.parent}`"
-    starts = (
-        f"This bundle starts from `{name}` {place}, whose trained weights must be there"
-        if from_parent
-        else "This bundle trains from scratch"
-    )
+    if spec.parent is None:
+        start = "This bundle trains from scratch; `--pretrained` names a parent."
+    else:
+        start = f"This bundle starts from `{name}` {place}, whose trained weights must be there. "
+        start += "`--pretrained` names another parent, or `none`."
     return {
         "stain": spec.stain,
         "stain_name": spec.stain_name,
@@ -179,20 +129,15 @@ def _words(spec: BundleSpec) -> dict[str, str]:
         "count": str(count),
         "s": "" if count == 1 else "s",
         "folder": f"bundles/{spec.folder}",
-        "pretrained": f"$@bundle_root + '/{spec.parent}'" if from_parent else "none         ",
-        "parent_text": spec.parent if spec.parent is not None else "none",
-        "start_text": f"{starts}; `--pretrained` names another parent" + (", or `none`." if from_parent else "."),
-        "channels_text": MRH_NET_TEXT if mrh_net else f"Channels: {count}, listed in `configs/metadata.json`.",
+        "pretrained": "none" if spec.parent is None else f"$@bundle_root + '/{spec.parent}'",
+        "parent": "none" if spec.parent is None else spec.parent,
+        "start_text": start,
+        "channels_text": MRH_NET_TEXT if spec.protocol == MRH_NET else f"Channels: {count}, listed in `configs/metadata.json`.",
     }
 
 
-MRH_NET_TEXT = """\
-Channels: 32 volumes at b near 1900 (2 of them unweighted), 32 at b near 4800, T2-weighted, MT on, MT off. If MT on is brighter than MT off
-the two look swapped, and a warning says so."""
-
-
 def _metadata(content: dict[str, Any], spec: BundleSpec) -> str:
-    """`metadata.json` with the protocol, one channel a line, and the parent that the bundle declares."""
+    """Return `metadata.json` with the protocol, one channel a line, and with the parent that the bundle declares."""
     image = content["network_data_format"]["inputs"]["image"]
     image["num_channels"] = len(spec.protocol)
     image["channel_def"] = {str(index): channel.description for index, channel in enumerate(spec.protocol)}

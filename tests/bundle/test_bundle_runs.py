@@ -17,15 +17,17 @@ from monai.bundle import ConfigParser
 from helpers.bundle_runs import SMALL, bundle_run
 from helpers.paths import BUNDLE
 from helpers.subjects import write_mrh_subject
-from mrh_monai.data.datalist import write_datalist
-from mrh_monai.data.subject import find_subject
-from mrh_monai.data.subject_voxels import load_stains, load_subject
+from mrh_monai.data.checked_voxels import load_stains
+from mrh_monai.data.datalist import Datalist
+from mrh_monai.data.input_kinds import load_subject
+from mrh_monai.data.subject_search import find_subject
 from mrh_monai.errors import MRHError, root_cause
 from mrh_monai.evaluation.scores import score
 from mrh_monai.inference.voxelwise import predict_volume
-from mrh_monai.io.volume_files import read_header, read_voxels, write_analyze
+from mrh_monai.io.nibabel_files import write_analyze
+from mrh_monai.io.volume_files import read_header, read_voxels
 from mrh_monai.network.checkpoint import load_network
-from mrh_monai.protocol.mr_protocol import MRH_NET
+from mrh_monai.protocol.mrh_net import MRH_NET
 
 pytestmark = pytest.mark.usefixtures("undo_hooks")
 
@@ -64,7 +66,7 @@ def test_inference_predicts_every_voxel_of_the_mask_on_the_subjects_grid(trained
     image = nibabel.load(tmp_path / "subject04" / "subject04_af.nii.gz")
     loaded = load_subject(find_subject(study / "subject04"), MRH_NET)
     network, sidecar = load_network(bundle / "models" / "model.pt")
-    expected = predict_volume(network, loaded.slabs, loaded.mask, *sidecar.scaling.coefficients(loaded, loaded.mask))
+    expected = predict_volume(network, loaded.slabs, loaded.mask, sidecar.scaling.coefficients(loaded, loaded.mask))
     np.testing.assert_allclose(image.get_fdata(), expected * sidecar.scaling.target_max, rtol=1e-5, atol=1e-4)
     np.testing.assert_array_equal(image.get_fdata() != 0, loaded.mask)
     np.testing.assert_allclose(image.affine, loaded.affine, atol=1e-6)
@@ -121,7 +123,7 @@ def test_torn_tissue_is_left_out_of_scores_and_not_of_the_prediction(trained, st
     write_analyze(subject.target, target, 0.0625)
     write_analyze(folder / "sound.img", sound, 0.0625)
     torn = replace(subject, target_mask=folder / "sound.img")
-    write_datalist(tmp_path / "study" / "list.json", {"training": [], "validation": [], "test": [torn]})
+    Datalist(test=(torn,)).write(tmp_path / "study" / "list.json")
     bundle_run(bundle, "inference.yaml", "evaluate.yaml", datalist=str(tmp_path / "study" / "list.json"), output_dir=str(tmp_path / "out"))
     found = json.loads((tmp_path / "out" / "scores.json").read_text())["subject03"]
     predicted = read_voxels(read_header(tmp_path / "out" / "subject03" / "subject03_af.nii.gz"))[..., 0]
@@ -156,7 +158,7 @@ def test_3d_patches_train_and_infer_without_repeating_a_flag(study, tmp_path):
 
 
 @pytest.mark.parametrize("recipe", ["paper", "released"])
-@pytest.mark.filterwarnings("ignore:.*patches asked for")
+@pytest.mark.filterwarnings("ignore:.*patches were asked for")
 def test_published_recipes_run(study, tmp_path, recipe):
     bundle = tmp_path / "mrh_af"
     shutil.copytree(BUNDLE, bundle, ignore=shutil.ignore_patterns("model.*"))
@@ -183,23 +185,27 @@ def test_without_validation_subjects_patches_are_held_out(study, tmp_path):
         (
             "train.yaml",
             {"residual_block": 5},
-            "--residual_block: expected an option of this bundle, found an unknown one; did you mean --residual_blocks",
+            "--residual_block: expected an option of this bundle, found an unknown option; did you mean --residual_blocks",
         ),
         ("inference.yaml", {"epochs": 5}, "--epochs: expected an option of this bundle"),
         ("train.yaml", {"datalist": "word"}, "word: expected a datalist .*found no such file"),
         ("train.yaml", {"datalist": str(BUNDLE)}, "found a folder"),
-        ("train.yaml", {"output_dir": "null"}, "output_dir: expected a folder for the results, found nothing"),
-        ("train.yaml", {"recipe": "quick"}, "recipe: expected fast, paper, released, found 'quick'"),
+        ("train.yaml", {"output_dir": "null"}, "output_dir: expected a folder for the results, found no folder"),
+        ("train.yaml", {"recipe": "quick"}, "recipe: expected fast, paper or released, found 'quick'"),
         ("train.yaml", {"resume": "maybe"}, "resume: expected True or False"),
         ("train.yaml", {"epochs": "ten"}, "epochs: expected a whole number"),
         ("train.yaml", {"sampling": "grid"}, "sampling: expected random or published"),
-        ("train.yaml", {"precision": "half"}, "precision: expected float32, tf32, bf16, auto"),
+        ("train.yaml", {"precision": "half"}, "precision: expected float32, tf32, bf16 or auto"),
         ("train.yaml", {"device": "gpu"}, "device: expected auto, cpu"),
         ("train.yaml", {"datalist": 5}, "5: expected a datalist"),
         ("train.yaml", {"output_dir": str(BUNDLE / "LICENSE" / "out")}, "expected a folder that can be written, found NotADirectoryError"),
         ("train.yaml", {"pretrained": "x.pt"}, "x.pt: expected the parent's trained weights, found no such file"),
-        ("train.yaml", {"bundle_root": "nowhere"}, "--bundle_root: expected the bundle's folder, found no nowhere/configs/train.yaml"),
-        ("inference.yaml", {"precision": "half"}, "precision: expected float32, tf32, bf16, auto"),
+        (
+            "train.yaml",
+            {"bundle_root": "nowhere"},
+            "--bundle_root: expected the folder of a bundle, found no file nowhere/configs/train.yaml",
+        ),
+        ("inference.yaml", {"precision": "half"}, "precision: expected float32, tf32, bf16 or auto"),
         ("inference.yaml", {"residual_blocks": 5}, "expected residual_blocks = 5 as asked for, found residual_blocks = 1"),
         ("inference.yaml", {"ckpt_path": "nothing.pt"}, "nothing.pt: expected trained weights, found no such file; train the bundle first"),
         ("inference.yaml", {"datalist_key": "tests"}, "one of the sections"),
@@ -223,7 +229,7 @@ def test_command_line_ends_in_one_sentence_and_status_1(trained, study, tmp_path
     for options, sentence in (
         (
             ["--device", "cuda", "--output_dir", str(tmp_path / "o")],
-            "error: device: expected cuda, found 0 CUDA devices on this machine; use --device cpu",
+            "error: device: expected the device cuda, found 0 CUDA devices on this machine; use --device cpu",
         ),
         (["--output_dir", str(tmp_path / "file" / "o")], "expected a folder that can be written, found NotADirectoryError"),
     ):
@@ -274,6 +280,6 @@ def test_missing_target_stops_training_and_evaluation_but_not_inference(trained,
     for configs, more in ((["train.yaml"], SMALL), (["inference.yaml", "evaluate.yaml"], {})):
         with pytest.raises(Exception) as caught:  # noqa: PT011
             bundle_run(trained[0], *configs, **options, **more)
-        assert "expected a target, found none in the datalist" in str(root_cause(caught.value))
+        assert "expected a target, found no target in the datalist" in str(root_cause(caught.value))
     bundle_run(trained[0], "inference.yaml", **options)
     assert (tmp_path / "out" / "subject04" / "subject04_af.nii.gz").is_file()

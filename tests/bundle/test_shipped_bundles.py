@@ -10,7 +10,7 @@ import torch
 from monai.bundle import ConfigParser, ConfigWorkflow, create_workflow, load, run, verify_metadata, verify_net_in_out
 
 from helpers.bundle_runs import SMALL, bundle_run
-from helpers.paths import ROOT
+from helpers.paths import BUNDLE, ROOT
 from helpers.random_weights import with_random_weights
 from mrh_monai.bundle.template_rendering import SHIPPED
 from mrh_monai.errors import DatalistError, root_cause
@@ -18,6 +18,8 @@ from mrh_monai.network.checkpoint import load_checkpoint
 from mrh_monai.network.mrh_net import MRHNet
 from mrh_monai.sharing.packing import pack
 from mrh_monai.sharing.unpacking import unpack
+
+SCHEMA = ROOT / "tests" / "data" / "bundle_metadata.schema.json"
 
 pytestmark = pytest.mark.usefixtures("undo_hooks")
 
@@ -35,16 +37,63 @@ def bundle(request, tmp_path, monkeypatch):
     return ROOT / "bundles" / request.param
 
 
-def test_metadata_is_valid_under_the_schema(bundle, shared):
+def test_metadata_is_valid_under_the_schema(bundle):
+    verify_metadata(meta_file=str(bundle / "configs" / "metadata.json"), filepath=str(SCHEMA))
+
+
+def test_metadata_is_valid_under_the_zoos_own_schema(bundle, shared):
     schema = shared / "model_zoo" / "meta_schema_20240725.json"
     verify_metadata(meta_file=str(bundle / "configs" / "metadata.json"), filepath=str(schema))
 
 
-def test_metadata_of_a_packed_bundle_is_valid_too(bundle, shared, tmp_path):
+@pytest.mark.parametrize("key", ["version", "monai_version", "network_data_format", "channels"])
+def test_metadata_without_a_required_key_are_refused(tmp_path, key):
+    metadata = json.loads((BUNDLE / "configs" / "metadata.json").read_text())
+    del metadata[key]
+    check_refused(metadata, tmp_path, f"'{key}' is a required property")
+
+
+@pytest.mark.parametrize(
+    ("path", "wrong", "sentence"),
+    [
+        (("version",), "0.2", "'0.2' does not match"),
+        (("changelog",), {}, "non-empty"),
+        (("required_packages_version", "nibabel"), ">=5", "'>=5' does not match"),
+        (("network_data_format", "inputs", "image", "dtype"), "float64", "'float32' was expected"),
+        (("network_data_format", "outputs", "pred", "num_channels"), 2, "1 was expected"),
+        (("network_data_format", "inputs", "image", "spatial_shape"), [3, 3, 3], "is too long"),
+        (("channels", 0, "name"), "", "'' does not match"),
+        (("channels", 2, "direction"), [0.0, 1.0], "is too short"),
+        (("channels", 2, "bvalue"), 2000, "'bvalue' was unexpected"),
+    ],
+)
+def test_metadata_with_a_wrong_value_are_refused(tmp_path, path, wrong, sentence):
+    metadata = json.loads((BUNDLE / "configs" / "metadata.json").read_text())
+    place = metadata
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = wrong
+    check_refused(metadata, tmp_path, sentence)
+
+
+def check_refused(metadata, tmp_path, sentence):
+    (tmp_path / "metadata.json").write_text(json.dumps(metadata))
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        verify_metadata(meta_file=str(tmp_path / "metadata.json"), filepath=str(SCHEMA))
+
+
+def test_channels_of_the_metadata_agree_with_each_other(bundle):
+    metadata = json.loads((bundle / "configs" / "metadata.json").read_text())
+    image, names = metadata["network_data_format"]["inputs"]["image"], [channel["name"] for channel in metadata["channels"]]
+    assert image["num_channels"] == len(names) == len(set(names))
+    assert [image["channel_def"][str(index)].split(",")[0] for index in range(len(names))] == names
+
+
+def test_metadata_of_a_packed_bundle_is_valid_too(bundle, tmp_path):
     pack(with_random_weights(bundle, tmp_path, parent=True), tmp_path / "sent.zip")
     received = unpack(tmp_path / "sent.zip", tmp_path / "received")
     metadata = str(received / "configs" / "metadata.json")
-    verify_metadata(meta_file=metadata, filepath=str(shared / "model_zoo" / "meta_schema_20240725.json"))
+    verify_metadata(meta_file=metadata, filepath=str(SCHEMA))
     config = str(received / "configs" / "inference.yaml")
     verify_net_in_out(net_id="network_def", meta_file=metadata, config_file=config, device="cpu", bundle_root=str(received))
 
@@ -78,7 +127,7 @@ def test_workflows_have_all_properties_that_monai_asks_for(bundle, study, tmp_pa
     received = with_random_weights(bundle, tmp_path)
     options = {"datalist": str(study / "datalist.json"), "output_dir": str(tmp_path / "out"), "device": "cpu"}
     for config, kind, more in (
-        ("train.yaml", "train", {"pretrained": "none", "patches": 100, "residual_blocks": 1}),
+        ("train.yaml", "train", {"pretrained": "none", "patches": 100, "validation_patches": 50, "residual_blocks": 1}),
         ("inference.yaml", "infer", {}),
     ):
         workflow = ConfigWorkflow(config_file=str(received / "configs" / config), workflow_type=kind, logging_file=False, **options, **more)
