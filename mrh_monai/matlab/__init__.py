@@ -1,4 +1,4 @@
-"""MATLAB: networks and files of the published release, in and out."""
+"""MATLAB: import and export of networks, and the files that were published with MRH-Net."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""What was published with MRH-Net, by name, and fetching it."""
+"""Catalogue of the files that were published with MRH-Net, and downloading them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 from mrh_monai.errors import DownloadError, OptionError, OutputError
 from mrh_monai.io import sha256, writable_folder, write_text
 from mrh_monai.matlab.downloads import ResumingDownload
-from mrh_monai.optional_imports import need
+from mrh_monai.optional_imports import import_optional
 
 CITATION = (
     "Liang Z, Lee CH, Arefin TM, Dong Z, Walczak P, Shi SH, Knoll F, Ge Y, Ying L, Zhang J. Virtual mouse brain histology from "
@@ -26,20 +26,19 @@ RECORD = "fetched.json"
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedFile:
     """One published file or data set.
 
     Attributes:
-        name: What it is called here.
-        identifier: ``osf:jnvg5``, a DOI, or its path in the MRH-Net repository.
-        holds: What is in it.
-        stored_as: Ending of its file where the identifier has none; empty where only the server knows.
-    """
+        name: Name in this catalogue, such as ``net-af-5``.
+        identifier: Where the file is published: an OSF identifier such as ``osf:jnvg5``, a DOI, or the path in the repository of MRH-Net.
+        holds: Description of the content.
+        stored_as: Ending of the file name if the identifier has no ending; empty where only the server knows the ending.
 
-    @property
-    def ending(self) -> str:
-        """Of its file; empty if unknown."""
-        return self.stored_as or ("" if ":" in self.identifier else Path(self.identifier).suffix)
+    Example:
+        >>> PUBLISHED_FILES["target-af"].url, PUBLISHED_FILES["net-af-5"].ending
+        ('https://osf.io/download/r5xwm/', '.mat')
+    """
 
     name: str
     identifier: str
@@ -47,8 +46,13 @@ class Published:
     stored_as: str = ""
 
     @property
+    def ending(self) -> str:
+        """Ending of the file name; empty where only the server knows it."""
+        return self.stored_as or ("" if ":" in self.identifier else Path(self.identifier).suffix)
+
+    @property
     def page(self) -> str:
-        """Where a browser finds it."""
+        """Address of the page about the file, for a browser."""
         if self.identifier.startswith("osf:"):
             return f"https://osf.io/{self.identifier[4:]}/"
         return (
@@ -57,7 +61,7 @@ class Published:
 
     @property
     def url(self) -> str:
-        """Where it is downloaded from."""
+        """Address from which the file is downloaded."""
         if self.identifier.startswith("osf:"):
             return f"https://osf.io/download/{self.identifier[4:]}/"
         if self.identifier.startswith("doi:"):
@@ -66,57 +70,58 @@ class Published:
         return f"{REPOSITORY}/raw/main/{self.identifier}"
 
 
-PUBLISHED: Mapping[str, Published] = {
+PUBLISHED_FILES: Mapping[str, PublishedFile] = {
     item.name: item
     for item in (
-        Published("net-af-30", "network/net_30layerV3Res_HRJG_allMRIs_Fluo.mat", "AF network, 30 residual blocks"),
-        Published("net-mbp-30", "network/net_30layerV3Res_HRJG_allmri_myelin_TransferLearn.mat", "MBP network, 30 blocks, by transfer"),
-        Published("net-af-10", "network/net_10layerV3Res_HRJG_allMRIs_Fluo.mat", "AF network, 10 residual blocks"),
-        Published("net-af-5", "network/net_5layerV3Res_HRJG_allMRIs_Fluo.mat", "AF network, 5 residual blocks"),
-        Published("train-mri", "osf:jnvg5", "MRI of 4 of the 6 mice that trained AF, NF and MBP, 67 images each"),
-        Published("train-mri-nissl", "osf:eqzbp", "MRI of 4 of the 6 mice that trained Nissl"),
-        Published("target-af", "osf:r5xwm", "AF histology of 10 brains"),
-        Published("target-nf", "osf:z7s5n", "NF histology"),
-        Published("target-mbp", "osf:x3qne", "MBP histology"),
-        Published("target-nissl", "osf:td4nu", "Nissl histology"),
-        Published("patches-af", "osf:fk58t", "traindata.mat: 40,000 patches of MRI and AF", ".mat"),
-        Published("patches-mbp", "osf:rw42b", "about 40,000 patches of MRI and MBP", ".mat"),
-        Published("test-mri", "osf:uv6ek", "MRI of a healthy test mouse"),
-        Published("test-mri-shiverer", "osf:sgbec", "MRI of a shiverer mouse, without myelin"),
-        Published("test-mri-sas4", "osf:29bcw", "MRI of a Sas4 mutant, for Nissl"),
-        Published("output-af", "Output/MRH_autofluo_output.zip", "virtual AF of one brain"),
-        Published("output-nf", "Output/MRH_axon_output.zip", "virtual NF of two brains"),
-        Published("output-nissl", "Output/MRH_nissl_output.zip", "virtual Nissl of one brain"),
-        Published("ypred-af", "Output/YPred_auto.mat", "virtual AF of coronal slice 140, as patches"),
-        Published("dryad", DRYAD, "the data set of the paper: MRI, histology and acquisition parameters"),
+        PublishedFile("net-af-30", "network/net_30layerV3Res_HRJG_allMRIs_Fluo.mat", "AF network, 30 residual blocks"),
+        PublishedFile("net-mbp-30", "network/net_30layerV3Res_HRJG_allmri_myelin_TransferLearn.mat", "MBP network, 30 blocks, by transfer"),
+        PublishedFile("net-af-10", "network/net_10layerV3Res_HRJG_allMRIs_Fluo.mat", "AF network, 10 residual blocks"),
+        PublishedFile("net-af-5", "network/net_5layerV3Res_HRJG_allMRIs_Fluo.mat", "AF network, 5 residual blocks"),
+        PublishedFile("train-mri", "osf:jnvg5", "MRI of 4 of the 6 mice that trained AF, NF and MBP, 67 images each"),
+        PublishedFile("train-mri-nissl", "osf:eqzbp", "MRI of 4 of the 6 mice that trained Nissl"),
+        PublishedFile("target-af", "osf:r5xwm", "AF histology of 10 brains"),
+        PublishedFile("target-nf", "osf:z7s5n", "NF histology"),
+        PublishedFile("target-mbp", "osf:x3qne", "MBP histology"),
+        PublishedFile("target-nissl", "osf:td4nu", "Nissl histology"),
+        PublishedFile("patches-af", "osf:fk58t", "traindata.mat: 40,000 patches of MRI and AF", ".mat"),
+        PublishedFile("patches-mbp", "osf:rw42b", "about 40,000 patches of MRI and MBP", ".mat"),
+        PublishedFile("test-mri", "osf:uv6ek", "MRI of a healthy test mouse"),
+        PublishedFile("test-mri-shiverer", "osf:sgbec", "MRI of a shiverer mouse, without myelin"),
+        PublishedFile("test-mri-sas4", "osf:29bcw", "MRI of a Sas4 mutant, for Nissl"),
+        PublishedFile("output-af", "Output/MRH_autofluo_output.zip", "virtual AF of one brain"),
+        PublishedFile("output-nf", "Output/MRH_axon_output.zip", "virtual NF of two brains"),
+        PublishedFile("output-nissl", "Output/MRH_nissl_output.zip", "virtual Nissl of one brain"),
+        PublishedFile("ypred-af", "Output/YPred_auto.mat", "virtual AF of coronal slice 140, as patches"),
+        PublishedFile("dryad", DRYAD, "the data set of the paper: MRI, histology and acquisition parameters"),
     )
 }
 
 
 def fetch_published(name: str, folder: Path | str, url: str | None = None) -> Path:
-    """Download a published file, or check that the one already there is still whole.
+    """Download a published file, or check that an earlier download of it is still whole.
 
-    The SHA-256 of the first download is written into `fetched.json` beside it; later calls compare with it, and download anew what has
-    been damaged since. The publishers state no hashes.
+    The publishers do not state any checksums. The first download therefore writes the SHA-256 of the file into `fetched.json` beside it.
+    Later calls compare the file with it, and download the file again if it was damaged.
 
     Args:
-        name: One of `PUBLISHED`.
-        folder: Where to put it.
-        url: Another place to download from.
+        name: Name of one of the `PUBLISHED_FILES`.
+        folder: Folder to write into; it is made if it is missing.
+        url: Another address to download the file from, such as that of a mirror.
 
     Returns:
         The file.
 
     Raises:
-        OptionError: There is no such name.
-        DownloadError: The server cannot be reached or refuses, or what it sends is not what was recorded.
+        OptionError: There is no published file of this name, or the library `pooch` is not installed.
+        DownloadError: The server cannot be reached or refuses, or its file differs from the first download.
+        OutputError: The file cannot be written.
     """
-    if name not in PUBLISHED:
-        nearest = difflib.get_close_matches(name, PUBLISHED, n=1, cutoff=0.4)
+    if name not in PUBLISHED_FILES:
+        nearest = difflib.get_close_matches(name, PUBLISHED_FILES, n=1, cutoff=0.4)
         remedy = f"did you mean {nearest[0]}" if nearest else "run `mrh fetch` for the list"
-        raise OptionError(name, "the name of a published file", "none", remedy)
-    item, folder = PUBLISHED[name], writable_folder(folder)
-    pooch = need("pooch", "fetch")
+        raise OptionError(name, "the name of a published file", "an unknown name", remedy)
+    item, folder = PUBLISHED_FILES[name], writable_folder(folder)
+    pooch = import_optional("pooch", "fetch")
     pooch.get_logger().setLevel(logging.WARNING)
     record = _read_record(folder / RECORD)
     known = record.get(name)
@@ -130,9 +135,10 @@ def fetch_published(name: str, folder: Path | str, url: str | None = None) -> Pa
         download.forget()
         expected = f"the file recorded at its first download (SHA-256 {known['sha256'][:12]})"
         remedy = f"compare with {item.page}; if it was replaced there on purpose, delete {name} from {folder / RECORD}"
-        raise DownloadError(address, expected, "another one", remedy) from error
+        raise DownloadError(address, expected, "another file", remedy) from error
     except OSError as error:
-        raise OutputError(folder, "room for the file", str(error.strerror or error), "free the disk or name another folder") from error
+        remedy = "free space on the disk, or name another folder"
+        raise OutputError(folder, "space for the file", str(error.strerror or error), remedy) from error
     if known is None:
         path = path.replace(path.with_name(name + download.ending))
         record[name] = {"file": path.name, "sha256": sha256(path), "bytes": path.stat().st_size, "url": address}
@@ -141,16 +147,18 @@ def fetch_published(name: str, folder: Path | str, url: str | None = None) -> Pa
 
 
 def _read_record(path: Path) -> dict[str, Any]:
-    """What was fetched into a folder; each entry with the name of a file in it and its SHA-256."""
+    """Return the record of the downloads into a folder: by name, each file's name in the folder, its SHA-256, its size and its address."""
     try:
-        content = json.loads(path.read_text())
+        content: dict[str, Any] = json.loads(path.read_text())
         entries = [(entry["file"], entry["sha256"]) for entry in content.values()]
         sound = all(re.fullmatch(r"[\w-]+(\.\w+)*", file) and re.fullmatch("[0-9a-f]{64}", digest) for file, digest in entries)
-        found = "file names or hashes that are none"
+        found = "invalid file names or checksums"
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        sound, found = False, f"something else ({type(error).__name__})"
+        sound, found = False, f"other content ({type(error).__name__})"
     if not sound:
-        raise DownloadError(path, "the record of what was fetched", found, "delete it, and what was fetched, to begin anew")
+        raise DownloadError(
+            path, "the record of the downloads", found, "delete it together with the downloaded files, and fetch them again"
+        )
     return content

@@ -1,4 +1,4 @@
-"""A bundle's network for colleagues who stay in MATLAB: plain arrays, and a function that rebuilds the network from them."""
+"""Export of a bundle's network to MATLAB: plain arrays, and a function that rebuilds the network from them."""
 
 from __future__ import annotations
 
@@ -19,34 +19,36 @@ MATLAB_KEYWORDS = {
 }
 
 
-def export_network(bundle: Path | str, output: Path | str) -> Path:
+def export_to_matlab(bundle: Path | str, output: Path | str) -> Path:
     """Write a bundle's network for MATLAB: a MAT file of plain arrays, and beside it a function that rebuilds the network from them.
 
-    The MAT file (version 5) holds the struct ``layers`` with a field a convolution, named as in the release (``layers.Conv1.Weights``
-    (3, 3, C, F) and ``layers.Conv1.Bias`` (1, 1, F), single), the cell ``channels``, and the struct ``scaling`` (the sidecar's).
+    The MAT file (version 5) holds the struct ``layers``, the cell ``channels`` with the names of the channels, and the struct ``scaling``
+    with the constants of the sidecar. ``layers`` has one field for each convolution, named as in the release: ``layers.Conv1.Weights``
+    (3, 3, C, F) and ``layers.Conv1.Bias`` (1, 1, F), both single.
 
     Args:
         bundle: Bundle folder with trained weights.
-        output: MAT file; its name without the ending must be a MATLAB identifier, as the function is called so.
+        output: MAT file to write. Its name without the ending becomes the name of the function, and must be a MATLAB identifier.
 
     Returns:
-        The `.m` file.
+        The file of the function, which ends in `.m`.
 
     Raises:
-        CheckpointError: The bundle has no trained weights.
-        OutputError: The name cannot be a function's, or the files cannot be written.
+        CheckpointError: The bundle has no trained weights, or its network takes other patches than 3x3.
+        OutputError: The name cannot be the name of a function, or the files cannot be written.
     """
     output = Path(output)
     if output.suffix != ".mat" or not re.fullmatch(r"[A-Za-z]\w{0,62}", output.stem, flags=re.ASCII):
         expected = "a name of letters, digits and _ that begins with a letter and ends in .mat"
-        raise OutputError(output, expected, output.name, "name it like net_af.mat, as the function beside it bears the name")
+        raise OutputError(output, expected, output.name, "name it like net_af.mat, because the function gets the same name")
     function = output.with_suffix(".m")
     if function.is_file() and not function.read_bytes().startswith(FIRST_WORDS.encode()):
-        raise OutputError(function, "no file, or one written by this command", "another one", "choose another name")
+        raise OutputError(function, "no file, or a file that this command wrote", "another file", "choose another name")
     network, sidecar = load_network(Path(bundle) / "models" / "model.pt")
     if len(sidecar.patch_axes) != 2 or sidecar.patch_radius != 1:
-        raise CheckpointError(bundle, "a network of 3x3 patches", f"patches along {sidecar.patch_axes}", "export one of 3x3 patches")
-    names = released_names(sidecar.residual_blocks)
+        found = f"patches along the axes {sidecar.patch_axes} of radius {sidecar.patch_radius}"
+        raise CheckpointError(bundle, "a network of 3x3 patches", found, "export a network that was trained on 3x3 patches")
+    names = released_layer_names(sidecar.residual_blocks)
     arrays = [value.numpy().astype(np.float32) for value in network.state_dict().values()]
     layers = {
         name: {"Weights": weights.transpose(2, 3, 1, 0), "Bias": bias.reshape(1, 1, -1)}
@@ -57,15 +59,24 @@ def export_network(bundle: Path | str, output: Path | str) -> Path:
     text = _rebuilding_function(output.stem, sidecar)
     code_alone = re.sub(r"'[^'\n]*'|%[^\n]*", "", text.partition("\n")[2])
     if output.stem in MATLAB_KEYWORDS | set(re.findall(r"[A-Za-z]\w*", code_alone)):
-        raise OutputError(output, "a name that MATLAB, or the function itself, does not use", output.stem, "name it like net_af.mat")
+        expected = "a name that neither MATLAB nor the written function uses"
+        raise OutputError(output, expected, output.stem, "name it like net_af.mat")
     with replacing(output) as data, replacing(function) as code:
         scipy.io.savemat(data, content, do_compression=True)
         code.write_text(text)
     return function
 
 
-def released_names(residual_blocks: int) -> list[str]:
-    """The names that the released code gives the convolutions, in the order of computing."""
+def released_layer_names(residual_blocks: int) -> list[str]:
+    """Return the names of the convolutions in the released code, in the order of computing.
+
+    Args:
+        residual_blocks: Number of residual blocks B.
+
+    Example:
+        >>> released_layer_names(2)
+        ['Conv1', 'Conv2', 'Conv3', 'Conv3_1', 'Conv_loop11', 'Conv_loop21', 'Conv4', 'Conv5']
+    """
     if not residual_blocks:
         return ["Conv1", "Conv2", "Conv4", "Conv5"]
     loop = [f"Conv_loop{half}{k}" for k in range(1, residual_blocks) for half in (1, 2)]
@@ -73,18 +84,12 @@ def released_names(residual_blocks: int) -> list[str]:
 
 
 def _rebuilding_function(name: str, sidecar: Sidecar) -> str:
-    """MATLAB code (Deep Learning Toolbox, R2019b or newer) that assembles the layer graph."""
-    how = {
-        "published": "% Input: X / max(X(:)), as the released code does. Output: YPred * scaling.target_max.",
-        "robust": "% Input: X / level, level = prctile(brain voxels of a channel, scaling.level_percentile), largest over channels; then\n"
-        "%   (X(:, :, c, :) - scaling.channel_mean(c)) / scaling.channel_std(c) * scaling.channel_weight(c).\n"
-        "% Output: YPred * scaling.target_max.",
-    }[sidecar.scaling.mode]
+    """Return MATLAB code (Deep Learning Toolbox, R2019b or newer) that assembles the layer graph."""
     lines = [
         f"{FIRST_WORDS} = {name}()",
         f"% MRH-Net for {sidecar.stain}, {sidecar.residual_blocks} residual blocks, {len(sidecar.channels)} channels.",
         "% YPred = predict(net, X) for X of 3 x 3 x channels x patches; keep the centre, YPred(2, 2, 1, :).",
-        how,
+        sidecar.scaling.matlab_comment(),
         f"s = load(fullfile(fileparts(mfilename('fullpath')), '{name}.mat'));",
         "channels = s.channels; scaling = s.scaling;",
         "c = @(n) convolution2dLayer(3, size(s.layers.(n).Bias, 3), 'NumChannels', size(s.layers.(n).Weights, 3), ...",
@@ -93,7 +98,7 @@ def _rebuilding_function(name: str, sidecar: Sidecar) -> str:
         "    c('Conv1'); reluLayer('Name', 'ReLU1'); c('Conv2'); reluLayer('Name', 'ReLU2')]);",
         "last = 'ReLU2';",
     ]
-    blocks = released_names(sidecar.residual_blocks)[2:-2]
+    blocks = released_layer_names(sidecar.residual_blocks)[2:-2]
     if blocks:
         pairs = "; ".join(f"'{first}', '{second}'" for first, second in zip(blocks[::2], blocks[1::2], strict=True))
         lines += [

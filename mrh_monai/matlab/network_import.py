@@ -1,4 +1,4 @@
-"""MRH-Nets trained in MATLAB into state dicts and bundles."""
+"""Import of networks that were trained in MATLAB: into state dicts, and into bundles."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ import yaml
 from mrh_monai.errors import CheckpointError, OptionError
 from mrh_monai.io import sha256
 from mrh_monai.matlab.catalogue import CITATION
-from mrh_monai.matlab.network_graph import INPUT, REMEDY, check_graph, expect, numbers
+from mrh_monai.matlab.network_graph import INPUT, REMEDY, expect_numbers, numbers_of, ordered_convolutions
 from mrh_monai.matlab.network_objects import Layer, read_matlab_network
 from mrh_monai.network import MRHNet, Sidecar, load_strictly, save_checkpoint
 from mrh_monai.protocol import MRProtocol
-from mrh_monai.scaling import Scaling
+from mrh_monai.scaling import PublishedScaling
 
 PATCH = (3, 3)
 CURVE_POINTS = 200
 LAST_ITERATIONS = 300
-LARGEST_NUMBER = 1e30  # beyond lies no RMSE, loss or rate
+LARGEST_NUMBER = 1e30  # Larger values are not plausible for an RMSE, a loss or a learning rate.
 
 
 @dataclass(frozen=True)
-class ReleasedNetwork:
-    """An MRH-Net from a MAT file.
+class ImportedNetwork:
+    """An MRH-Net as read from a MAT file.
 
     Attributes:
-        state: State dict of `MRHNet`, float32.
-        channels: C.
-        features: F.
-        residual_blocks: B.
-        layer_names: MATLAB's names of the convolutions, in the order of the state dict.
-        matlab_class: ``DAGNetwork``, ``SeriesNetwork`` or ``dlnetwork``.
-        info: Training record of the file: ``TrainingRMSE`` (iterations,) and the like.
+        state: State dict for `MRHNet`, float32.
+        channels: Number of input channels C.
+        features: Number of features F.
+        residual_blocks: Number of residual blocks B.
+        layer_names: Names of the convolutions in MATLAB, in the order of the state dict.
+        matlab_class: MATLAB class of the network: ``DAGNetwork``, ``SeriesNetwork`` or ``dlnetwork``.
+        info: Training record of the file, such as ``TrainingRMSE`` (iterations,); empty if the file has none.
     """
 
     state: dict[str, torch.Tensor]
@@ -48,69 +48,78 @@ class ReleasedNetwork:
     info: dict[str, np.ndarray] = field(default_factory=dict)
 
 
-def read_network(path: Path | str) -> ReleasedNetwork:
-    """Read and check a trained MRH-Net; depth, channels and features are the file's own.
+def read_mrh_network(path: Path | str) -> ImportedNetwork:
+    """Read a trained MRH-Net from a MAT file, and check that it is one. Its depth and its numbers of channels and features are free.
 
     Args:
-        path: MAT file with the variable ``net`` (and ``info``), such as `net_5layerV3Res_HRJG_allMRIs_Fluo.mat` of the release.
+        path: MAT file with the variable ``net`` and possibly ``info``, such as `net_5layerV3Res_HRJG_allMRIs_Fluo.mat` of the release.
 
     Raises:
-        CheckpointError: The file is damaged or holds another network; the first difference is named.
+        CheckpointError: The file is damaged or holds another network; the first difference from MRH-Net is named.
         OptionError: `mat-io` is not installed.
     """
     stored = read_matlab_network(path)
-    convolutions = check_graph(stored, path)
+    convolutions = ordered_convolutions(stored, path)
     blocks = (len(convolutions) - 4) // 2
     keys = ["conv1", "conv2", *(f"blocks.{k}.conv{n}" for k in range(blocks) for n in (1, 2)), "conv4", "conv5"]
-    channels, features = (_whole(convolutions[0], key, f"{path}, layer {convolutions[0].name}") for key in ("NumChannels", "NumFilters"))
+    channels, features = (
+        _whole_number(convolutions[0], key, f"{path}, layer {convolutions[0].name}") for key in ("NumChannels", "NumFilters")
+    )
     widths = [channels, *[features] * (len(keys) - 1), 1]
     state = {}
     for key, layer, from_, to in zip(keys, convolutions, widths, widths[1:], strict=False):
         state[f"{key}.weight"], state[f"{key}.bias"] = _parameters(layer, from_, to, f"{path}, layer {layer.name}")
     entry = next(layer for layer in stored.layers if layer.kind == INPUT)
-    expect(entry, "InputSize", (*PATCH, channels), f"{path}, layer {entry.name}")
+    expect_numbers(entry, "InputSize", (*PATCH, channels), f"{path}, layer {entry.name}")
     names = tuple(layer.name for layer in convolutions)
-    return ReleasedNetwork(state, channels, features, blocks, names, stored.kind, stored.info)
+    return ImportedNetwork(state, channels, features, blocks, names, stored.kind, stored.info)
 
 
-def _whole(layer: Layer, key: str, where: str) -> int:
-    found = numbers(layer, key) or (float("nan"),)
+def _whole_number(layer: Layer, key: str, where: str) -> int:
+    found = numbers_of(layer, key) or (float("nan"),)
     if len(found) != 1 or not 1 <= found[0] <= 1_000_000 or found[0] != int(found[0]):
         raise CheckpointError(where, f"{key} as a whole number", str(layer.properties.get(key))[:100], REMEDY)
     return int(found[0])
 
 
 def _parameters(layer: Layer, from_: int, to: int, where: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weights (to, from, 3, 3) and bias (to,). MATLAB correlates as torch does, and stores (3, 3, from, to) without trailing ones."""
-    expect(layer, "NumChannels", (from_,), where)
-    expect(layer, "NumFilters", (to,), where)
+    """Return the weights (to, from, 3, 3) and the bias (to,) of a convolution, after a comparison of their shapes with the layer's place.
+
+    MATLAB correlates as torch does. It stores weights as (3, 3, from, to), without trailing axes of length 1.
+    """
+    expect_numbers(layer, "NumChannels", (from_,), where)
+    expect_numbers(layer, "NumFilters", (to,), where)
     arrays = []
     for key, shape in (("Weights", (*PATCH, from_, to)), ("Bias", (1, 1, to))):
         value = layer.properties.get(key)
         if not isinstance(value, np.ndarray) or value.dtype.kind != "f" or not value.size:
-            raise CheckpointError(where, f"trained {key} {shape}", "none", "train the network before saving it")
+            raise CheckpointError(where, f"trained {key} {shape}", "no numbers", "train the network before saving it")
         padded = value.shape + (1,) * (len(shape) - value.ndim)
         if padded != shape:
             raise CheckpointError(where, f"{key} of shape {shape}", f"{value.shape}", REMEDY)
-        with np.errstate(over="ignore"):  # counted right here
+        with np.errstate(over="ignore"):  # Such numbers become Inf, and are counted in the next line.
             bad = int(np.count_nonzero(~np.isfinite(value.astype(np.float32))))
         if bad:
-            raise CheckpointError(where, f"numbers in {key}", f"{bad} NaN or Inf of {value.size}", "import one whose training went well")
+            raise CheckpointError(
+                where, f"numbers in {key}", f"{bad} NaN or Inf of {value.size}", "import a network whose training did not diverge"
+            )
         arrays.append(value.reshape(shape).astype(np.float32))
     weights, bias = arrays
     return torch.from_numpy(np.ascontiguousarray(weights.transpose(3, 2, 0, 1))), torch.from_numpy(bias.ravel().copy())
 
 
-def training_curve(info: dict[str, np.ndarray]) -> dict[str, Any]:
-    """What a file records of its training, short enough for a sidecar.
+def training_summary(info: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Return a summary of a training record that is short enough for a sidecar.
 
     Args:
-        info: ``TrainingRMSE`` (iterations,), of a 3x3 patch: root of the summed squared error of 9 voxels, targets scaled to [0, 1];
-            ``TrainingLoss`` and ``BaseLearnRate`` likewise, where there are any.
+        info: Training record of a MAT file: ``TrainingRMSE`` (iterations,), and possibly ``TrainingLoss``, ``BaseLearnRate`` and
+            ``ValidationRMSE`` of the same length. The RMSE is that of a 3x3 patch: the root of the summed squared error of 9 voxels, with
+            targets scaled to [0, 1].
 
     Returns:
-        Empty without ``TrainingRMSE``. Otherwise ``final_rmse`` (of the last iteration), ``final_rmse_mean`` (of the last 300) and
-        ``curve``: means over blocks of ``iterations_per_point`` iterations.
+        An empty dict without ``TrainingRMSE``. Otherwise ``final_rmse`` of the last iteration, ``final_rmse_mean`` of the last 300
+        iterations, ``rmse_is`` with the definition of the RMSE, and ``curve`` with means over blocks of ``iterations_per_point``
+        iterations.
     """
     rmse = info.get("TrainingRMSE")
     if rmse is None or not abs(rmse[-1]) < LARGEST_NUMBER:
@@ -133,31 +142,35 @@ def training_curve(info: dict[str, np.ndarray]) -> dict[str, Any]:
     }
 
 
-def import_network(path: Path | str, bundle: Path | str, target_max: float | None = None) -> Sidecar:
-    """Put a MATLAB network into a bundle: `models/model.pt` and `models/model.json`, with published scaling.
+def import_from_matlab(path: Path | str, bundle: Path | str, target_max: float | None = None) -> Sidecar:
+    """Write a network from MATLAB into a bundle, as `models/model.pt` and `models/model.json`, with published scaling.
 
     Args:
-        path: MAT file.
+        path: MAT file with the network.
         bundle: Bundle folder, whose protocol names the channels.
-        target_max: Largest target of its training, in the stain's units, by which predictions are multiplied. Files do not record it;
-            None leaves predictions scaled, 1 being that target.
+        target_max: Largest target of the network's training, in the stain's units, by which predictions are multiplied. MAT files do not
+            record it. Without it (None), predictions stay scaled, so that 1 is the largest target.
 
     Returns:
-        The sidecar as written.
+        The sidecar that was written.
 
     Raises:
-        CheckpointError: As `read_network`, or the network's channels are not as many as the bundle's. The bundle stays as it was.
-        OptionError: It is no bundle folder.
+        CheckpointError: The file does not hold an MRH-Net (see `read_mrh_network`), or the numbers of channels of network and bundle
+            differ. The bundle then stays as it was.
+        OptionError: The folder is not a bundle, or ``target_max`` is not a positive number.
     """
     path, bundle = Path(path), Path(bundle)
     if target_max is not None and not (np.isfinite(target_max) and target_max > 0):
         raise OptionError("--target-max", "a positive number", f"{target_max}", "give the stain's largest value in training, such as 255")
     protocol = MRProtocol.from_metadata(bundle / "configs" / "metadata.json")
     stain, units = _stain(bundle)
-    read = read_network(path)
+    read = read_mrh_network(path)
     if read.channels != len(protocol):
         raise CheckpointError(
-            path, f"{len(protocol)} channels as {bundle} has", f"{read.channels}", "name a bundle of the protocol that it was trained on"
+            path,
+            f"{len(protocol)} channels as {bundle} has",
+            f"{read.channels}",
+            "name a bundle with the protocol of the network's training",
         )
     lineage = {"file": path.name, "sha256": sha256(path), "matlab_class": read.matlab_class, "convolutions": list(read.layer_names)}
     sidecar = Sidecar(
@@ -168,20 +181,21 @@ def import_network(path: Path | str, bundle: Path | str, target_max: float | Non
         features=read.features,
         patch_axes=[0, 2],
         patch_radius=1,
-        scaling=Scaling("published", (), (), target_max or 1.0),
-        source={"imported": lineage, **training_curve(read.info), "citation": CITATION},
+        scaling=PublishedScaling(target_max or 1.0),
+        source={"imported": lineage, **training_summary(read.info), "citation": CITATION},
     )
     load_strictly(MRHNet(read.channels, read.features, read.residual_blocks), read.state, path)
     return save_checkpoint(bundle / "models" / "model.pt", read.state, sidecar)
 
 
 def _stain(bundle: Path) -> tuple[str, str]:
-    """The stain that a bundle is for, and its units, from the config that trains it."""
+    """Return the stain of a bundle and its units, from the config that trains the bundle."""
     for config in sorted((bundle / "configs").glob("train.*")):
         try:
-            content = yaml.safe_load(config.read_text())  # JSON is YAML too
+            content = yaml.safe_load(config.read_text())  # JSON is a part of YAML.
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise OptionError(config, "a config in YAML or JSON", type(error).__name__, "restore the bundle's config") from error
         if isinstance(content, dict) and isinstance(content.get("stain"), str):
             return content["stain"], str(content.get("units", "units of its histology"))
-    raise OptionError(bundle, "a bundle whose configs/train.yaml names its stain", "none", "name a bundle of this project, such as mrh_af")
+    expected = "a bundle whose configs/train.yaml names its stain"
+    raise OptionError(bundle, expected, "no such config", "name a bundle of this project, such as mrh_af")

@@ -11,7 +11,7 @@ import pytest
 from helpers.paths import ROOT
 from mrh_monai.errors import DownloadError, OptionError, OutputError
 from mrh_monai.io.files import sha256
-from mrh_monai.matlab.catalogue import DRYAD, PUBLISHED, RECORD, fetch_published
+from mrh_monai.matlab.catalogue import DRYAD, PUBLISHED_FILES, RECORD, fetch_published
 
 CONTENT = b"MATLAB 7.3" + bytes(range(256)) * 20_000
 OSF = ["jnvg5", "eqzbp", "r5xwm", "z7s5n", "x3qne", "td4nu", "fk58t", "rw42b", "uv6ek", "sgbec", "29bcw"]
@@ -98,14 +98,14 @@ def test_what_was_damaged_is_fetched_again_and_compared_with_the_record(server, 
     assert fetch_published("patches-af", tmp_path, server.url).read_bytes() == CONTENT
     path.write_bytes(b"damaged")
     server.content = CONTENT + b"more"
-    with pytest.raises(DownloadError, match=r"the file recorded at its first download \(SHA-256 [0-9a-f]{12}\), found another one"):
+    with pytest.raises(DownloadError, match=r"the file recorded at its first download \(SHA-256 [0-9a-f]{12}\), found another file"):
         fetch_published("patches-af", tmp_path, server.url)
     assert not list(tmp_path.glob(".*"))
 
 
 def test_a_broken_download_goes_on_where_it_stopped(server, tmp_path):
     server.breaks_after = 3_000_000
-    with pytest.raises(DownloadError, match=r"expected a connection that lasts, found \w+, \d[\d,]+ bytes kept; check the network"):
+    with pytest.raises(DownloadError, match=r"expected an uninterrupted connection, found \w+, \d[\d,]+ bytes kept; check the network"):
         fetch_published("patches-af", tmp_path, server.url)
     kept = (tmp_path / ".patches-af.part").stat().st_size
     assert 0 < kept <= 3_000_000
@@ -146,9 +146,9 @@ def test_a_part_of_another_file_is_not_gone_on_with(server, tmp_path, before, af
     ("settings", "message"),
     [
         ({"kind": "text/html; charset=utf-8"}, "expected a file, found a web page"),
-        ({"content": b"<html>log in</html>"}, "expected a file of the kind .mat, found one that begins with b'<html>"),
-        ({"content": b""}, "expected a file of the kind .mat, found an empty file"),
-        ({"always_206": True}, "expected the whole file from the server, found a part of it that was not asked for"),
+        ({"content": b"<html>log in</html>"}, "expected a .mat file, found a file that begins with b'<html>"),
+        ({"content": b""}, "expected a .mat file, found an empty file"),
+        ({"always_206": True}, "expected the whole file from the server, found only a part of the file"),
     ],
 )
 def test_what_is_no_such_file_is_not_kept(server, tmp_path, settings, message):
@@ -184,33 +184,36 @@ def test_a_full_disk_is_one_sentence(server, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("mrh_monai.matlab.downloads.ResumingDownload._receive", full)
-    with pytest.raises(OutputError, match="expected room for the file, found No space left on device"):
+    with pytest.raises(OutputError, match="expected space for the file, found No space left on device"):
         fetch_published("patches-af", tmp_path, server.url)
 
 
 def test_a_refusing_server_and_no_network_are_one_sentence(server, tmp_path):
     server.status = 404
     with pytest.raises(
-        DownloadError, match=r"expected the file from the server, found the answer 404 .* download it by hand from https://osf.io/fk58t/"
+        DownloadError,
+        match=r"expected the file from the server, found the answer 404 .* download the file with a browser from https://osf.io/fk58t/",
     ):
         fetch_published("patches-af", tmp_path, server.url)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    with pytest.raises(DownloadError, match="a connection that lasts, found ConnectionError; check the network, then run the same"):
+    with pytest.raises(DownloadError, match="an uninterrupted connection, found ConnectionError; check the network, then run the same"):
         fetch_published("patches-af", tmp_path, f"http://127.0.0.1:{port}/file")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_wrong_names_and_records(server, tmp_path):
-    with pytest.raises(OptionError, match="patches-at: expected the name of a published file, found none; did you mean patches-af"):
+    with pytest.raises(
+        OptionError, match="patches-at: expected the name of a published file, found an unknown name; did you mean patches-af"
+    ):
         fetch_published("patches-at", tmp_path, server.url)
     with pytest.raises(OptionError, match="run `mrh fetch` for the list"):
         fetch_published("qqqq", tmp_path, server.url)
     entry = {"file": "../../x.mat", "sha256": 64 * "0"}
     for content in ("{", "[]", '{"patches-af": 3}', json.dumps({"patches-af": entry}), json.dumps({"other": {"file": "x", "sha256": "?"}})):
         (tmp_path / RECORD).write_text(content)
-        with pytest.raises(DownloadError, match="expected the record of what was fetched"):
+        with pytest.raises(DownloadError, match="expected the record of the downloads"):
             fetch_published("patches-af", tmp_path, server.url)
     with pytest.raises(DownloadError, match="expected an address that begins with https://"):
         fetch_published("patches-af", tmp_path / "new", "no address")
@@ -227,12 +230,12 @@ def test_missing_library_is_a_pip_hint(tmp_path, monkeypatch):
 
 
 def test_every_published_identifier_is_known_and_in_the_table():
-    identifiers = {item.identifier for item in PUBLISHED.values()}
+    identifiers = {item.identifier for item in PUBLISHED_FILES.values()}
     assert {f"osf:{name}" for name in OSF} | {DRYAD} <= identifiers
-    assert PUBLISHED["patches-af"].url == "https://osf.io/download/fk58t/"
-    assert PUBLISHED["dryad"].url.startswith("https://datadryad.org/")
-    assert PUBLISHED["dryad"].page == "https://doi.org/10.5061/dryad.1vhhmgqv8"
+    assert PUBLISHED_FILES["patches-af"].url == "https://osf.io/download/fk58t/"
+    assert PUBLISHED_FILES["dryad"].url.startswith("https://datadryad.org/")
+    assert PUBLISHED_FILES["dryad"].page == "https://doi.org/10.5061/dryad.1vhhmgqv8"
     table = (ROOT / "docs" / "published.md").read_text()
-    for item in PUBLISHED.values():
+    for item in PUBLISHED_FILES.values():
         assert f"| `{item.name}` |" in table
         assert item.identifier.removeprefix("osf:") in table

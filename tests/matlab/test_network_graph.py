@@ -5,7 +5,7 @@ import pytest
 
 from helpers.matlab_files import convolution, mrh_net, row, write_network
 from mrh_monai.errors import CheckpointError
-from mrh_monai.matlab.network_import import read_network
+from mrh_monai.matlab.network_import import read_mrh_network
 
 
 def rewired(connections, old, new):
@@ -33,11 +33,11 @@ NAN = np.full((3, 3, 3, 3), np.nan, np.float32)
 OTHERS = {
     "a missing skip": (
         lambda layers, pairs: (layers, rewired(pairs, ("ReLU2", "add11/in2"), None)),
-        r"layer ReLU2: expected it to feed one Convolution2DLayer and one AdditionLayer, found Conv3 \(Convolution2DLayer\)",
+        r"layer ReLU2: expected a connection to one Convolution2DLayer and one AdditionLayer, found Conv3 \(Convolution2DLayer\)",
     ),
     "a skip from before the ReLU": (
         lambda layers, pairs: (layers, rewired(pairs, ("ReLU2", "add11/in2"), ("Conv2", "add11/in2"))),
-        r"layer Conv2: expected it to feed one ReLULayer, found ReLU2 \(ReLULayer\) and add11/in2 \(AdditionLayer\)",
+        r"layer Conv2: expected a connection to one ReLULayer, found ReLU2 \(ReLULayer\) and add11/in2 \(AdditionLayer\)",
     ),
     "skips that are crossed": (
         lambda layers, pairs: (layers, crossed(pairs, ("ReLU2", "add11/in2"), ("ReLU_out0", "add_loop1/in2"))),
@@ -49,18 +49,18 @@ OTHERS = {
     ),
     "a loop": (
         lambda layers, pairs: (layers, rewired(pairs, ("ReLU4", "Conv5"), ("ReLU4", "Conv1"))),
-        "connection ReLU4 to Conv1: expected a way forward, found one back",
+        "connection ReLU4 to Conv1: expected a connection to a later layer, found a connection to an earlier layer",
     ),
     "a layer aside": (
         lambda layers, pairs: ([*layers, {"kind": "ReLULayer", "Name": "lost"}], pairs),
-        "layer lost: expected a layer on the way from input to output",
+        "layer lost: expected a layer between input and output",
     ),
     "a missing ReLU": (
         lambda layers, pairs: (
             [layer for layer in layers if layer["Name"] != "ReLU4"],
             [*(pair for pair in pairs if "ReLU4" not in pair), ("Conv4", "Conv5")],
         ),
-        "layer Conv4: expected it to feed one ReLULayer, found Conv5",
+        "layer Conv4: expected a connection to one ReLULayer, found Conv5",
     ),
     "another activation": (
         lambda layers, pairs: (changed(layers, "ReLU1", kind="TanhLayer"), pairs),
@@ -72,7 +72,7 @@ OTHERS = {
     ),
     "one convolution more": (
         lambda layers, pairs: between(layers, pairs, "Conv1", "ReLU1", convolution("extra", 3, 3, np.random.default_rng(0))),
-        r"layer Conv1: expected it to feed one ReLULayer, found extra \(Convolution2DLayer\)",
+        r"layer Conv1: expected a connection to one ReLULayer, found extra \(Convolution2DLayer\)",
     ),
     "5x5 filters": (lambda layers, pairs: (changed(layers, "Conv3", FilterSize=row(5, 5)), pairs), r"FilterSize \[3 3\], found \[5 5\]"),
     "a stride": (
@@ -115,7 +115,10 @@ OTHERS = {
         lambda layers, pairs: (changed(layers, "Conv2", Weights=np.zeros((0, 0), np.float32)), pairs),
         "Conv2: expected trained Weights",
     ),
-    "one name twice": (lambda layers, pairs: (changed(layers, "Conv2", Name="Conv1"), pairs), "under different names, found Conv1 twice"),
+    "one name twice": (
+        lambda layers, pairs: (changed(layers, "Conv2", Name="Conv1"), pairs),
+        "a unique name for each layer, found Conv1 twice",
+    ),
     "a cell where numbers belong": (
         lambda layers, pairs: (changed(layers, "Conv2", Stride=np.array([[1], [1]], object)), pairs),
         r"Conv2: expected Stride \[1 1\], found a ndarray",
@@ -130,7 +133,7 @@ OTHERS = {
     ),
     "a connection to nowhere": (
         lambda layers, pairs: (layers, [*pairs, ("Conv1", "gone")]),
-        "connection Conv1 to gone: expected layers of the network, found no gone",
+        "connection Conv1 to gone: expected layers of the network, found no layer gone",
     ),
 }
 
@@ -140,4 +143,4 @@ def test_another_graph_is_refused_with_the_first_difference_named(tmp_path, name
     change, message = OTHERS[name]
     path = write_network(tmp_path / "net.mat", *change(*mrh_net(2, 4, 3)))
     with pytest.raises(CheckpointError, match=message):
-        read_network(path)
+        read_mrh_network(path)

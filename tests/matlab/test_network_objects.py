@@ -13,7 +13,7 @@ import torch
 from helpers.matlab_files import mrh_net, write_network
 from helpers.patch_file_writing import write_patch_file
 from mrh_monai.errors import CheckpointError
-from mrh_monai.matlab.network_import import read_network
+from mrh_monai.matlab.network_import import read_mrh_network
 from mrh_monai.matlab.network_objects import read_matlab_network
 
 HEADER = b"MATLAB 5.0 MAT-file".ljust(116) + bytes(8) + b"\x00\x01IM"
@@ -61,12 +61,12 @@ def huge_hdf5(path):
         (b"", "found an empty file"),
         (b"not a MATLAB file" * 50, "expected a MATLAB file of version 5 or 7.3, found a file that begins with b'not a MA'"),
         (b"\x00\x00\x00\x00" * 100, "expected a MATLAB file of version 5 or 7.3"),
-        (HEADER, "expected variables, found none"),
+        (HEADER, "expected variables, found no variable"),
         (HEADER[:-4] + b"\x00\x02IM" + b"no HDF5" * 100, "expected a MATLAB file of version 7.3"),
-        (HEADER + b"12345", "byte 128: expected a variable, found something else"),
-        (HEADER + element(15, b"no zlib stream"), "byte 128: expected compressed data that are whole"),
-        (HEADER + element(15, zlib.compress(b"short")), "byte 128: expected compressed data that are whole"),
-        (HEADER[:116] + struct.pack("<Q", 5000) + HEADER[124:] + element(14, claiming((2, 2), 32)), "nothing at byte 5,000"),
+        (HEADER + b"12345", "byte 128: expected a variable, found other data"),
+        (HEADER + element(15, b"no zlib stream"), "byte 128: expected complete compressed data"),
+        (HEADER + element(15, zlib.compress(b"short")), "byte 128: expected complete compressed data"),
+        (HEADER[:116] + struct.pack("<Q", 5000) + HEADER[124:] + element(14, claiming((2, 2), 32)), "no data at byte 5,000"),
     ],
 )
 def test_no_matlab_file(tmp_path, content, message):
@@ -86,7 +86,7 @@ def test_no_file_at_all(tmp_path):
 def test_sizes_that_are_only_claimed_are_refused(tmp_path):
     claimed = 4_000_000_000
     path = tiny(tmp_path / "outer.mat", struct.pack("<II", 14, claimed) + bytes(1000))
-    with pytest.raises(CheckpointError, match="byte 128: expected 4,000,000,000 bytes, found the file's end after 1,000"):
+    with pytest.raises(CheckpointError, match="byte 128: expected 4,000,000,000 bytes, found the end of the file after 1,000"):
         read_matlab_network(path)
     for name, shape in (("inner", (20_000, 25_000)), ("many", (1 << 30, 1 << 30, 1 << 30))):
         path = tiny(tmp_path / f"{name}.mat", element(15, zlib.compress(element(14, claiming(shape, claimed)))))
@@ -101,7 +101,7 @@ def test_a_bomb_is_not_inflated(tmp_path):
     data = b"".join(zeros.compress(bytes(1 << 20)) for _ in range(1100)) + zeros.flush()
     path = tmp_path / "bomb.mat"
     path.write_bytes(HEADER + element(15, data))
-    with pytest.raises(CheckpointError, match="expected at most 1 GiB in a variable, found more"):
+    with pytest.raises(CheckpointError, match="expected a variable of at most 1 GiB, found a larger one"):
         read_matlab_network(path)
 
 
@@ -136,12 +136,12 @@ def test_names_from_a_file_cannot_reach_the_terminal_as_they_are(tmp_path):
     layers, connections = mrh_net(1, 3, 2)
     path = write_network(tmp_path / "net.mat", layers, [*connections, ("Conv1", "a\nb\x1b[2J" + 300 * "c")])
     with pytest.raises(CheckpointError, match=r"connection Conv1 to 'a\\nb\\x1b\[2Jccc") as raised:
-        read_network(path)
+        read_mrh_network(path)
     assert str(raised.value).isprintable()
     assert len(str(raised.value)) < 1000
     write_network(path, [{**layers[0], "Name": "a\nb"}, *layers[1:]], connections)
     with pytest.raises(CheckpointError, match=r"expected layers with names, found 'a\\nb'"):
-        read_network(path)
+        read_mrh_network(path)
 
 
 def test_connections_without_end_are_refused_at_once(tmp_path):

@@ -8,10 +8,11 @@ import pytest
 import scipy.io
 
 from helpers.patch_file_writing import write_patch_file
-from mrh_monai.data.subject_voxels import check_one_grid
+from mrh_monai.data.grid import check_one_grid
 from mrh_monai.errors import MRHWarning, OptionError, SubjectError
-from mrh_monai.io.volume_files import read_header, write_analyze
-from mrh_monai.matlab.published_outputs import read_in_template_order, reconstruct
+from mrh_monai.io.nibabel_files import write_analyze
+from mrh_monai.io.volume_files import read_header
+from mrh_monai.matlab.published_outputs import read_in_template_order, reconstruct_slices
 
 
 def by_loops(predicted, fa, height, width):
@@ -31,7 +32,7 @@ def test_patches_go_back_where_they_were_cut(tmp_path, rng, version):
     predicted = rng.normal(0, 1, (3, 3, 1, slices * count)).astype(np.float32)
     fa = rng.integers(0, 3, (3, 3, 1, slices * count)).astype(np.uint8)
     fa[..., -1] = 1
-    volume = reconstruct(write_patch_file(tmp_path / "YPred.mat", version, YPred=predicted, fa=fa), height, width)
+    volume = reconstruct_slices(write_patch_file(tmp_path / "YPred.mat", version, YPred=predicted, fa=fa), height, width)
     assert volume.shape == (height, slices, width)
     for index in range(slices):
         part = slice(index * count, (index + 1) * count)
@@ -42,25 +43,25 @@ def test_patches_go_back_where_they_were_cut(tmp_path, rng, version):
 def test_wrong_sizes_and_files_are_said(tmp_path, rng):
     predicted = rng.normal(0, 1, (3, 3, 1, 15))
     path = write_patch_file(tmp_path / "YPred.mat", YPred=predicted)
-    with pytest.warns(MRHWarning, match="no variable fa"):
-        assert np.count_nonzero(reconstruct(path, 7, 5)) == 15
+    with pytest.warns(MRHWarning, match="the variable fa is missing"):
+        assert np.count_nonzero(reconstruct_slices(path, 7, 5)) == 15
     with pytest.warns(MRHWarning), pytest.raises(SubjectError, match=r"a multiple of \(200 - 2\) x \(128 - 2\) = 24948 patches, found 15"):
-        reconstruct(path, 200, 128)
+        reconstruct_slices(path, 200, 128)
     with pytest.raises(OptionError, match="expected at least 3, found 2 and 128"):
-        reconstruct(path, 2, 128)
+        reconstruct_slices(path, 2, 128)
     with pytest.raises(SubjectError, match="expected the variable YPred, found only data"):
-        reconstruct(write_patch_file(tmp_path / "other.mat", data=predicted), 7, 5)
+        reconstruct_slices(write_patch_file(tmp_path / "other.mat", data=predicted), 7, 5)
     (tmp_path / "text.mat").write_text("no MATLAB file")
     with pytest.raises(SubjectError, match="expected a MATLAB file of version 5 or 7.3, found a file that begins with"):
-        reconstruct(tmp_path / "text.mat", 7, 5)
+        reconstruct_slices(tmp_path / "text.mat", 7, 5)
 
 
 def test_nan_in_predictions_become_0_and_are_said(tmp_path):
     predicted = np.ones((3, 3, 1, 15), np.float32)
     predicted[1, 1, 0, 4] = np.nan
     path = write_patch_file(tmp_path / "YPred.mat", YPred=predicted, fa=np.ones((3, 3, 1, 15), np.uint8))
-    with pytest.warns(MRHWarning, match="1 NaN or Inf in YPred became 0"):
-        volume = reconstruct(path, 7, 5)
+    with pytest.warns(MRHWarning, match="1 values of YPred are NaN or Inf, and became 0"):
+        volume = reconstruct_slices(path, 7, 5)
     assert volume.sum() == 14
 
 
@@ -68,7 +69,7 @@ def test_the_released_slice_lies_where_the_released_volume_has_it(shared, tmp_pa
     """Two released outputs of one network, in two formats: slice 140, counted from 1, agrees best and the right way round."""
     published = shared / "mouse_kit" / "published"
     path = published / "YPred_auto.mat"
-    found = reconstruct(path, 200, 128)
+    found = reconstruct_slices(path, 200, 128)
     content = scipy.io.loadmat(path)
     np.testing.assert_array_equal(found[:, 0], by_loops(content["YPred"], content["fa"], 200, 128).astype(np.float32))
     with zipfile.ZipFile(published / "MRH_autofluo_output.zip") as archive:
