@@ -1,31 +1,33 @@
-"""The model card of a packed bundle: what its network was trained on, how, and how well it did, in the places that its README keeps."""
+"""The model card of a packed bundle: the data and the settings with which its network was trained, and how well the network predicts."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
+from mrh_monai.bundle import TrainingSettings, recorded_titles
+from mrh_monai.evaluation import SCORES
 from mrh_monai.network import Sidecar
-from mrh_monai.protocol import Channel, MRProtocol
+from mrh_monai.protocol import ChannelGroup, MRProtocol
 
-SCORES = (("rmse", "RMSE"), ("nrmse", "RMSE / range"), ("mae", "MAE"), ("r2", "R2"), ("ssim", "SSIM"))
+Kind = TypeVar("Kind")
 
 
 def fill_card(readme: str, sidecar: Sidecar, protocol: MRProtocol, scores: Mapping[str, Mapping[str, float]] | None = None) -> str:
-    """A bundle's `docs/README.md` with the facts of its trained network.
+    """Return the page of a bundle, `docs/README.md`, with the facts of its trained network.
 
     Args:
-        readme: As the bundle has it, with the regions ``<!-- card: data -->`` (``training``, ``performance``) to ``<!-- /card -->``. What
-            it has no region for goes to its end.
-        sidecar: Of the network.
-        protocol: Its channels.
-        scores: Of each test subject, as `OUT/scores.json` has them; None for none.
+        readme: The page as the bundle has it, with regions from ``<!-- card: data -->`` (``training``, ``performance``) to
+            ``<!-- /card -->``. Facts for which it has no region go to its end.
+        sidecar: Sidecar of the weights.
+        protocol: Channels of the network.
+        scores: Scores of each test subject, as `OUT/scores.json` has them; None for no scores.
     """
     facts = {"data": _data(sidecar, protocol), "training": _training(sidecar), "performance": _performance(sidecar, scores)}
     for name, text in facts.items():
         before, mark, rest = readme.partition(f"<!-- card: {name} -->\n")
         _, end, after = rest.partition("<!-- /card -->\n")
-        region = f"<!-- card: {name} -->\n{text}<!-- /card -->\n"  # marked again, for a network that is trained further
+        region = f"<!-- card: {name} -->\n{text}<!-- /card -->\n"  # with its marks, so that the card can be filled again
         readme = f"{before}{region}{after}" if mark and end else f"{readme.rstrip()}\n\n{region}"
     return readme
 
@@ -37,13 +39,13 @@ def _data(sidecar: Sidecar, protocol: MRProtocol) -> str:
     if imported is not None:
         rows = [
             ("imported from", imported.get("file")),
-            ("its SHA-256", imported.get("sha256")),
+            ("SHA-256 of that file", imported.get("sha256")),
             ("published with", source.get("citation")),
         ]
     elif (subjects := _given(source, "subjects", list)) is not None:
         counts = _given(source, "patches_per_subject", list) or [None] * len(subjects)
         named = (f"{name}{'' if n is None else f' ({n} patches)'}" for name, n in zip(subjects, counts, strict=False))
-        validated = ", ".join(map(str, _given(source, "validation_subjects", list) or [])) or "training patches held out"
+        validated = ", ".join(map(str, _given(source, "validation_subjects", list) or [])) or "training patches that were held out"
         patches = f" ({source['validation_patches']} patches)" if "validation_patches" in source else ""
         rows = [
             ("trained on", ", ".join(named)),
@@ -54,22 +56,21 @@ def _data(sidecar: Sidecar, protocol: MRProtocol) -> str:
     else:
         rows = [("source", "not recorded")]
     lines = ["### Data of this network", "", *_table(("", ""), [(key, value) for key, value in rows if value is not None])]
-    lines += ["", f"Channels of this network, in their order ({len(protocol)}):", ""]
-    lines += _table(("channels", "b-value, s/mm^2", "minutes"), [_group_row(group) for group in _groups(protocol)])
+    lines += ["", f"The {len(protocol)} channels of this network, by contrast:", ""]
+    lines += _table(("contrast", "channels", "number", "minutes"), [_group_row(group, protocol) for group in protocol.groups])
     return "\n".join(lines) + "\n"
 
 
 def _training(sidecar: Sidecar) -> str:
-    source, parent = sidecar.source, sidecar.parent
-    started = "scratch" if parent is None else f"{parent.get('name')} ({parent.get('stain')}), SHA-256 `{parent.get('sha256')}`"
-    names = {"recipe": "recipe", "epochs": "epochs", "epoch": "epoch kept, the best", "batch_size": "batch size"}
-    names |= {"learning_rate": "learning rate", "seed": "seed"}
+    source, parent, patch = sidecar.source, sidecar.parent, sidecar.patch
+    started = "first weights" if parent is None else f"{parent.get('name')} ({parent.get('stain')}), SHA-256 `{parent.get('sha256')}`"
+    titles = recorded_titles(TrainingSettings) | {"epoch": "best epoch, whose weights these are"}
     rows: list[tuple[str, Any]] = [
         ("residual blocks, features", f"{sidecar.residual_blocks}, {sidecar.features}"),
-        ("patch", f"{2 * sidecar.patch_radius + 1} voxels along array axes {', '.join(map(str, sidecar.patch_axes))}"),
-        ("scaling", sidecar.scaling.mode),
+        ("patch", f"{patch.width} voxels along array axes {', '.join(map(str, patch.axes))}"),
+        ("scaling", f"{sidecar.scaling.mode}: {sidecar.scaling.description}"),
         ("largest stain", f"{sidecar.scaling.target_max:g} ({sidecar.units})"),
-        *((title, source[key]) for key, title in names.items() if key in source),
+        *((title, source[name]) for name, title in titles.items() if name in source),
         ("started from", started),
     ]
     for key in ("copied", "partly_copied", "replaced", "frozen"):
@@ -86,51 +87,42 @@ def _training(sidecar: Sidecar) -> str:
 def _performance(sidecar: Sidecar, scores: Mapping[str, Mapping[str, float | None]] | None) -> str:
     rmse, r2, imported = (_given(sidecar.source, key, float) for key in ("val_rmse", "val_r2", "final_rmse_mean"))
     if rmse is not None and r2 is not None:
-        lines = [f"On the centres of the validation patches: RMSE {rmse:.4g} ({sidecar.units}), R2 {r2:.4f}."]
+        lines = [f"On the centre voxels of the validation patches: RMSE {rmse:.4g} ({sidecar.units}), R2 {r2:.4f}."]
     elif imported is not None:
-        lines = [f"At the end of its training in MATLAB: RMSE {imported:.3g} a patch."]
+        lines = [f"At the end of its training in MATLAB, the RMSE of a patch was {imported:.3g}."]
     else:
         lines = ["Its training recorded no scores."]
     if not scores:
-        return "\n".join([*lines, "", "No scores on whole test subjects were packed with it."]) + "\n"
-    present = [(key, title) for key, title in SCORES if any(key in values for values in scores.values())]
-    rows = [(name, *(_number(values.get(key)) for key, _ in present)) for name, values in sorted(scores.items())]
-    lines += ["", f"On whole subjects, inside the mask (RMSE and MAE: {sidecar.units}):", ""]
-    return "\n".join([*lines, *_table(("subject", *(title for _, title in present)), rows)]) + "\n"
+        return "\n".join([*lines, "", "No scores of whole test subjects were packed with this network."]) + "\n"
+    present = [score for score in SCORES if any(score.key in values for values in scores.values())]
+    rows = [(name, *(_number(values.get(score.key)) for score in present)) for name, values in sorted(scores.items())]
+    in_units = " and ".join(score.title for score in present if score.unit == "stain")
+    units = f" ({in_units}: {sidecar.units})" if in_units else ""
+    lines += ["", f"On whole test subjects, inside the mask{units}:", ""]
+    return "\n".join([*lines, *_table(("subject", *(score.title for score in present)), rows)]) + "\n"
 
 
-def _given(values: Mapping[str, Any], key: str, kind: type) -> Any:
-    """What a sidecar says under a key, where it is of the kind that we write; another's sidecar may say anything."""
-    return values[key] if isinstance(values.get(key), kind) else None
+def _given(values: Mapping[str, Any], key: str, kind: type[Kind]) -> Kind | None:
+    """Return a value of a sidecar if it has the expected type; the sidecar of a stranger may hold anything."""
+    value = values.get(key)
+    return value if isinstance(value, kind) else None
 
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4g}"
 
 
-def _groups(protocol: MRProtocol) -> list[list[Channel]]:
-    """Neighbours of one shell, unweighted or not, in one row; all others by themselves."""
-    groups: list[list[Channel]] = []
-    for channel in protocol:
-        if groups and _alike(groups[-1][-1], channel):
-            groups[-1].append(channel)
+def _group_row(group: ChannelGroup, protocol: MRProtocol) -> tuple[str, str, int, str]:
+    runs: list[list[int]] = []
+    for index in group.indices:
+        if runs and index == runs[-1][-1] + 1:
+            runs[-1].append(index)
         else:
-            groups.append([channel])
-    return groups
-
-
-def _alike(one: Channel, other: Channel) -> bool:
-    if one.b_value is None or other.b_value is None or (one.direction is None) != (other.direction is None):
-        return False
-    return abs(one.b_value - other.b_value) <= 0.1 * one.b_value
-
-
-def _group_row(group: Sequence[Channel]) -> tuple[str, str, str]:
-    names = group[0].name if len(group) == 1 else f"{group[0].name} to {group[-1].name} ({len(group)})"
-    values = [channel.b_value for channel in group if channel.b_value is not None]
-    span = "" if not values else f"{values[0]:g}" if min(values) == max(values) else f"{min(values):g} to {max(values):g}"
-    minutes = [channel.minutes for channel in group if channel.minutes is not None]
-    return names, span, f"{sum(minutes):.4g}" if len(minutes) == len(group) else ""
+            runs.append([index])
+    names = protocol.names
+    listed = ", ".join(names[run[0]] if len(run) == 1 else f"{names[run[0]]} to {names[run[-1]]}" for run in runs)
+    minutes = [channel.minutes for channel in (protocol.channels[index] for index in group.indices) if channel.minutes is not None]
+    return group.name, listed, len(group.indices), f"{sum(minutes):.4g}" if len(minutes) == len(group.indices) else ""
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:

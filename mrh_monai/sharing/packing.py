@@ -1,4 +1,4 @@
-"""A trained bundle into a zip for others: its own files alone, weights, lineage, a filled model card, and a list of what it holds."""
+"""Pack a trained bundle as a zip for others: its own files only, with weights, lineage, a filled model card, and a list of its content."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from mrh_monai.errors import BundleError, CheckpointError, OutputError
-from mrh_monai.io import LARGEST_FILE, is_safe, sha256, writable_folder, write_bundle_zip
+from mrh_monai.io import LARGEST_FILE, is_safe_path, sha256, writable_folder, write_bundle_zip
 from mrh_monai.network import Sidecar, load_checkpoint, load_strictly, read_sidecar
 from mrh_monai.protocol import MRProtocol
-from mrh_monai.sharing.config_code import Code, foreign
+from mrh_monai.sharing.config_code import Code
 from mrh_monai.sharing.model_card import fill_card
+from mrh_monai.sharing.released_templates import foreign
 from mrh_monai.sharing.signing import sign, signature_path
 
 MANIFEST = "MANIFEST.sha256"
-# Folders of a bundle, and which of their files go along.
+# Folders of a bundle, and the endings of their files that are packed.
 PACKED = {"configs": (".yaml", ".yml", ".json", ".conf"), "docs": (".md", ".png", ".jpg"), "models": ()}
 INFERENCE = ("configs/inference.yaml", "configs/inference.json")
 WEIGHTS = ("models/model.pt", "models/model.json")
@@ -30,14 +31,14 @@ CARD, METADATA = "docs/README.md", "configs/metadata.json"
 
 @dataclass(frozen=True)
 class Packed:
-    """What went into a zip.
+    """The content of a zip that was written.
 
     Attributes:
-        name: The bundle's.
+        name: Name of the bundle.
         files: Paths inside the bundle, in order.
-        left_out: Files of the bundle's folder that did not go along.
-        foreign: Code in its configs that this project did not write, for which a receiver must trust its sender.
-        sha256: Of the zip.
+        left_out: Files of the bundle's folder that were not packed.
+        foreign: Code in its configs that this project did not write, so that a receiver has to trust the sender.
+        sha256: SHA-256 of the zip.
     """
 
     name: str
@@ -48,25 +49,29 @@ class Packed:
 
 
 def pack(bundle: Path | str, output: Path | str, scores: Path | str | None = None, key: Path | str | None = None) -> Packed:
-    """Write a bundle's zip; the bundle itself stays as it is. The same input gives the same bytes.
+    """Write the zip of a bundle; the bundle itself is not changed. The same input gives the same bytes.
 
     Args:
         bundle: Bundle folder with trained weights.
         output: The zip to write or replace.
-        scores: `OUT/scores.json` of an evaluation by these weights, for the model card; None for none.
-        key: OpenSSH private key to sign the zip with, as ``OUTPUT.sig``; None not to sign it.
+        scores: `OUT/scores.json` of an evaluation with these weights, for the model card; None for no scores.
+        key: OpenSSH private key, with which the zip is signed as ``OUTPUT.sig``; None for no signature.
+
+    Returns:
+        The content of the zip.
 
     Raises:
-        BundleError: It is no bundle, or its metadata are broken; the scores are of other weights; the key cannot sign.
-        CheckpointError: It has no weights, or others than its sidecar and protocol say.
+        BundleError: The folder is not a bundle, or its metadata are damaged; the scores belong to other weights; the key cannot sign.
+        CheckpointError: The bundle has no weights, or weights that do not fit its sidecar and protocol.
         OutputError: The zip cannot be written.
     """
     bundle, output = Path(bundle), Path(output)
     if not (bundle / METADATA).is_file():
-        found = f"a folder without {METADATA}" if bundle.is_dir() else "a file" if bundle.exists() else "nothing"
-        raise BundleError(bundle, "a bundle folder", found, "name one such as bundles/mrh_af")
+        found = f"a folder without {METADATA}" if bundle.is_dir() else "a file" if bundle.exists() else "no such folder"
+        raise BundleError(bundle, "a bundle folder", found, "name a bundle folder such as bundles/mrh_af")
     if output.suffix.lower() != ".zip":
-        raise BundleError(output, "a zip to write", f"the ending {output.suffix or '(none)'}", "name it X.zip")
+        found = f"the ending {output.suffix}" if output.suffix else "a name without an ending"
+        raise BundleError(output, "a zip to write", found, "give a name that ends in .zip")
     name = bundle.resolve().name
     sidecar = check_weights(bundle)
     chosen, left_out = _chosen(bundle)
@@ -84,7 +89,7 @@ def pack(bundle: Path | str, output: Path | str, scores: Path | str | None = Non
         made = Path(place) / output.name
         write_bundle_zip(made, name, files)
         signed = None if key is None else sign(made, key)
-        signature_path(output).unlink(missing_ok=True)  # of another zip of this name
+        signature_path(output).unlink(missing_ok=True)  # an older signature would belong to another zip of this name
         os.replace(made, output)
         if signed is not None:
             os.replace(signed, signature_path(output))
@@ -92,48 +97,60 @@ def pack(bundle: Path | str, output: Path | str, scores: Path | str | None = Non
 
 
 def manifest(files: Mapping[str, bytes]) -> bytes:
-    """SHA-256 of every file, as ``sha256sum --check`` reads it."""
+    """Return the SHA-256 of every file, in the format that ``sha256sum --check`` reads."""
     return "".join(f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in sorted(files.items())).encode()
 
 
 def check_weights(bundle: Path) -> Sidecar:
-    """Load a bundle's weights as tensors and nothing else, into the network that sidecar and protocol describe.
+    """Load the weights of a bundle, as plain tensors only, into the network that sidecar and protocol describe.
+
+    Args:
+        bundle: Bundle folder.
+
+    Returns:
+        The sidecar of the weights.
 
     Raises:
-        CheckpointError: They do not fit, or are not finite numbers.
-        OptionError: The metadata hold no protocol.
+        CheckpointError: The weights do not fit, or are not finite numbers.
+        OptionError: The metadata list no channels.
     """
     path = bundle / WEIGHTS[0]
     described = read_sidecar(path)
     if path.stat().st_size > LARGEST_FILE:
-        raise CheckpointError(path, f"at most {LARGEST_FILE >> 30} GiB", f"{path.stat().st_size / 2**30:.3g} GiB", "this is no MRH-Net")
+        size = f"{path.stat().st_size / 2**30:.3g} GiB"
+        raise CheckpointError(path, f"at most {LARGEST_FILE >> 30} GiB", size, "pack the weights of an MRH-Net")
     protocol = MRProtocol.from_metadata(bundle / METADATA)
     if described.channels != protocol.names:
-        found = f"{len(described.channels)} others" if len(described.channels) != len(protocol) else "others, or another order"
-        raise CheckpointError(path, f"the {len(protocol)} channels of {METADATA}", found, "put weights of this bundle's protocol into it")
+        same_number = len(described.channels) == len(protocol)
+        found = "other channels, or another order" if same_number else f"{len(described.channels)} other channels"
+        remedy = "put weights into the bundle that were trained on its protocol"
+        raise CheckpointError(path, f"the {len(protocol)} channels of {METADATA}", found, remedy)
     state, sidecar = load_checkpoint(path)
     load_strictly(sidecar.network(), state, path)
     return sidecar
 
 
 def read_scores(path: Path | str, sidecar: Sidecar) -> dict[str, dict[str, float]]:
-    """Scores of whole subjects, which the weights at hand must have got.
+    """Read the scores of whole subjects, which must be scores of the given weights.
 
     Args:
         path: `OUT/scores.json`; the records of the predictions lie beside it.
-        sidecar: Of the weights.
+        sidecar: Sidecar of the weights.
+
+    Returns:
+        Scores by subject and key.
 
     Raises:
-        BundleError: It is no such file; its subjects were predicted by other weights, or it cannot be told by which.
+        BundleError: The file does not hold such scores; or its subjects were predicted by other weights, or have no records.
     """
     path = Path(path)
     remedy = "name the scores.json that evaluate.yaml wrote with these weights, among its predictions"
     try:
-        scores = json.loads(path.read_text())
+        scores: dict[str, dict[str, float]] = json.loads(path.read_text())
         if not scores or not all(scores.values()):
-            raise ValueError("no subjects, or one without scores")
+            raise ValueError("no subjects, or a subject without scores")
         for value in (value for row in scores.values() for value in row.values()):
-            if value is not None and not math.isfinite(value):  # null: it could not be computed
+            if value is not None and not math.isfinite(value):  # null means that the score could not be computed
                 raise ValueError(f"the score {value}")
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise BundleError(path, "scores of subjects in JSON", f"{type(error).__name__} ({error})", remedy) from error
@@ -144,12 +161,12 @@ def read_scores(path: Path | str, sidecar: Sidecar) -> dict[str, dict[str, float
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BundleError(record, f"the record of {subject}'s prediction", type(error).__name__, remedy) from error
         if weights != sidecar.sha256:
-            raise BundleError(record, f"a prediction by the weights {sidecar.sha256[:12]}", f"one by {str(weights)[:12]}", remedy)
+            raise BundleError(record, f"a prediction by the weights {sidecar.sha256[:12]}", f"a prediction by {str(weights)[:12]}", remedy)
     return scores
 
 
 def _chosen(bundle: Path) -> tuple[list[str], list[str]]:
-    """What goes along, and what stays; links are followed nowhere."""
+    """Return the files that are packed, and those that are left out; links are never followed."""
     chosen, left_out = [], []
     for path in sorted(bundle.rglob("*")):
         name = path.relative_to(bundle).as_posix()
@@ -159,18 +176,19 @@ def _chosen(bundle: Path) -> tuple[list[str], list[str]]:
         fits = file and "/" not in file and not file.startswith(".") and path.suffix.lower() in PACKED.get(folder, ())
         if path.is_file() and not path.is_symlink() and (fits or name in ("LICENSE", *WEIGHTS)):
             chosen.append(name)
-        elif name != MANIFEST:  # of an earlier packing
+        elif name != MANIFEST:  # an earlier packing wrote it
             left_out.append(name)
     return chosen, left_out
 
 
 def _with_lineage(path: Path, sidecar: Sidecar, scores: Mapping[str, Mapping[str, float]] | None) -> bytes:
-    """`metadata.json` with what the network really started from, and its scores."""
+    """Return `metadata.json` with the parent from which the network really started, and with its scores."""
     try:
         content: dict[str, Any] = json.loads(path.read_text())
         declared = dict(content.get("pretrained") or {})
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise BundleError(path, "bundle metadata in JSON", f"{type(error).__name__} ({error})", "restore it") from error
+        found = f"{type(error).__name__} ({error})"
+        raise BundleError(path, "bundle metadata in JSON", found, "copy the file from the original bundle") from error
     if sidecar.parent is not None:
         same = declared.get("name") == sidecar.parent.get("name")
         content["pretrained"] = (declared if same else {}) | {"used": True} | sidecar.parent
@@ -185,22 +203,23 @@ def _with_lineage(path: Path, sidecar: Sidecar, scores: Mapping[str, Mapping[str
         "residual_blocks": sidecar.residual_blocks,
         "features": sidecar.features,
     }
-    # In ASCII, which every system reads alike.
+    # In ASCII, which every system reads in the same way.
     return (json.dumps(content, indent=2, allow_nan=False) + "\n").encode()
 
 
 def _check_names(bundle: Path, names: Sequence[str]) -> None:
-    """Before they are written: what the receiver's `mrh unpack` asks of them.
+    """Check names before they are packed, as `mrh unpack` of the receiver will do.
 
     Raises:
-        BundleError: Some systems could not have one of them, or there is no config to predict with.
+        BundleError: A name is not possible on every system, or there is no config that predicts.
     """
-    wrong = next((name for name in names if not is_safe(name)), None)
+    wrong = next((name for name in names if not is_safe_path(name)), None)
     if wrong is not None:
-        raise BundleError(bundle, "names that every system can have", repr(wrong), "rename it")
+        raise BundleError(bundle, "names that are possible on every system", repr(wrong), "rename this file or folder")
     folded = [name.casefold() for name in names]
     twice = next((name for name in names if folded.count(name.casefold()) > 1), None)
     if twice is not None:
-        raise BundleError(bundle, "names that differ on every system", f"{twice!r}, twice but for capital letters", "rename one")
+        found = f"two names that differ only in capital letters, {twice!r}"
+        raise BundleError(bundle, "names that differ on every system", found, "rename one of the two")
     if not set(INFERENCE) & set(names):
-        raise BundleError(bundle / INFERENCE[0], "the config that predicts", "none", "restore it")
+        raise BundleError(bundle / INFERENCE[0], "the config that predicts", "no such file", "copy the file from the original bundle")

@@ -1,4 +1,4 @@
-"""A stranger's bundle zip, examined before any of it is run, and unpacked only if it is sound."""
+"""Examine the bundle zip of a stranger before any part of it runs, and unpack it only if it passes all checks."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from pathlib import Path
 from mrh_monai.errors import BundleError, MRHError, OutputError
 from mrh_monai.io import ASK_SENDER_AGAIN, BundleZip, sha256, writable_folder
 from mrh_monai.network import Sidecar
-from mrh_monai.sharing.config_code import Code, code_of, foreign
+from mrh_monai.sharing.config_code import Code, code_of
 from mrh_monai.sharing.packing import INFERENCE, MANIFEST, METADATA, WEIGHTS, check_weights
+from mrh_monai.sharing.released_templates import Difference, compare_with_releases
 from mrh_monai.sharing.signing import check_signature
 
 NEEDED = (METADATA, *WEIGHTS)
@@ -21,50 +22,62 @@ NEEDED = (METADATA, *WEIGHTS)
 
 @dataclass(frozen=True)
 class Examined:
-    """A zip that is whole, as far as can be told without running any of it.
+    """A zip that passed all checks that are possible without running any part of it.
 
     Attributes:
         path: The zip.
-        name: The bundle's.
+        name: Name of the bundle.
         files: Paths inside the bundle, in order.
-        code: All that its configs would run.
-        foreign: What of it this project did not write.
-        sidecar: Of its weights.
-        signer: Who signed it; None if that was not asked.
+        code: Everything that its configs would run.
+        difference: How its configs differ from the nearest release of this project.
+        sidecar: Sidecar of its weights.
+        signer: Name of the signer; None if the signature was not checked.
     """
 
     path: Path
     name: str
     files: list[str]
     code: list[Code]
-    foreign: list[Code]
+    difference: Difference
     sidecar: Sidecar
     signer: str | None
 
+    @property
+    def foreign(self) -> list[Code]:
+        """The code in its configs that this project did not write."""
+        return self.difference.foreign
+
     def check_trust(self, trust: bool) -> None:
-        """Refuse code that this project did not write, unless its sender is trusted.
+        """Refuse code that this project did not write, unless the sender is trusted.
+
+        Args:
+            trust: Whether the sender is trusted.
 
         Raises:
-            BundleError: There is some.
+            BundleError: There is such code.
         """
         if self.foreign and not trust:
             first = f"{self.foreign[0]}"[:160]
-            found = f"{len(self.foreign)} that it did not ({first}{', ...' if len(self.foreign) > 1 else ''})"
-            remedy = "read what `mrh verify` lists, and give --trust only if you would run it"
-            raise BundleError(self.path, "code that this project wrote", found, remedy)
+            places = f"{len(self.foreign)} place{'s' if len(self.foreign) > 1 else ''}"
+            found = f"other code in {places} ({first}{', ...' if len(self.foreign) > 1 else ''})"
+            remedy = "read what `mrh verify` lists, and give --trust only if you would run this code"
+            raise BundleError(self.path, "only code that this project wrote", found, remedy)
 
 
 def verify(path: Path | str, signers: Path | str | None = None, signature: Path | str | None = None) -> Examined:
-    """Examine a bundle zip, and leave nothing behind.
+    """Examine a bundle zip, and leave no file behind.
 
     Args:
         path: The zip.
-        signers: Trusted signers, as `mrh_monai.sharing.signing.check_signature`; None not to ask.
-        signature: ``PATH.sig`` if None.
+        signers: File of trusted signers, see `check_signature`; None not to check the signature.
+        signature: The signature; None for ``PATH.sig``.
+
+    Returns:
+        What was found. `Examined.check_trust` refuses code that this project did not write.
 
     Raises:
-        BundleError: It is damaged or unsafe, differs from its manifest, lacks what a bundle needs, or is not signed as it should be.
-        CheckpointError: Its weights are no plain tensors, or do not fit sidecar and protocol.
+        BundleError: The zip is damaged or unsafe, differs from its manifest, lacks what a bundle needs, or has no valid signature.
+        CheckpointError: Its weights are not plain tensors, or do not fit its sidecar and protocol.
     """
     with tempfile.TemporaryDirectory() as folder, _examined(Path(path), Path(folder), signers, signature) as (examined, _):
         return examined
@@ -73,22 +86,22 @@ def verify(path: Path | str, signers: Path | str | None = None, signature: Path 
 def unpack(
     path: Path | str, folder: Path | str, trust: bool = False, signers: Path | str | None = None, signature: Path | str | None = None
 ) -> Path:
-    """Examine a bundle zip, and unpack it if it is sound.
+    """Examine a bundle zip, and unpack it if it passes all checks; otherwise leave no file behind.
 
     Args:
         path: The zip.
-        folder: Where the bundle's own folder goes.
+        folder: Folder into which the bundle's own folder goes.
         trust: Whether configs may run code that this project did not write.
-        signers: As `verify`.
-        signature: As `verify`.
+        signers: File of trusted signers, see `check_signature`; None not to check the signature.
+        signature: The signature; None for ``PATH.sig``.
 
     Returns:
-        The bundle's folder, which was not there before or empty.
+        The folder of the bundle.
 
     Raises:
-        BundleError: As `verify`; it has foreign code and is not trusted. Nothing is left behind.
-        CheckpointError: As `verify`.
-        OutputError: There is something already, or the folder cannot be written.
+        BundleError: The zip does not pass the checks, see `verify`; or it has foreign code and is not trusted.
+        CheckpointError: Its weights are not plain tensors, or do not fit its sidecar and protocol.
+        OutputError: The folder of the bundle exists and is not empty, or cannot be written.
     """
     folder = Path(folder)
     made = [place for place in (folder, *folder.parents) if not place.exists()]
@@ -101,7 +114,8 @@ def unpack(
             examined.check_trust(trust)
             target = folder / examined.name
             if target.is_symlink() or (target.exists() and (not target.is_dir() or any(target.iterdir()))):
-                raise OutputError(target, "a new folder", "something there", "name another one with -o, or move that away")
+                found = "a file or a folder that is not empty"
+                raise OutputError(target, "a new folder", found, "name another folder with -o, or move this folder away")
             os.replace(unpacked, target)
     except BaseException:
         for empty in made:
@@ -112,43 +126,44 @@ def unpack(
 
 @contextmanager
 def _examined(path: Path, place: Path, signers: Path | str | None, signature: Path | str | None) -> Iterator[tuple[Examined, Path]]:
-    """The zip unpacked below ``place`` and looked at there."""
+    """Unpack a zip below ``place``, and examine it there."""
     if signature is not None and signers is None:
-        remedy = "give --signers FILE too, a line `name@example.org ssh-ed25519 AAAA...` each"
-        raise BundleError(signature, "trusted signers to hold it against", "none", remedy)
+        remedy = "give --signers FILE too, with a line `name@example.org ssh-ed25519 AAAA...` for each signer"
+        raise BundleError(signature, "a list of trusted signers to check it", "no list", remedy)
     signer = None if signers is None else check_signature(path, signers, signature)
     with BundleZip(path) as archive:
         if not archive.name:
-            raise BundleError(path, "one folder at the top, the bundle", "files beside each other", "pack it with `mrh pack`")
+            found = "files outside of one folder"
+            raise BundleError(path, "a zip with one folder at its top, the bundle", found, "pack the bundle with `mrh pack`")
         lacking = [name for name in NEEDED if name not in archive.files]
         lacking += [] if set(INFERENCE) & set(archive.files) else [INFERENCE[0]]
         if lacking:
-            raise BundleError(path, f"a bundle with {lacking[0]}", "none", "pack a trained bundle with `mrh pack`")
+            raise BundleError(path, f"a bundle with {lacking[0]}", "no such file", "pack a trained bundle with `mrh pack`")
         root = place / archive.name
         archive.unpack(root)
         files = archive.files
         try:
             _check_manifest(root, files)
             texts = {name: (root / name).read_bytes() for name in files if name not in WEIGHTS}
-            code, strange = code_of(texts), foreign(texts)
+            code, difference = code_of(texts), compare_with_releases(texts)
             sidecar = check_weights(root)
-        except MRHError as error:  # of the zip, since the place that it was looked at is gone afterwards
+        except MRHError as error:  # the sentence names the zip, because the place where it was examined is gone afterwards
             where = f"{path}, {error.where.removeprefix(f'{root}{os.sep}')}"
             raise type(error)(where, error.expected, error.found, error.remedy) from error
-    yield Examined(path, root.name, files, code, strange, sidecar, signer), root
+    yield Examined(path, root.name, files, code, difference, sidecar, signer), root
 
 
 def _check_manifest(root: Path, files: list[str]) -> None:
     if MANIFEST not in files:
-        raise BundleError(MANIFEST, "the list of what the bundle holds", "none", "pack the bundle with `mrh pack`")
+        raise BundleError(MANIFEST, "the list of the bundle's files", "no such file", "pack the bundle with `mrh pack`")
     try:
         lines = (root / MANIFEST).read_text().splitlines()
         listed = {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
     except ValueError as error:
-        raise BundleError(MANIFEST, "lines of a SHA-256 and a path", "something else", ASK_SENDER_AGAIN) from error
+        raise BundleError(MANIFEST, "lines with a SHA-256 and a path", "other lines", ASK_SENDER_AGAIN) from error
     for name in sorted({*listed, *files} - {MANIFEST}):
         if name not in listed or name not in files:
-            expected, found = ("no such file", "one") if name not in listed else ("it", "none")
+            expected, found = ("no such file", "this file") if name not in listed else ("this file", "no such file")
             raise BundleError(name, f"{expected}, as {MANIFEST} says", found, ASK_SENDER_AGAIN)
         digest = sha256(root / name)
         if digest != listed[name]:

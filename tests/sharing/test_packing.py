@@ -108,7 +108,7 @@ def test_lineage_of_the_sidecar_is_merged_into_the_metadata(bundle, tmp_path):
     declared = json.loads((bundle / "configs" / "metadata.json").read_text())
     pack(bundle, tmp_path / "nf.zip")
     found = metadata(tmp_path / "nf.zip")
-    assert found["pretrained"] == {"name": "mrh_af", "version": ">=0.1,<0.2", "used": True} | PARENT
+    assert found["pretrained"] == {"name": "mrh_af", "version": ">=0.2,<0.3", "used": True} | PARENT
     sidecar = load_checkpoint(bundle / "models" / "model.pt")[1]
     assert found["weights"] == {"file": "models/model.pt", "sha256": sidecar.sha256, "residual_blocks": 1, "features": 8}
     assert found["eval_metrics"] == {"val_rmse": 12.5, "val_r2": 0.875}
@@ -121,7 +121,7 @@ def test_lineage_of_the_sidecar_is_merged_into_the_metadata(bundle, tmp_path):
 def test_lineage_without_and_with_another_parent(tmp_path):
     scratch = with_random_weights(NF, tmp_path / "a")
     pack(scratch, tmp_path / "a.zip")
-    assert metadata(tmp_path / "a.zip")["pretrained"] == {"name": "mrh_af", "version": ">=0.1,<0.2", "used": False}
+    assert metadata(tmp_path / "a.zip")["pretrained"] == {"name": "mrh_af", "version": ">=0.2,<0.3", "used": False}
     state, sidecar = load_checkpoint(scratch / "models" / "model.pt")
     other = {"name": "mrh_x", "stain": "x", "sha256": "2" * 64}
     save_checkpoint(scratch / "models" / "model.pt", state, replace(sidecar, parent=other))
@@ -146,7 +146,7 @@ def test_scores_of_these_weights_are_packed(bundle, tmp_path):
 
 def test_scores_of_other_weights_are_refused(bundle, tmp_path):
     scores = write_scores(tmp_path / "out", bundle, weights="3" * 64, s1={"rmse": 2.0})
-    with pytest.raises(BundleError, match="s1_nf.json: expected a prediction by the weights .*, found one by 333333333333"):
+    with pytest.raises(BundleError, match="s1_nf.json: expected a prediction by the weights .*, found a prediction by 333333333333"):
         pack(bundle, tmp_path / "nf.zip", scores)
     (tmp_path / "out" / "s1" / "s1_nf.json").unlink()
     with pytest.raises(BundleError, match="expected the record of s1's prediction, found FileNotFoundError"):
@@ -162,7 +162,7 @@ def test_what_are_no_scores_is_refused(bundle, tmp_path, text):
 
 
 def test_a_folder_without_a_bundle_is_refused(tmp_path):
-    for where, found in ((tmp_path, "a folder without configs/metadata.json"), (tmp_path / "none", "nothing")):
+    for where, found in ((tmp_path, "a folder without configs/metadata.json"), (tmp_path / "none", "no such folder")):
         with pytest.raises(BundleError, match=f"expected a bundle folder, found {found}"):
             pack(where, tmp_path / "x.zip")
     (tmp_path / "file").write_text("")
@@ -171,10 +171,10 @@ def test_a_folder_without_a_bundle_is_refused(tmp_path):
 
 
 def test_output_name_and_broken_bundles_are_refused(bundle, tmp_path):
-    with pytest.raises(BundleError, match=r"x.tar: expected a zip to write, found the ending .tar; name it X.zip"):
+    with pytest.raises(BundleError, match=r"x.tar: expected a zip to write, found the ending .tar; give a name that ends in .zip"):
         pack(bundle, tmp_path / "x.tar")
     shutil.copytree(bundle, tmp_path / "a:b")
-    with pytest.raises(BundleError, match="expected names that every system can have, found 'a:b'"):
+    with pytest.raises(BundleError, match="expected names that are possible on every system, found 'a:b'"):
         pack(tmp_path / "a:b", tmp_path / "x.zip")
     (bundle / "configs" / "bad.yaml").write_text("a: [")
     with pytest.raises(BundleError, match="configs/bad.yaml: expected a config in YAML or JSON"):
@@ -190,10 +190,10 @@ def test_weights_that_do_not_fit_are_refused(bundle):
     state, sidecar = load_checkpoint(weights)
     names = MRProtocol.from_metadata(bundle / "configs" / "metadata.json").names
     save_checkpoint(weights, state, replace(sidecar, channels=names[::-1]))
-    with pytest.raises(CheckpointError, match="expected the 67 channels of configs/metadata.json, found others, or another order"):
+    with pytest.raises(CheckpointError, match="expected the 67 channels of configs/metadata.json, found other channels, or another order"):
         check_weights(bundle)
     save_checkpoint(weights, state, replace(sidecar, residual_blocks=2))
-    with pytest.raises(CheckpointError, match=r"expected it \(2 residual blocks\), found none \(1 residual blocks\)"):
+    with pytest.raises(CheckpointError, match=r"expected this tensor \(2 residual blocks\), found no such tensor \(1 residual blocks\)"):
         check_weights(bundle)
     save_checkpoint(weights, state, replace(sidecar, features=9))
     with pytest.raises(CheckpointError, match=r"conv1.weight: expected shape \(9, 67, 3, 3\), found \(8, 67, 3, 3\)"):

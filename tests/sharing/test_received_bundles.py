@@ -83,7 +83,7 @@ def test_the_new_environment_has_the_wheel_and_no_tools(tmp_path):
 
 
 def test_an_unpacked_bundle_infers(python, sent, study, expected, tmp_path):
-    run_in(python, tmp_path, "mrh_monai.cli.app", "unpack", sent[0] / "mrh_nf.zip", "-o", tmp_path / "received")
+    run_in(python, tmp_path, "mrh_monai.cli", "unpack", sent[0] / "mrh_nf.zip", "-o", tmp_path / "received")
     assert infer(python, tmp_path / "received" / "mrh_nf", study, tmp_path) == expected
 
 

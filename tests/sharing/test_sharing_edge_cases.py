@@ -13,12 +13,12 @@ import pytest
 from helpers.score_files import write_scores
 from helpers.signatures import new_key, trusted
 from helpers.strange_zips import INFERENCE, SIDECAR, Member, other_weights, raw_zip
-from mrh_monai.bundle.template_rendering import new_bundle
+from mrh_monai.bundle.writing_bundles import new_bundle
 from mrh_monai.errors import BundleError, MRHError, OptionError
 from mrh_monai.io.bundle_zip import BundleZip
-from mrh_monai.network.checkpoint import Sidecar
-from mrh_monai.protocol.mr_protocol import MRH_NET
-from mrh_monai.scaling.intensity_scaling import Scaling
+from mrh_monai.network.sidecar import Sidecar
+from mrh_monai.protocol.mrh_net import MRH_NET
+from mrh_monai.scaling import RobustScaling
 from mrh_monai.sharing.config_code import code_of
 from mrh_monai.sharing.model_card import fill_card
 from mrh_monai.sharing.packing import pack
@@ -86,7 +86,9 @@ def test_packed_metadata_are_json_whatever_the_scores(zipped, tmp_path):
 @pytest.mark.parametrize("source", [{"val_rmse": "x", "val_r2": None}, {"subjects": 3}, {"imported": "x"}, {"versions": []}])
 def test_a_strangers_source_can_be_told(source):
     fill_card(
-        "", Sidecar("nf", "u", MRH_NET.names, 1, 8, [0, 2], 1, Scaling("robust", (0.1,) * 67, (0.1,) * 67, 9.0), source=source), MRH_NET
+        "",
+        Sidecar("nf", "u", MRH_NET.names, 1, 8, [0, 2], 1, RobustScaling(9.0, (0.1,) * 67, (0.1,) * 67, (1.0,) * 67), source=source),
+        MRH_NET,
     )
 
 
@@ -106,7 +108,7 @@ def test_verify_says_nothing_that_the_stranger_wrote_for_it(files, zipped, capsy
 def test_a_pickle_of_another_protocol_is_one_line(files, zipped):
     path = zipped(other_weights(files, pickle.dumps(print, 4)))
     done = subprocess.run(
-        [sys.executable, "-m", "mrh_monai.cli.app", "verify", str(path)], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-m", "mrh_monai.cli", "verify", str(path)], capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
 
@@ -171,7 +173,7 @@ def test_a_zip_that_cannot_be_signed_is_not_written(zipped, tmp_path):
 def test_a_signature_is_not_passed_over(zipped, tmp_path):
     path = zipped()
     for work in (verify, lambda path, **more: unpack(path, tmp_path / "to", **more)):
-        with pytest.raises(BundleError, match="x.sig: expected trusted signers to hold it against, found none; give --signers"):
+        with pytest.raises(BundleError, match="x.sig: expected a list of trusted signers to check it, found no list; give --signers"):
             work(path, signature=tmp_path / "x.sig")
 
 

@@ -14,7 +14,7 @@ import yaml
 from helpers.strange_zips import INFERENCE, SIDECAR, Member, deflated_zeros, other_weights, raw_zip, strange
 from mrh_monai.errors import BundleError, CheckpointError
 from mrh_monai.io.bundle_zip import BundleZip
-from mrh_monai.network.checkpoint import Sidecar
+from mrh_monai.network.sidecar import Sidecar
 from mrh_monai.sharing.unpacking import unpack, verify
 
 pytestmark = pytest.mark.sharing
@@ -49,7 +49,7 @@ def test_a_breakpoint_is_foreign():
     assert strange("configs/x.json", json.dumps({"x": {"_target_": "Compose", "_debug_": True}})) != []
 
 
-@pytest.mark.parametrize("key", ["output_dir", "ckpt_path", "bundle_root", "datalist", "recorder::published_model"])
+@pytest.mark.parametrize("key", ["output_dir", "ckpt_path", "bundle_root", "datalist", "recorder::bundle_weights"])
 def test_only_the_parent_may_lie_outside(key):
     """`$@bundle_root + '/../../x'` is allowed wherever it stands, so that results go over any file."""
     text = "$@bundle_root + '/../../../../home/anna/.ssh'"
