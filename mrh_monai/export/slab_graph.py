@@ -1,7 +1,6 @@
-"""The prediction of a slab as one module that TorchScript and ONNX can hold: gather, scale, network, centre voxel, stain's units."""
+"""The prediction of a slab of slices as one module that TorchScript and ONNX can hold: gather, scale, network, centre voxel, units."""
 
-# Annotations are evaluated here: TorchScript reads those of a module's tensors.
-from collections.abc import Sequence
+# Annotations are evaluated here, because TorchScript reads the annotations of tensors.
 from typing import Any
 
 import torch
@@ -9,41 +8,40 @@ import torch.nn.functional as F
 from torch import nn
 
 from mrh_monai.network import WIDTH, MRHNet, ResidualBlock, forms_along, product_weights
+from mrh_monai.patch_geometry import PatchGeometry
 
-# Patches in flight: what bounds the memory, however large a slab is.
+# Number of patches in a batch. It bounds the memory, however large a slab is.
 BATCH = 1024
 
 
 class SlabGraph(nn.Module):
-    """Every voxel of a mask from the patch around it, as `mrh_monai.inference.voxelwise.predict_volume` does; for `torch.jit.script`.
+    """The prediction of every voxel of a mask from the patch around it, like `predict_volume`, in a form for `torch.jit.script`.
 
-    Its loop over batches of voxels stays a loop in the file, so that a slab of any size takes the memory of one batch besides itself.
+    The loop over batches of voxels stays a loop in the file. So a slab needs only the memory of one batch in addition to its own.
 
     Args:
-        network: Its weights are copied into the graph.
-        axes: Array axes that a patch spans.
-        radius: Half the patch's edge, rounded down. Patches of 3 voxels are computed folded, others by convolutions.
-        target_max: What scaled predictions are multiplied by, in the stain's units.
+        network: Network whose weights are copied into the graph.
+        patch: Shape of the patches. Patches of 3 voxels are computed in folded form, others by convolutions.
+        target_max: Number by which scaled predictions are multiplied, in the stain's units.
     """
 
     neighbours: torch.Tensor
 
-    def __init__(self, network: MRHNet, axes: Sequence[int], radius: int, target_max: float):
+    def __init__(self, network: MRHNet, patch: PatchGeometry, target_max: float):
         super().__init__()
         self.batch, self.target_max = BATCH, target_max
-        self.reach_x, self.reach_y, self.reach_z = (radius if axis in axes else 0 for axis in range(3))
-        width = 2 * radius + 1
-        along = [torch.arange(width if axis in axes else 1) for axis in range(3)]
-        # Where the voxels of a patch lie, counted from its first, in the order in which the network takes them.
+        self.reach_x, self.reach_y, self.reach_z = patch.reach
+        along = [torch.arange(2 * reach + 1) for reach in patch.reach]
+        # Places of the voxels of a patch, counted from its first voxel, in the order in which the network takes them.
         self.register_buffer("neighbours", torch.cartesian_prod(*along))  # (9, 3)
-        self.centres = _FoldedCentres(network) if width == WIDTH else _ConvolvedCentres(network, [width] * len(axes))
+        self.centres = _FoldedCentres(network) if patch.width == WIDTH else _ConvolvedCentres(network, list(patch.shape))
 
     def forward(self, image: torch.Tensor, mask: torch.Tensor, gain: torch.Tensor, offset: torch.Tensor) -> torch.Tensor:
         """Predict a slab.
 
         Args:
-            image: (C, X, Y, Z) float32 raw intensities, finite. What lies outside is taken for 0 before scaling.
-            mask: (X, Y, Z) bool.
+            image: (C, X, Y, Z) float32, finite raw intensities. Voxels outside of the slab count as 0 before scaling.
+            mask: (X, Y, Z) bool, the voxels that are predicted.
             gain: (C,) float32; scaled = raw * gain + offset.
             offset: (C,) float32.
 
@@ -55,7 +53,9 @@ class SlabGraph(nn.Module):
         scaled = padded * gain[:, None, None, None] + offset[:, None, None, None]
         rows = scaled.permute(1, 2, 3, 0).reshape(-1, image.size(0))  # (V, C)
         voxels = mask.nonzero()  # (N, 3)
-        starts = _row(voxels, padded.size(2), padded.size(3))  # a voxel of the slab is the first of its patch in the padded one
+        starts = _row(
+            voxels, padded.size(2), padded.size(3)
+        )  # index of a voxel in the slab = index of its patch's first voxel in the padded slab
         steps = _row(self.neighbours, padded.size(2), padded.size(3))[:, None]
         found = [rows.new_zeros(0)]
         for start in range(0, starts.size(0), self.batch):
@@ -68,12 +68,12 @@ class SlabGraph(nn.Module):
 
 
 def _row(voxels: torch.Tensor, y: int, z: int) -> torch.Tensor:
-    """(N,) the row of each voxel (N, 3) among those of a volume of Y by Z voxels on its last axes."""
+    """Return the row (N,) of each voxel (N, 3) among the voxels of a volume whose last axes have Y and Z voxels."""
     return (voxels[:, 0] * y + voxels[:, 1]) * z + voxels[:, 2]
 
 
 class _FoldedCentres(nn.Module):
-    """Scaled patches position by position, (9, B, C), to their centres (B,): `folding.py` in operations that ONNX has."""
+    """The centres (B,) of scaled patches that are ordered by position, (9, B, C): `mrh_monai.network.fold` in the operations of ONNX."""
 
     inputs: torch.Tensor
     outputs: torch.Tensor
@@ -84,9 +84,9 @@ class _FoldedCentres(nn.Module):
         super().__init__()
         weight, bias = _weight_and_bias(network.conv5)
         inputs, outputs = (forms_along(kind, weight.ndim - 2, weight.device, weight.dtype) for kind in ("inputs", "outputs"))
-        # Once for all layers: onnxruntime warns of every constant in a loop that equals another.
+        # One copy for all layers, because onnxruntime warns of every constant in a loop that equals another one.
         self.register_buffer("inputs", inputs)
-        self.register_buffer("outputs", outputs[:, :-1].contiguous())  # biases are added here, not a product of their own
+        self.register_buffer("outputs", outputs[:, :-1].contiguous())  # here biases are added, and need no product of their own
         self.first, self.second, self.fourth = (_FoldedConvolution(layer) for layer in (network.conv1, network.conv2, network.conv4))
         self.blocks = nn.ModuleList(_FoldedBlock(block) for block in network.blocks)  # type: ignore[arg-type]
         self.register_buffer("last", weight[0].flatten(1).T[:, :, None].contiguous())  # (9, F, 1)
@@ -98,7 +98,7 @@ class _FoldedCentres(nn.Module):
         for block in self.blocks:
             h = block(h, self.inputs, self.outputs)
         h = torch.relu(self.fourth(torch.relu(h), self.inputs, self.outputs))
-        # The taps of the last convolution as the centre sees them: its own order, position by position.
+        # The weights of the last convolution for the centre voxel, position by position.
         return torch.matmul(h, self.last).sum(0)[:, 0] + self.last_bias
 
 
@@ -109,11 +109,12 @@ class _FoldedBlock(nn.Module):
 
     def forward(self, h: torch.Tensor, inputs: torch.Tensor, outputs: torch.Tensor) -> torch.Tensor:
         h = torch.relu(h)
-        return h + self.second(torch.relu(self.first(h, inputs, outputs)), inputs, outputs)
+        change: torch.Tensor = self.second(torch.relu(self.first(h, inputs, outputs)), inputs, outputs)
+        return h + change
 
 
 class _FoldedConvolution(nn.Module):
-    """One convolution of patches (9, B, I) to (9, B, O), in 16 products of matrices; see `folded_weights.py`."""
+    """One convolution of patches (9, B, I) to (9, B, O), as 16 products of matrices; see `mrh_monai.network.product_weights`."""
 
     weights: torch.Tensor
     bias: torch.Tensor
@@ -131,15 +132,16 @@ class _FoldedConvolution(nn.Module):
 
 
 class _ConvolvedCentres(nn.Module):
-    """The same for patches of any width, by the network's own convolutions."""
+    """The centres of patches of any width, by the network's own convolutions."""
 
     def __init__(self, network: MRHNet, patch_shape: list[int]):
         super().__init__()
         self.network, self.patch_shape = network, patch_shape
 
     def forward(self, h: torch.Tensor) -> torch.Tensor:
-        patches = h.permute(1, 2, 0).unflatten(2, self.patch_shape)
-        return self.network(patches).flatten(1)[:, h.size(0) // 2]
+        patches = h.permute(1, 2, 0).unflatten(2, self.patch_shape)  # type: ignore[no-untyped-call]
+        predicted: torch.Tensor = self.network(patches)
+        return predicted.flatten(1)[:, h.size(0) // 2]
 
 
 def _weight_and_bias(convolution: Any) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,4 +1,4 @@
-"""What `inference_trt.yaml` needs around MONAI's `trt_compile`, which where TensorRT is missing does nothing but log it."""
+"""Functions that `inference_trt.yaml` needs in addition to MONAI's `trt_compile`, which only logs a message if TensorRT is missing."""
 
 from __future__ import annotations
 
@@ -17,29 +17,33 @@ ENGINE_PRECISIONS = {"float32": "fp32", "tf32": "tf32", "bf16": "bf16"}
 
 
 def check_tensorrt(device: torch.device | str) -> None:
-    """Refuse to go on without what TensorRT takes.
+    """Refuse to continue where TensorRT cannot run.
 
     Args:
-        device: Where the network computes.
+        device: Device on which the network computes.
 
     Raises:
-        OptionError: It is no CUDA device, or a library is missing.
+        OptionError: The device is not a CUDA device, or a library is missing.
     """
     device = torch.device(device)
     missing = [f"no {name}" for name in LIBRARIES if find_spec(name) is None]
     found = ([] if device.type == "cuda" else [f"device {device}"]) + missing
     if found:
-        remedy = "leave inference_trt.yaml out, or run on a GPU after pip install tensorrt polygraphy 'mrh-monai[export]'"
+        remedy = "leave inference_trt.yaml out, or run it on a GPU after pip install tensorrt polygraphy 'mrh-monai[export]'"
         raise OptionError("inference_trt.yaml", "a CUDA device and tensorrt", ", ".join(found), remedy)
 
 
 def engine_args(device: torch.device | str, precision: str, batch_size: int) -> dict[str, Any]:
-    """The ``args`` of `monai.networks.trt_compile`.
+    """Return the ``args`` of `monai.networks.trt_compile`.
 
     Args:
-        device: Where the engine computes.
-        precision: As in `mrh_monai.devices.check_precision`; without being told, MONAI would take half precision.
-        batch_size: Patches that the engine takes at most; the last batch of a small subject has fewer.
+        device: Device on which the engine computes.
+        precision: Precision, see `mrh_monai.devices.check_precision`. Without this argument MONAI would use half precision.
+        batch_size: Largest number of patches that the engine takes; the last batch of a small subject has fewer.
+
+    Example:
+        >>> engine_args("cpu", "float32", 4096)["dynamic_batchsize"]
+        [1, 4096, 4096]
     """
     return {
         "precision": ENGINE_PRECISIONS[check_precision(device, precision)],
@@ -48,9 +52,14 @@ def engine_args(device: torch.device | str, precision: str, batch_size: int) -> 
 
 
 def engine_path(ckpt_path: Path | str, sidecar: Sidecar, args: dict[str, Any]) -> str:
-    """Where an engine is kept, beside the weights; MONAI adds ``.plan``.
+    """Return the path of an engine, beside the weights; MONAI adds ``.plan``.
 
-    An engine that is there is taken as it is, so that its name says which weights, precision and batch it was built for.
+    MONAI uses an existing engine without a check. Therefore the name of the file states the weights, the precision and the batch size.
+
+    Args:
+        ckpt_path: The weights, `model.pt`.
+        sidecar: Sidecar of the weights.
+        args: Result of `engine_args`.
     """
     kind = f"trt-{sidecar.sha256[:12]}-{args['precision']}-{args['dynamic_batchsize'][-1]}"
     return str(Path(ckpt_path).with_suffix(f".{kind}"))

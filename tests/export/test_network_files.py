@@ -17,11 +17,13 @@ from helpers.random_weights import TARGET_MAX, random_network, sidecar_of, with_
 from mrh_monai.data.slabs import PaddedImage
 from mrh_monai.errors import CheckpointError, OptionError, OutputError
 from mrh_monai.export import network_files as exporting
-from mrh_monai.export.network_files import ENDINGS, build, check, describe, export, load
+from mrh_monai.export.exported_graph import build_graph
+from mrh_monai.export.network_files import ENDINGS, compare_with_pytorch, export_network, load_exported, write_graph
 from mrh_monai.export.slab_graph import BATCH
 from mrh_monai.inference.voxelwise import predict_volume
 from mrh_monai.io.files import sha256
 from mrh_monai.network.checkpoint import load_network
+from mrh_monai.scaling import Coefficients
 
 pytestmark = pytest.mark.sharing
 
@@ -52,11 +54,11 @@ def slab(shape, channels, seed=1, share=0.6):
 
 
 def written(folder, network, sidecar, what, ending):
-    """A file of a network, as `export` writes it, and what it holds."""
-    graph = build(network, sidecar, what)
+    """A file of a network, as `export_network` writes it, and what it holds."""
+    graph = build_graph(network, sidecar, what)
     path = folder / f"{what}{ending}"
-    (exporting._write_torchscript if ending == ".ts" else exporting._write_onnx)(graph, describe(graph, sidecar, what), path)
-    assert check(graph, path, path) < 1e-5 * max(1.0, graph.expected.abs().max() / graph.unit)
+    write_graph(graph, graph.description(sidecar, what), path)
+    assert compare_with_pytorch(graph, path, path) < 1e-5 * max(1.0, graph.expected.abs().max() / graph.unit)
     return path
 
 
@@ -64,7 +66,7 @@ def written(folder, network, sidecar, what, ending):
 @pytest.mark.parametrize(("axes", "radius"), PLANES)
 def test_slab_is_the_network_voxel_by_voxel(tmp_path, ending, axes, radius):
     network = random_network(3, 4, 2, len(axes))
-    function = load(written(tmp_path, network, sidecar_of(network, "abc", axes, radius), "slab", ending))
+    function = load_exported(written(tmp_path, network, sidecar_of(network, "abc", axes, radius), "slab", ending))
     for shape in ((9, 3, 7), (4, 1, 6), (3, 8, 2)):
         given = slab(shape, 3)
         expected = one_by_one(network, *given, axes, radius)
@@ -78,7 +80,7 @@ def test_slab_is_the_network_voxel_by_voxel(tmp_path, ending, axes, radius):
 @pytest.mark.parametrize("blocks", [0, 5])
 def test_slab_of_any_depth(tmp_path, ending, blocks):
     network = random_network(4, 8, blocks)
-    function = load(written(tmp_path, network, sidecar_of(network, "abcd"), "slab", ending))
+    function = load_exported(written(tmp_path, network, sidecar_of(network, "abcd"), "slab", ending))
     given = slab((6, 2, 5), 4)
     torch.testing.assert_close(function(*given).double() / TARGET_MAX, one_by_one(network, *given, (0, 2), 1), rtol=1e-5, atol=1e-5)
 
@@ -86,13 +88,13 @@ def test_slab_of_any_depth(tmp_path, ending, blocks):
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_slab_with_no_voxel_with_all_and_with_more_than_a_batch(tmp_path, ending):
     network = random_network(2, 4)
-    function = load(written(tmp_path, network, sidecar_of(network, "ab"), "slab", ending))
+    function = load_exported(written(tmp_path, network, sidecar_of(network, "ab"), "slab", ending))
     image, mask, gain, offset = slab((33, 2, 35), 2)
     assert mask.numel() > 2 * BATCH
     assert (function(image, torch.zeros_like(mask), gain, offset) == 0).all()
     found = function(image, torch.ones_like(mask), gain, offset)
     source = PaddedImage(F.pad(image.permute(1, 2, 3, 0), (0, 0, 1, 1, 1, 1, 1, 1)), 1)
-    expected = predict_volume(network, source, np.ones(mask.shape, bool), gain, offset)
+    expected = predict_volume(network, source, np.ones(mask.shape, bool), Coefficients(gain.numpy(), offset.numpy()))
     torch.testing.assert_close(found / TARGET_MAX, expected, rtol=1e-5, atol=1e-5)
 
 
@@ -107,7 +109,7 @@ def test_slab_goes_round_in_a_loop(tmp_path):
 
 def test_onnxruntime_takes_it_without_a_warning(tmp_path, capfd):
     network = random_network(2, 4)
-    load(written(tmp_path, network, sidecar_of(network, "ab"), "slab", ".onnx"))
+    load_exported(written(tmp_path, network, sidecar_of(network, "ab"), "slab", ".onnx"))
     assert capfd.readouterr() == ("", "")
 
 
@@ -115,7 +117,7 @@ def test_onnxruntime_takes_it_without_a_warning(tmp_path, capfd):
 @pytest.mark.parametrize(("axes", "radius"), [((0, 2), 1), ((0, 1, 2), 1)])
 def test_patches_in_batches_of_any_size(tmp_path, ending, axes, radius):
     network = random_network(3, 4, 2, len(axes))
-    function = load(written(tmp_path, network, sidecar_of(network, "abc", axes, radius), "patch", ending))
+    function = load_exported(written(tmp_path, network, sidecar_of(network, "abc", axes, radius), "patch", ending))
     for count in (1, 5, 300):
         patches = torch.randn(count, 3, *(2 * radius + 1,) * len(axes))
         with torch.no_grad():
@@ -130,19 +132,19 @@ def bundle(tmp_path_factory):
 
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_a_bundles_slab_is_what_predict_gives(bundle, tmp_path, ending):
-    assert export(bundle, tmp_path / f"slab{ending}", "slab") < 1e-4
+    assert export_network(bundle, tmp_path / f"slab{ending}", "slab") < 1e-4
     network, _ = load_network(bundle / "models" / "model.pt")
     image, mask, gain, offset = slab((20, 2, 17), 67)
     padded = F.pad(image.permute(1, 2, 3, 0), (0, 0, 1, 1, 1, 1, 1, 1))
-    expected = predict_volume(network, PaddedImage(padded, 1), mask, gain, offset)
-    found = load(tmp_path / f"slab{ending}")(image, mask, gain, offset) / TARGET_MAX
+    expected = predict_volume(network, PaddedImage(padded, 1), mask, Coefficients(gain.numpy(), offset.numpy()))
+    found = load_exported(tmp_path / f"slab{ending}")(image, mask, gain, offset) / TARGET_MAX
     assert (found - expected).abs().max() <= 1e-5 * (expected.max() - expected.min())
 
 
 @pytest.mark.parametrize("what", ["patch", "slab"])
 def test_files_say_what_they_are(bundle, tmp_path, what):
     for ending in ENDINGS:
-        export(bundle, tmp_path / f"net{ending}", what)
+        export_network(bundle, tmp_path / f"net{ending}", what)
     about = load_net_with_metadata(str(tmp_path / "net.ts"))[1]
     session = onnxruntime.InferenceSession(str(tmp_path / "net.onnx"), providers=["CPUExecutionProvider"])
     assert json.loads(session.get_modelmeta().custom_metadata_map["metadata.json"]) == about
@@ -161,31 +163,25 @@ def test_files_say_what_they_are(bundle, tmp_path, what):
 def test_a_file_that_differs_is_not_put_in_place(bundle, tmp_path, monkeypatch, ending):
     path = tmp_path / f"net{ending}"
     path.write_text("the old one")
-    monkeypatch.setattr(exporting, "load", lambda path: lambda *given: load(path)(*given) * 1.001)
+    monkeypatch.setattr(exporting, "load_exported", lambda path: lambda *given: load_exported(path)(*given) * 1.001)
     with pytest.raises(
         OutputError, match=rf"net\{ending}: expected outputs within [12]e-05 of PyTorch's, found a difference of 0.00.*; install"
     ):
-        export(bundle, path)
+        export_network(bundle, path)
     assert path.read_text() == "the old one"
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_wrong_inputs_end_in_a_sentence(bundle, bundle_copy, tmp_path, monkeypatch):
-    with pytest.raises(OptionError, match=r"net.pt: expected a name that ends in .ts or .onnx, found .pt; name"):
-        export(bundle, tmp_path / "net.pt")
+    with pytest.raises(OptionError, match=r"net.pt: expected a name that ends in .ts or .onnx, found .pt; give"):
+        export_network(bundle, tmp_path / "net.pt")
     with pytest.raises(OptionError, match=r"--what: expected patch or slab, found 'brain'; choose"):
-        export(bundle, tmp_path / "net.ts", "brain")
+        export_network(bundle, tmp_path / "net.ts", "brain")
     with pytest.raises(CheckpointError, match="expected trained weights, found no such file; train the bundle first"):
-        export(bundle_copy, tmp_path / "net.ts")
+        export_network(bundle_copy, tmp_path / "net.ts")
     for library in ("onnx", "onnxruntime"):
         with monkeypatch.context() as patch:
             patch.setitem(sys.modules, library, None)
             with pytest.raises(OptionError, match=rf"the library {library}: .* pip install 'mrh-monai\[export\]'"):
-                export(bundle, tmp_path / "net.onnx")
+                export_network(bundle, tmp_path / "net.onnx")
     assert not list(tmp_path.glob("net*"))
-
-
-def test_a_networks_own_weights_stay_trainable():
-    network = random_network(2, 4)
-    build(network, sidecar_of(network, "ab"), "slab")
-    assert all(parameter.requires_grad for parameter in network.parameters())

@@ -11,6 +11,7 @@ import pytest
 import torch
 from monai.networks.utils import convert_to_onnx
 
+import mrh_monai.export
 from helpers.bundle_runs import bundle_run
 from helpers.paths import BUNDLE
 from helpers.random_weights import random_network, sidecar_of, with_random_weights
@@ -74,7 +75,7 @@ def test_the_overlay_predicts_with_the_compiled_network(study, tmp_path, monkeyp
         return network
 
     monkeypatch.setattr(monai.networks, "trt_compile", compiled)
-    monkeypatch.setattr(tensorrt, "check_tensorrt", lambda device: None)
+    monkeypatch.setattr(mrh_monai.export, "check_tensorrt", lambda device: None)
     bundle = with_random_weights(BUNDLE, tmp_path)
     bundle_run(bundle, *CONFIGS, **options(study, tmp_path / "trt", device="cpu", batch_size=64))
     bundle_run(bundle, "inference.yaml", **options(study, tmp_path / "plain", device="cpu", batch_size=64))
