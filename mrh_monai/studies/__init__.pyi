@@ -1,10 +1,10 @@
-from .contribution_tables import contribution_table as contribution_table, write_contribution as write_contribution
-from .experiments import run_study as run_study
-from .image_contribution import (
-    check_noise as check_noise,
+from .contribution_study import (
+    ContributionPlan as ContributionPlan,
+    ContributionResult as ContributionResult,
+    RetrainingOptions as RetrainingOptions,
     contribution as contribution,
-    groups_of_images as groups_of_images,
-    single_images as single_images,
+    plan_contribution as plan_contribution,
 )
-from .image_subsets import check_counts as check_counts, retrain_top as retrain_top
-from .study_networks import load_study as load_study
+from .contribution_tables import contribution_table as contribution_table, write_contribution as write_contribution
+from .experiments import StudyOptions as StudyOptions, run_study as run_study
+from .image_contribution import Contribution as Contribution, NoiseOptions as NoiseOptions, perturb_images as perturb_images

@@ -1,36 +1,41 @@
-"""The paper's controlled experiments by name, on any subjects, the digital mouse brain by default."""
+"""The controlled experiments of the paper by name, on any subjects; on digital mouse brains where no subjects are given."""
 
 from __future__ import annotations
 
 import difflib
 import tempfile
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import torch
-
-from mrh_monai.data import find_subjects, split, write_datalist
+from mrh_monai.data import Datalist, find_subjects
+from mrh_monai.devices import choose_device
 from mrh_monai.errors import OptionError
 from mrh_monai.io import as_csv, writable_folder, write_text
 from mrh_monai.phantom import STAIN_FILES, write_phantom
 from mrh_monai.protocol import MRH_NET, MRProtocol
-from mrh_monai.studies.image_studies import features, resolution
-from mrh_monai.studies.study_networks import load_study
-from mrh_monai.studies.training_studies import Effort, Finding, depth, patch_size, training_size, uniform_patch
+from mrh_monai.studies.image_experiments import feature_map_experiment, resolution_experiment
+from mrh_monai.studies.study_networks import StudyData, load_study_data
+from mrh_monai.studies.training_experiments import (
+    Finding,
+    StudyEffort,
+    depth_experiment,
+    patch_size_experiment,
+    training_size_experiment,
+    uniform_patch_experiment,
+)
 
-STUDIES = {
-    "training-size": training_size,
-    "depth": depth,
-    "patch-size": patch_size,
-    "misregistration": patch_size,  # the same experiment varies both
-    "uniform-patch": uniform_patch,
-    "features": features,
-    "resolution": resolution,
+STUDIES: dict[str, Callable[[StudyData, StudyEffort, int, bool], Finding]] = {
+    "training-size": training_size_experiment,
+    "depth": depth_experiment,
+    "patch-size": patch_size_experiment,
+    "misregistration": patch_size_experiment,  # the same experiment varies both
+    "uniform-patch": uniform_patch_experiment,
+    "features": feature_map_experiment,
+    "resolution": resolution_experiment,
 }
 PHANTOM_SUBJECTS = 6
-QUICK = Effort(
+QUICK = StudyEffort(
     seeds=1,
     steps=200,
     residual_blocks=2,
@@ -39,8 +44,8 @@ QUICK = Effort(
     widths=(3, 5),
     displacements=(0.0, 1.0, 2.0),
 )
-# As far as the paper goes: 30 blocks, 40,000 patches.
-FULL = Effort(
+# The sizes of the paper: 30 blocks, 40,000 patches.
+FULL = StudyEffort(
     seeds=3,
     steps=1500,
     residual_blocks=5,
@@ -51,50 +56,66 @@ FULL = Effort(
 )
 
 
-def run_study(
-    name: str,
-    out: Path | str,
-    datalist: Path | str | None = None,
-    protocol: MRProtocol = MRH_NET,
-    *,
-    stain: str = "af",
-    full: bool = False,
-    seed: int = 0,
-    device: torch.device | str = "cpu",
-    progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
-) -> tuple[Finding, list[Path]]:
-    """Run one experiment and write ``<name>.csv``, ``<name>.png`` and ``<name>.txt``.
+@dataclass(frozen=True)
+class StudyOptions:
+    """Subjects and effort of a study.
 
-    Args:
-        name: One of `STUDIES`.
-        out: Folder to write into.
-        datalist: With training and test subjects; None for six digital mouse brains, four to train and one to test.
+    Attributes:
+        datalist: Datalist with training and test subjects; None for six digital mouse brains, four to train and one to test on.
         protocol: Channels of the subjects.
-        stain: Of the digital brains: ``af``, ``nf`` or ``mbp``.
-        full: Whether to be thorough, which takes hours; otherwise it is over in three minutes on two cores.
-        seed: Of everything drawn.
-        device: Where networks compute.
-        progress: Wraps the iteration over settings.
-
-    Returns:
-        What was found, and the files.
+        stain: Stain of the digital brains: ``af``, ``nf`` or ``mbp``.
+        full: Whether to use the sizes and repetitions of the paper, which takes hours; otherwise a study takes three minutes on two cores.
+        seed: Random seed of the patches, of the initial weights and of the misregistration.
+        device: Device of the networks: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
 
     Raises:
-        OptionError: The name or the stain is unknown.
+        OptionError: The stain is unknown.
+    """
+
+    datalist: Path | str | None = None
+    protocol: MRProtocol = MRH_NET
+    stain: str = "af"
+    full: bool = False
+    seed: int = 0
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.stain not in STAIN_FILES:
+            raise OptionError("--stain", " or ".join(STAIN_FILES), repr(self.stain), "choose a stain of the digital brain")
+
+
+def run_study(name: str, out: Path | str, options: StudyOptions = StudyOptions(), progress: bool = False) -> tuple[Finding, list[Path]]:
+    """Run one experiment, and write ``NAME.csv``, ``NAME.png`` and ``NAME.txt``.
+
+    Args:
+        name: Name of the experiment, one of `STUDIES`.
+        out: Folder to write into.
+        options: Subjects and effort.
+        progress: Whether to show a progress bar on a terminal.
+
+    Returns:
+        The result, and the files.
+
+    Raises:
+        OptionError: The name is unknown.
         SubjectError: The subjects do not allow the experiment.
+        OutputError: The folder cannot be written.
+
+    Example:
+        >>> finding, files = run_study("depth", "studies", StudyOptions("brains/datalist.json"))  # doctest: +SKIP
+        >>> [path.name for path in files]  # doctest: +SKIP
+        ['depth.csv', 'depth.png', 'depth.txt']
     """
     if name not in STUDIES:
         near = difflib.get_close_matches(name, STUDIES, 1)
         raise OptionError("study", f"one of {', '.join(STUDIES)}", repr(name), f"did you mean {near[0]}" if near else "choose one of them")
-    if stain not in STAIN_FILES:
-        raise OptionError("--stain", " or ".join(STAIN_FILES), repr(stain), "choose one of the digital brain's")
-    effort = replace(FULL if full else QUICK, device=device)
-    margin = max(effort.widths) // 2
+    effort = replace(FULL if options.full else QUICK, device=choose_device(options.device))
     with tempfile.TemporaryDirectory() as folder:
-        # Everything is in memory once it is loaded; the digital brains themselves are not kept.
-        data = load_study(datalist or _phantom(Path(folder), stain), protocol, margin=margin)
+        # The subjects are read into memory, so the digital brains are not kept.
+        datalist = options.datalist or _phantom(Path(folder), options.stain)
+        data = load_study_data(datalist, options.protocol, margin=max(effort.widths) // 2)
     out = writable_folder(out)
-    found = STUDIES[name](data, effort, seed, progress)
+    found = STUDIES[name](data, effort, options.seed, progress)
     files = [out / f"{name}.{ending}" for ending in ("csv", "png", "txt")]
     write_text(files[0], as_csv(found.rows))
     found.draw(files[1])
@@ -106,5 +127,5 @@ def _phantom(folder: Path, stain: str) -> Path:
     for _ in write_phantom(folder, PHANTOM_SUBJECTS):
         pass
     subjects = find_subjects(folder, target=f"targets/{STAIN_FILES[stain]}.img")
-    write_datalist(folder / "datalist.json", split(subjects, (PHANTOM_SUBJECTS - 2, 1, 1)))
+    Datalist.split(subjects, (PHANTOM_SUBJECTS - 2, 1, 1)).write(folder / "datalist.json")
     return folder / "datalist.json"

@@ -1,4 +1,4 @@
-"""The resolution of an image by itself: decorrelation analysis of its spatial frequencies."""
+"""Estimate the resolution of an image from the image alone: decorrelation analysis of its spatial frequencies."""
 
 from __future__ import annotations
 
@@ -9,26 +9,27 @@ from scipy.signal.windows import tukey
 
 from mrh_monai.errors import SubjectError
 
-RADII = 100  # spatial frequencies, 0 to the sampling limit
-FILTERS = 10
-LEAST_SIDE = 24  # voxels of a square to be analysed
-LEAST_DROP = 0.001  # behind a peak, for it to be one
-TAPER = 0.25
+RADII = 100  # number of spatial frequencies between 0 and the sampling limit
+FILTERS = 10  # number of high-pass filters
+LEAST_SIDE = 24  # smallest edge of a square that is analysed, in voxels
+LEAST_DROP = 0.001  # by how much the curve falls behind a maximum that counts as a peak
+TAPER = 0.25  # share of the square over which the window falls to 0
 
 
 def decorrelation(image: np.ndarray, spacing: Sequence[float] = (1.0, 1.0)) -> float:
-    """The highest spatial frequency at which an image holds more than noise.
+    """Return the highest spatial frequency at which an image holds more than noise.
 
-    The Fourier transform, and itself with all amplitudes set to 1, are correlated within circles of growing radius: the correlation peaks
-    where the signal ends and noise goes on. High-pass filters of growing strength move the peak outwards; the outermost counts.
+    The Fourier transform is correlated with itself after all amplitudes were set to 1, within circles of growing radius. The correlation
+    peaks where the signal ends and only noise is left. High-pass filters of growing strength move the peak outwards; the outermost peak
+    counts.
 
     Args:
-        image: (N, M), any units.
-        spacing: Edges of a pixel.
+        image: (N, M) intensities, in any units.
+        spacing: Edges of a pixel, in any units.
 
     Returns:
-        Cut-off frequency, relative to the sampling limit along the pixels' longer edge: 0 (no peak) to 1; the resolution is two of these
-        edges divided by it.
+        Cut-off frequency from 0 (no peak) to 1, relative to the sampling limit along the longer edge of a pixel. The resolution is twice
+        this edge divided by the frequency.
 
     Source:
         Descloux, Grussmayer, Radenovic, Nat Methods 2019;16:918.
@@ -52,7 +53,7 @@ def decorrelation(image: np.ndarray, spacing: Sequence[float] = (1.0, 1.0)) -> f
 
 
 def _peak(amplitude: np.ndarray, frequency: np.ndarray) -> tuple[float, float]:
-    """Position and height of the correlation's outermost local maximum; zeros without one."""
+    """Return position and height of the outermost local maximum of the correlation; zeros where there is no maximum."""
     inside = frequency < 1
     radius, weight = frequency[inside], amplitude[inside]
     step = np.minimum((radius * RADII).astype(int), RADII - 1)
@@ -61,7 +62,7 @@ def _peak(amplitude: np.ndarray, frequency: np.ndarray) -> tuple[float, float]:
         return 0.0, 0.0
     summed, count = np.cumsum(np.bincount(step, weight, RADII)), np.cumsum(np.bincount(step, minlength=RADII))
     curve = summed / (total * np.sqrt(np.maximum(count, 1)))
-    # A maximum at the very end is none: the curve has not come down yet.
+    # A maximum at the very end does not count, since the curve has not fallen yet.
     last = RADII
     while last > 1:
         top = int(np.argmax(curve[:last]))
@@ -75,39 +76,40 @@ def _peak(amplitude: np.ndarray, frequency: np.ndarray) -> tuple[float, float]:
 
 
 def largest_square(mask: np.ndarray) -> tuple[slice, slice]:
-    """The largest square within a slice's mask, so that no edge of the brain takes part.
+    """Return the largest square within the mask of a slice, so that no edge of the brain takes part.
 
     Args:
         mask: (N, M) bool.
 
     Raises:
-        SubjectError: It is smaller than 24 voxels.
+        SubjectError: The largest square is smaller than 24 voxels.
     """
     sums = np.pad(mask.astype(np.int64), ((1, 0), (1, 0))).cumsum(0).cumsum(1)
-    low, high = 0, min(mask.shape)  # where a square of one side fits, smaller ones do
+    low, high = 0, min(mask.shape)  # where a square fits, every smaller square fits
     while low < high:
         side = (low + high + 1) // 2
         low, high = (side, high) if _whole_squares(sums, side).any() else (low, side - 1)
     if low < LEAST_SIDE:
-        raise SubjectError("resolution", f"a square of {LEAST_SIDE} voxels within the mask", f"one of {low}", "use a finer grid")
+        found = f"a largest square of {low} voxels"
+        raise SubjectError("resolution", f"a square of {LEAST_SIDE} voxels within the mask", found, "use a finer grid")
     row, column = np.argwhere(_whole_squares(sums, low))[0].tolist()
     return slice(row, row + low), slice(column, column + low)
 
 
 def _whole_squares(sums: np.ndarray, side: int) -> np.ndarray:
-    """Where a square of some side has all of its voxels in the mask, from the mask's sums over rows and columns."""
+    """Return the places where a square of some side lies completely in the mask, from the sums of the mask over rows and columns."""
     inside = sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]
-    return inside == side * side
+    return np.asarray(inside == side * side)
 
 
 def squares_of_slices(mask: np.ndarray) -> dict[int, tuple[slice, slice]]:
-    """The largest square of every coronal slice that has one of 24 voxels or more.
+    """Return the largest square of every coronal slice that has a square of 24 voxels or more.
 
     Args:
         mask: (X, Y, Z) bool.
 
     Raises:
-        SubjectError: No slice has.
+        SubjectError: No slice has such a square.
     """
     found, refused = {}, None
     for y in range(mask.shape[1]):
@@ -121,18 +123,18 @@ def squares_of_slices(mask: np.ndarray) -> dict[int, tuple[slice, slice]]:
 
 
 def resolution_of_slices(volume: np.ndarray, mask: np.ndarray, spacing: Sequence[float] = (1.0, 1.0)) -> np.ndarray:
-    """The resolution of every coronal slice that has a large enough square of tissue.
+    """Return the resolution of every coronal slice that has a large enough square of tissue.
 
     Args:
-        volume: (X, Y, Z), any units.
+        volume: (X, Y, Z) intensities, in any units.
         mask: (X, Y, Z) bool.
         spacing: Edges of a voxel along x and z.
 
     Returns:
-        (S,) in the units of ``spacing``, of the slices of `squares_of_slices`; NaN where no frequency stands out.
+        (S,) resolution of each slice of `squares_of_slices`, in the units of ``spacing``; NaN where no frequency stands out.
 
     Raises:
         SubjectError: No slice has a large enough square.
     """
     cutoffs = np.array([decorrelation(volume[:, y][square], spacing) for y, square in squares_of_slices(mask).items()])
-    return np.divide(2 * max(spacing), cutoffs, out=np.full(len(cutoffs), np.nan), where=cutoffs > 0)
+    return np.asarray(np.divide(2 * max(spacing), cutoffs, out=np.full(len(cutoffs), np.nan), where=cutoffs > 0))

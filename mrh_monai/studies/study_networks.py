@@ -1,28 +1,29 @@
-"""Small networks trained one after another on subjects in memory, for experiments that need dozens of them.
+"""Small networks that studies train one after another on subjects in memory; a study may need dozens of them.
 
-What is trained for use goes through a bundle, which writes its run down and resumes it; here nothing outlives the experiment.
+To train a network that you want to keep, use a bundle, which records its run and can resume it. The networks of a study are not kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from mrh_monai.data import CORONAL_PLANE, Datalist, LoadedSubject, Subject, is_patch_file, load_subjects, read_datalist, section
-from mrh_monai.errors import OptionError, SubjectError
-from mrh_monai.evaluation import auc, r2, rmse, structures
-from mrh_monai.inference import predict_volume
+from mrh_monai.bundle import shipped_settings
+from mrh_monai.data import Datalist, ReadingOptions, SubjectInMemory, load_subjects, need_grid
+from mrh_monai.errors import OptionError
+from mrh_monai.evaluation import HEADLINE_SCORES, StainPair, auc, structures
+from mrh_monai.inference import Computing, predict_volume
 from mrh_monai.network import MRHNet, fold
+from mrh_monai.patch_geometry import CORONAL_PATCH, PatchGeometry
 from mrh_monai.patches import PatchBatches, PatchDataset, sample_centres
 from mrh_monai.protocol import MRProtocol
-from mrh_monai.scaling import Scaling, fit_scaling, training_coefficients
-from mrh_monai.training import make_optimizer, make_schedule, shipped_recipe
+from mrh_monai.scaling import RobustScaling
+from mrh_monai.training import make_optimizer, make_schedule
 
 SCORED_VOXELS = 20_000
 
@@ -32,14 +33,14 @@ class StudyData:
     """Subjects in memory to train and to test on, all with targets.
 
     Attributes:
-        protocol: Their channels.
-        training: Subjects.
-        test: Other subjects.
+        protocol: Channels of the subjects.
+        training: Subjects to train on.
+        test: Other subjects, to test on.
     """
 
     protocol: MRProtocol
-    training: tuple[LoadedSubject, ...]
-    test: tuple[LoadedSubject, ...]
+    training: tuple[SubjectInMemory, ...]
+    test: tuple[SubjectInMemory, ...]
 
     @property
     def tested_on(self) -> str:
@@ -47,132 +48,155 @@ class StudyData:
         return ", ".join(subject.name for subject in self.test) if len(self.test) < 4 else f"{len(self.test)} subjects"
 
     def with_channels(self, chosen: Sequence[int]) -> StudyData:
-        """The same subjects with some of their images only.
+        """Return the same subjects with some of their images only.
 
         Args:
-            chosen: Indices of channels.
+            chosen: Indices of the channels.
         """
 
-        def cut(subject: LoadedSubject) -> LoadedSubject:
+        def cut(subject: SubjectInMemory) -> SubjectInMemory:
             return replace(subject, padded=np.ascontiguousarray(subject.padded[..., list(chosen)]))
 
         protocol = MRProtocol(tuple(self.protocol.channels[index] for index in chosen))
         return StudyData(protocol, tuple(map(cut, self.training)), tuple(map(cut, self.test)))
 
 
-@dataclass(frozen=True)
-class Trained:
-    """A small network and its scaling.
-
-    Attributes:
-        network: On the CPU or where it was trained.
-        scaling: Of its training subjects.
-        radius: Half the patch's edge, rounded down.
-        patches: How many it was trained on.
-    """
-
-    network: nn.Module
-    scaling: Scaling
-    radius: int
-    patches: int
-
-
-def load_study(datalist: Path | str, protocol: MRProtocol, key: str = "test", margin: int = 1) -> StudyData:
-    """Load the training subjects of a datalist and those to test on.
-
-    Raises:
-        DatalistError: There are none to train, or none to test on.
-        SubjectError: One cannot be read, or is a file of patches.
-    """
-    lists: Datalist = read_datalist(datalist)
-    training, test = section(lists, "training", datalist), section(lists, key, datalist)
-    patches: Subject | None = next((s for s in (*training, *test) if is_patch_file(s)), None)
-    if patches is not None:
-        raise SubjectError(patches.image[0], "volumes", "a file of patches", "list the volumes that they were cut from")
-    loaded = [tuple(load_subjects(part, protocol, need_target=True, margin=margin)) for part in (training, test)]
-    return StudyData(protocol, *loaded)
-
-
-def train_small(
-    training: Sequence[LoadedSubject],
-    protocol: MRProtocol,
-    *,
-    patches: int | None,
-    steps: int,
-    residual_blocks: int,
-    seed: int = 0,
-    radius: int = 1,
-    batch_size: int | None = None,
-    wrap: type[nn.Module] | None = None,
-    device: torch.device | str = "cpu",
-) -> Trained:
-    """Train one network with the ``fast`` recipe's optimizer, schedule and loss, for a number of steps.
+def load_study_data(datalist: Path | str, protocol: MRProtocol, section: str = "test", margin: int = 1) -> StudyData:
+    """Load the training subjects of a datalist, and the subjects to test on.
 
     Args:
-        training: Subjects with targets.
-        protocol: Their channels.
-        patches: How many are drawn, once; None for every voxel.
-        steps: Optimiser steps.
-        residual_blocks: B.
-        seed: Of patches, their order and the first weights.
-        radius: Half the patch's edge, rounded down.
-        batch_size: Patches a step; None for the recipe's.
-        wrap: Module around the network through which it is trained; None for none.
-        device: Where to compute.
+        datalist: JSON file, see `mrh_monai.data.Datalist.read`.
+        protocol: Channels of the subjects.
+        section: Section of the subjects to test on.
+        margin: Number of zero voxels added on every side; at least the radius of the patches to come.
+
+    Raises:
+        DatalistError: A section is empty.
+        SubjectError: A subject cannot be read, or is a patch file.
+    """
+    lists = Datalist.read(datalist)
+    training, test = lists.section("training", datalist), lists.section(section, datalist)
+    need_grid([*training, *test], "to study")
+    options = ReadingOptions(need_target=True, margin=margin)
+    return StudyData(protocol, *(tuple(load_subjects(part, protocol, options)) for part in (training, test)))
+
+
+@dataclass(frozen=True)
+class TrainingEffort:
+    """How one network of a study is trained.
+
+    Attributes:
+        patches: Number of patches, drawn once; None for a patch around every voxel.
+        steps: Number of optimiser steps.
+        residual_blocks: Number of residual blocks.
+        seed: Random seed of the patches, of their order and of the first weights.
+        batch_size: Number of patches in a step; None for the batch size of the ``fast`` recipe.
+        device: Device that computes.
 
     Raises:
         OptionError: There are no steps.
     """
-    if steps < 1:
-        raise OptionError("steps", "at least 1", f"{steps}", "give more")
-    recipe = shipped_recipe("fast")
-    scaling = fit_scaling(training, "robust", protocol.weights)
-    centres = sample_centres(training, patches, seed, radius=radius)
-    dataset = PatchDataset(training, centres, training_coefficients(scaling, training), scaling.target_max, radius=radius).to(device)
-    torch.manual_seed(seed)
-    plain = MRHNet(len(protocol), residual_blocks=residual_blocks, initialisation=recipe["initialisation"]).to(device)
-    network: nn.Module = fold(plain, 2 * radius + 1) if wrap is None else wrap(plain)
-    optimizer = make_optimizer(network, recipe["optimizer"], recipe["learning_rate"], recipe["weight_decay"])
-    schedule = make_schedule(optimizer, recipe["schedule"], 1, steps)
-    batches = PatchBatches(dataset, batch_size or recipe["batch_size"], shuffle=True, seed=seed, least=steps)
-    network.train()
-    for _, batch in zip(range(steps), batches, strict=False):
-        optimizer.zero_grad(set_to_none=True)
-        loss = nn.functional.l1_loss(network(batch["image"]), batch["label"])
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-    return Trained(network, scaling, radius, len(dataset))
+
+    patches: int | None
+    steps: int
+    residual_blocks: int
+    seed: int = 0
+    batch_size: int | None = None
+    device: torch.device | str = "cpu"
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise OptionError("steps", "at least 1", f"{self.steps}", "give more steps")
 
 
-def predict_small(trained: Trained, subject: LoadedSubject, mask: np.ndarray, device: torch.device | str = "cpu") -> np.ndarray:
-    """(X, Y, Z) float32 in the stain's units, 0 outside the mask."""
-    coefficients = trained.scaling.coefficients(subject, subject.mask)
-    options: dict[str, Any] = {"axes": CORONAL_PLANE, "radius": trained.radius, "device": device}
-    return predict_volume(trained.network, subject.slabs, mask, *coefficients, **options).numpy() * trained.scaling.target_max
+@dataclass(frozen=True)
+class StudyNetwork:
+    """A small trained network and its scaling.
+
+    Attributes:
+        network: The network, on the device on which it was trained.
+        scaling: Scaling of its training subjects.
+        patch: Shape of its patches.
+        patches: Number of patches on which it was trained.
+        device: Device that computes.
+    """
+
+    network: nn.Module
+    scaling: RobustScaling
+    patch: PatchGeometry
+    patches: int
+    device: torch.device | str = "cpu"
+
+    def predict(self, subject: SubjectInMemory, mask: np.ndarray) -> np.ndarray:
+        """Predict the stain of some voxels of a subject.
+
+        Args:
+            subject: Subject in memory.
+            mask: (X, Y, Z) bool, the voxels to predict.
+
+        Returns:
+            (X, Y, Z) float32 in the stain's units, 0 outside the mask.
+        """
+        coefficients = self.scaling.coefficients(subject, subject.mask)
+        predicted = predict_volume(self.network, subject.slabs, mask, coefficients, self.patch, Computing(self.device))
+        return np.asarray(predicted.numpy() * self.scaling.target_max)
 
 
-def score_small(
-    trained: Trained, test: Sequence[LoadedSubject], voxels: int = SCORED_VOXELS, device: torch.device | str = "cpu"
-) -> dict[str, float]:
-    """R2, RMSE and AUC on voxels drawn from each test subject, averaged over these.
+def train_study_network(
+    training: Sequence[SubjectInMemory],
+    protocol: MRProtocol,
+    effort: TrainingEffort,
+    patch: PatchGeometry = CORONAL_PATCH,
+    wrap: Callable[[nn.Module], nn.Module] | None = None,
+) -> StudyNetwork:
+    """Train one network with the optimizer, schedule and loss of the ``fast`` recipe, for a number of steps.
 
     Args:
-        trained: By `train_small`.
+        training: Subjects with targets.
+        protocol: Channels of the subjects.
+        effort: How the network is trained.
+        patch: Shape of the patches.
+        wrap: Function that puts a module around the network, through which it is trained; None to train it directly.
+    """
+    settings = shipped_settings("fast")
+    scaling = RobustScaling.fit(training, protocol.weights)
+    centres = sample_centres(training, effort.patches, effort.seed, patch=patch)
+    coefficients = scaling.training_coefficients(training)
+    dataset = PatchDataset(training, centres, coefficients, scaling.target_max, patch).to(effort.device)
+    torch.manual_seed(effort.seed)
+    plain = MRHNet(len(protocol), residual_blocks=effort.residual_blocks, initialisation=settings.initialisation).to(effort.device)
+    network: nn.Module = fold(plain, patch.width) if wrap is None else wrap(plain)
+    optimizer = make_optimizer(network, settings.optimizer_options)
+    schedule = make_schedule(optimizer, settings.schedule, 1, effort.steps)
+    batches = PatchBatches(dataset, effort.batch_size or settings.batch_size, shuffle=True, seed=effort.seed, least=effort.steps)
+    network.train()
+    for _, batch in zip(range(effort.steps), batches, strict=False):
+        optimizer.zero_grad(set_to_none=True)
+        loss = nn.functional.l1_loss(network(batch["image"]), batch["label"])
+        torch.autograd.backward(loss)
+        optimizer.step()
+        schedule.step()
+    return StudyNetwork(network, scaling, patch, len(dataset), effort.device)
+
+
+def score_study_network(trained: StudyNetwork, test: Sequence[SubjectInMemory], voxels: int = SCORED_VOXELS) -> dict[str, float]:
+    """Return the headline scores on voxels drawn from each test subject, averaged over the subjects.
+
+    Args:
+        trained: Trained network.
         test: Subjects with targets.
-        voxels: How many a subject.
-        device: Where to compute.
+        voxels: Number of voxels of each subject.
 
     Returns:
-        ``r2``, ``rmse`` (stain's units) and ``auc`` (structures above Otsu's threshold of the subject's target).
+        ``r2``, ``rmse`` (in the stain's units) and ``auc`` (structures above Otsu's threshold of the subject's target).
     """
-    each = []
+    each: list[dict[str, float]] = []
     for subject in test:
         inside = np.flatnonzero(subject.scored)
         mask = np.zeros(subject.mask.shape, bool)
         mask.flat[np.random.default_rng(0).permutation(inside)[:voxels]] = True
         assert subject.target is not None
-        target, prediction = subject.target[mask].astype(np.float64), predict_small(trained, subject, mask, device)[mask]
-        found, _ = structures(target, where=f"target of {subject.name}")
-        each.append({"r2": r2(prediction, target), "rmse": rmse(prediction, target), "auc": auc(prediction, found)})
-    return {name: float(np.mean([scores[name] for scores in each])) for name in each[0]}
+        pair = StainPair(trained.predict(subject, mask), subject.target.astype(np.float64), mask)
+        found, _ = structures(pair.t, where=f"target of {subject.name}")
+        each.append({score.key: auc(pair.p, found) if score.from_voxels is None else score.from_voxels(pair) for score in HEADLINE_SCORES})
+    return {key: float(np.mean([scores[key] for scores in each])) for key in each[0]}

