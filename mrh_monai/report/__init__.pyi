@@ -1,1 +1,1 @@
-from .page import after_inference as after_inference, write_report as write_report
+from .page import write_report as write_report, write_report_after_inference as write_report_after_inference

@@ -3,19 +3,20 @@
 import pytest
 
 from helpers.reports import predict
-from mrh_monai.data.subject import find_subject
-from mrh_monai.data.subject_voxels import load_subjects
+from mrh_monai.data.checked_voxels import ReadingOptions
+from mrh_monai.data.input_kinds import load_subjects
+from mrh_monai.data.subject_search import find_subject
 from mrh_monai.inference.provenance import about_network
-from mrh_monai.network.checkpoint import Sidecar
-from mrh_monai.protocol.mr_protocol import MRH_NET
-from mrh_monai.report import page as report
-from mrh_monai.scaling.intensity_scaling import fit_scaling
+from mrh_monai.network.sidecar import Sidecar
+from mrh_monai.protocol.mrh_net import MRH_NET
+from mrh_monai.report import prediction_sections
+from mrh_monai.scaling import RobustScaling
 
 
 @pytest.fixture(scope="module")
 def scaling(study):
     subjects = [find_subject(study / name, target="targets/AF.img") for name in ("subject01", "subject02")]
-    return fit_scaling(load_subjects(subjects, MRH_NET, need_target=True))
+    return RobustScaling.fit(load_subjects(subjects, MRH_NET, ReadingOptions(need_target=True)))
 
 
 @pytest.fixture
@@ -37,6 +38,6 @@ def results(files, about, tmp_path):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Pictures that are none, in no time."""
+    """Bytes instead of pictures, which take no time."""
     for name in ("three_planes", "channel_levels"):
-        monkeypatch.setattr(report, name, lambda *arguments: arguments[-1].write_bytes(b"0" * 30_000))
+        monkeypatch.setattr(prediction_sections, name, lambda *arguments: arguments[-1].write_bytes(b"0" * 30_000))

@@ -8,23 +8,27 @@ import pytest
 
 import mrh_monai
 from helpers.reports import MADE_BY, VIEWER, cells, needs_viewer, predict, read, volumes_of
-from helpers.subjects import write_mrh_subject
-from mrh_monai.data.subject import Subject, find_subject
-from mrh_monai.data.subject_voxels import load_subject
+from helpers.subjects import write_mrh_subject, write_nifti
+from mrh_monai.data.checked_voxels import ReadingOptions
+from mrh_monai.data.input_kinds import load_subject
+from mrh_monai.data.subject import Subject
+from mrh_monai.data.subject_in_memory import SubjectArrays
+from mrh_monai.data.subject_search import find_subject
 from mrh_monai.errors import OptionError, SubjectError
 from mrh_monai.evaluation.scores import score
-from mrh_monai.io.volume_files import write_analyze
-from mrh_monai.protocol.mr_protocol import MRH_NET
+from mrh_monai.inference.predictor import load_bundle
+from mrh_monai.io.nibabel_files import write_analyze
+from mrh_monai.protocol.mrh_net import MRH_NET
 from mrh_monai.report import page as report
-from mrh_monai.report.page import after_inference, write_report
-from mrh_monai.report.predicted_subject import find_predictions, read_reported
+from mrh_monai.report.page import write_report, write_report_after_inference
+from mrh_monai.report.predicted_subject import find_predictions, read_predicted_subject
 
 pytestmark = pytest.mark.analysis
 
 
 def test_scores_of_the_page_are_those_of_metrics(results, files):
     stain = nibabel.load(results / "subject04" / "subject04_af.nii.gz").get_fdata()
-    subject = load_subject(files, MRH_NET, need_target=True)
+    subject = load_subject(files, MRH_NET, ReadingOptions(need_target=True))
     scores = score(stain, subject.target, subject.mask)
     (row,) = [row for row in cells(read(results)) if row and row[0] == "subject04"]
     names = ("rmse", "nrmse", "mae", "r2", "determination", "ssim", "psnr")
@@ -37,8 +41,8 @@ def test_scores_leave_out_torn_tissue(files, about, tmp_path):
     write_analyze(tmp_path / "sound.img", sound, 0.0625)
     torn = Subject(files.name, files.image, files.mask, files.fa, files.target, tmp_path / "sound.img")
     stain = predict(tmp_path / "out", torn, about)
-    subject = load_subject(torn, MRH_NET, need_target=True)
-    found = read_reported(find_predictions(tmp_path / "out")[0])
+    subject = load_subject(torn, MRH_NET, ReadingOptions(need_target=True))
+    found = read_predicted_subject(find_predictions(tmp_path / "out")[0])
     assert found.scores == pytest.approx(score(stain, subject.target, subject.scored))
     assert found.scores["voxels"] == subject.scored.sum() < subject.mask.sum()
 
@@ -70,7 +74,7 @@ def test_scores_of_evaluation_are_taken_where_there_is_no_target(quick, study, a
 @needs_viewer
 def test_the_viewer_holds_image_stain_target_and_error(results, files):
     stain = nibabel.load(results / "subject04" / "subject04_af.nii.gz").get_fdata()
-    subject = load_subject(files, MRH_NET, need_target=True)
+    subject = load_subject(files, MRH_NET, ReadingOptions(need_target=True))
     volumes = volumes_of(read(results))
     assert list(volumes) == ["base", "AF predicted", "AF true", "size of the error"]
     box = (slice(1, -1), slice(None), slice(1, -1))
@@ -197,7 +201,7 @@ def test_one_subject_predicted_twice_is_told_apart_by_its_folders(quick, files, 
     assert re.findall("<h2>(epoch.*?)</h2>", page) == ["epoch2/subject04", "epoch1/subject04"]
     rows = {row[0]: row[2] for row in cells(page) if row and row[0].startswith("epoch")}
     for name, seed in (("epoch1", 1), ("epoch2", 2)):
-        subject = load_subject(files, MRH_NET, need_target=True)
+        subject = load_subject(files, MRH_NET, ReadingOptions(need_target=True))
         stain = predict(tmp_path / name, files, about, seed)
         assert rows[f"{name}/subject04"] == f"{score(stain, subject.target, subject.mask)['rmse']:.4g}"
 
@@ -228,25 +232,25 @@ def test_records_without_words_are_from_older_versions(files, tmp_path):
 def test_no_results_and_no_such_subject_are_refused(results, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(
-        OptionError, match="empty: expected predictions, a training run, a comparison, a contribution or a study, found none"
+        OptionError, match="empty: expected predictions, a training run, a comparison, a contribution or a study, found no results"
     ):
         write_report(tmp_path / "empty")
-    with pytest.raises(OptionError, match="nowhere: expected a folder of results, found nothing; name what training or inference wrote"):
+    with pytest.raises(OptionError, match="nowhere: expected a folder of results, found no such folder; name the folder that"):
         write_report(tmp_path / "nowhere")
-    with pytest.raises(OptionError, match="--subject: expected one of subject04, found 'subject05'; choose another"):
+    with pytest.raises(OptionError, match="--subject: expected one of subject04, found 'subject05'; choose another subject"):
         write_report(results, subject="subject05")
-    with pytest.raises(OptionError, match="expected one of the predicted subjects, of which there are none, found 'x'"):
+    with pytest.raises(OptionError, match="expected a predicted subject in this folder, found 'x'; leave --subject out"):
         write_report(tmp_path / "empty", subject="x")
     assert list((tmp_path / "empty").iterdir()) == []
 
 
 def test_after_inference_where_it_is_wanted(results, tmp_path):
-    after_inference(results, False)
+    write_report_after_inference(results, False)
     assert not (results / "report.html").exists()
-    after_inference(results, True)
+    write_report_after_inference(results, True)
     assert (results / "report.html").read_text().startswith("<!doctype html>")
     (tmp_path / "none").mkdir()
-    after_inference(tmp_path / "none", True)
+    write_report_after_inference(tmp_path / "none", True)
     assert list((tmp_path / "none").iterdir()) == []
 
 
@@ -263,7 +267,10 @@ def test_mrh_report_writes_where_it_is_told(quick, call, results, tmp_path):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["{results}", "--subject", "subject05"], "error: --subject: expected one of subject04, found 'subject05'; choose another."),
+        (
+            ["{results}", "--subject", "subject05"],
+            "error: --subject: expected one of subject04, found 'subject05'; choose another",
+        ),
         (["{results}/subject04/subject04_af.json"], "expected a folder of results, found a file"),
         (["{results}", "-o", "{results}/subject04/subject04_af.json/a.html"], "expected a folder that can be written"),
     ],
@@ -283,3 +290,33 @@ def test_several_stains_on_one_page_keep_their_names_and_units(quick, files, abo
     rows = {row[0]: (row[1], row[-1]) for row in cells(page) if row and row[0] in ("af/subject04", "nf/subject04") and len(row) > 2}
     assert rows == {"af/subject04": ("AF", "grey values"), "nf/subject04": ("NF", "optical density")}
     assert ["NF: weights, SHA-256", "f" * 64] in cells(page)
+
+
+def test_what_mrh_predict_wrote_has_a_page(quick, study_bundle, study, tmp_path):
+    predictor = load_bundle(study_bundle)
+    predictor.predict(study / "subject04").save(tmp_path / "af.nii.gz")
+    page = read(tmp_path)
+    assert "<h2>subject04</h2>" in page
+    assert "1 predicted subject;" in page
+    assert ["AF: weights, SHA-256", predictor.sidecar.sha256] in cells(page)
+    assert ["Files", "as they were when the stain was predicted"] in cells(page)
+
+
+def test_predictions_in_one_folder_are_told_apart_by_their_files(quick, study_bundle, study, tmp_path):
+    predictor = load_bundle(study_bundle)
+    for subject, name in (("subject03", "other.nii"), ("subject04", "first.nii.gz"), ("subject04", "second.nii")):
+        predictor.predict(study / subject).save(tmp_path / name)
+    write_nifti(tmp_path / "scan.nii.gz", np.ones((2, 2, 2)))
+    (tmp_path / "scan.json").write_text("{}")
+    found = {prediction.name: prediction.path.name for prediction in find_predictions(tmp_path)}
+    assert found == {"subject03": "other.nii", "first": "first.nii.gz", "second": "second.nii"}
+    assert {prediction.subject_name for prediction in find_predictions(tmp_path)} == {"subject03", "subject04"}
+
+
+def test_arrays_have_a_page_without_files(quick, study_bundle, study, tmp_path):
+    loaded = load_subject(find_subject(study / "subject04"), MRH_NET)
+    arrays = SubjectArrays(np.array(loaded.image), loaded.mask, loaded.affine, name="mouse")
+    load_bundle(study_bundle).predict(arrays).save(tmp_path / "af.nii.gz")
+    page = read(tmp_path)
+    assert "<h2>mouse</h2>" in page
+    assert "Protocol check" not in page

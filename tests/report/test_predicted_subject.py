@@ -6,12 +6,13 @@ import pytest
 
 from helpers.reports import checks_of, predict, read
 from helpers.subjects import write_mrh_subject
-from mrh_monai.data.subject import find_subject
-from mrh_monai.data.subject_voxels import load_subject
-from mrh_monai.io.volume_files import read_header, read_voxels, write_analyze
-from mrh_monai.protocol.mr_protocol import MRH_NET
-from mrh_monai.report.predicted_subject import find_predictions, read_reported
-from mrh_monai.scaling.intensity_scaling import robust_level
+from mrh_monai.data.input_kinds import load_subject
+from mrh_monai.data.subject_search import find_subject
+from mrh_monai.io.nibabel_files import write_analyze
+from mrh_monai.io.volume_files import read_header, read_voxels
+from mrh_monai.protocol.mrh_net import MRH_NET
+from mrh_monai.report.predicted_subject import find_predictions, read_predicted_subject
+from mrh_monai.scaling.robust_scaling import robust_level
 
 pytestmark = pytest.mark.analysis
 
@@ -23,7 +24,7 @@ def test_a_sound_subject_passes_every_check(results):
     assert found["Images"][0] == "67 channels in 3 files, as the protocol has them"
     assert found["Grid"][0] == "16 x 6 x 14 voxels of 0.0625 x 0.0625 x 0.0625 mm, the same in all files"
     assert found["Mask"][0] == f"{14 * 6 * 12:,} voxels"
-    # The tests' subjects have weights at random in the place of diffusion.
+    # The tests' subjects have weights at random instead of diffusion.
     assert found["Diffusion"] == ("a weighted image is brighter than the unweighted ones", False)
     page = read(results)
     assert page.count('<td class="bad">') == 1
@@ -38,7 +39,7 @@ def own(tmp_path):
 
 
 def change(own, index, edit):
-    """Write one of a subject's files of images anew."""
+    """Write one of a subject's image files again."""
     voxels = np.array(read_voxels(read_header(own.image[index])))
     edit(voxels)
     write_analyze(own.image[index], voxels, 0.0625)
@@ -100,7 +101,7 @@ def test_missing_files_leave_the_prediction(own, about, tmp_path):
     own.image[1].unlink()
     (words, good) = checks_of(tmp_path / "out")["Files"]
     assert ("rigidaffine_Lddm_dwi5000.img" in words, good) == (True, False)
-    found = read_reported(find_predictions(tmp_path / "out")[0])
+    found = read_predicted_subject(find_predictions(tmp_path / "out")[0])
     assert (found.image, found.scores) == (None, None)
     np.testing.assert_allclose(found.stain, stain)
     page = read(tmp_path / "out")

@@ -11,16 +11,17 @@ import pytest
 from PIL import Image
 
 from helpers.subjects import write_mrh_subject
-from mrh_monai.data.subject import find_subject
-from mrh_monai.data.subject_voxels import load_subject
-from mrh_monai.inference.prediction_record import made_of, write_record
-from mrh_monai.inference.provenance import about_files, about_network
-from mrh_monai.io.volume_files import write_nifti
-from mrh_monai.network.checkpoint import Sidecar
-from mrh_monai.protocol.mr_protocol import MRH_NET
+from mrh_monai.data.checked_voxels import ReadingOptions
+from mrh_monai.data.input_kinds import load_subject
+from mrh_monai.data.subject_search import find_subject
+from mrh_monai.inference.prediction_record import input_state, write_record
+from mrh_monai.inference.provenance import about_network, about_subject
+from mrh_monai.io.nibabel_files import write_nifti
+from mrh_monai.network.sidecar import Sidecar
+from mrh_monai.protocol.mrh_net import MRH_NET
 from mrh_monai.report.page import write_report
 from mrh_monai.report.viewer import viewer_script
-from mrh_monai.scaling.intensity_scaling import fit_scaling
+from mrh_monai.scaling import RobustScaling
 
 pytestmark = pytest.mark.browser
 
@@ -56,13 +57,14 @@ def report(chromium, tmp_path_factory):
     """A report of one predicted subject."""
     root = tmp_path_factory.mktemp("browser")
     files = find_subject(write_mrh_subject(root / "subject", shape=(24, 20, 22)), target="targets/AF.img")
-    subject = load_subject(files, MRH_NET, need_target=True)
+    subject = load_subject(files, MRH_NET, ReadingOptions(need_target=True))
     stain = subject.target * np.linspace(0.5, 1.5, 24)[:, None, None] * subject.mask
     path = root / "out" / "subject" / "subject_af.nii.gz"
     path.parent.mkdir(parents=True)
     write_nifti(path, stain.astype(np.float32), subject.affine)
-    sidecar = Sidecar("af", "grey values", MRH_NET.names, 1, 64, [0, 2], 1, fit_scaling([subject]))
-    write_record(path, made_of(files), {"weights": "0" * 64}, about_network(sidecar, MRH_NET) | {"files": about_files(files)})
+    sidecar = Sidecar("af", "grey values", MRH_NET.names, 1, 64, [0, 2], 1, RobustScaling.fit([subject]))
+    about = about_network(sidecar, MRH_NET) | about_subject(files)
+    write_record(path, input_state(files) | {"made_by": {"weights": "0" * 64}, "about": about})
     return write_report(root / "out")
 
 
@@ -160,7 +162,7 @@ def test_a_voxel_is_shown_where_it_is(chromium, report):
         for axis, value in enumerate((5, 6, 7)):
             found.page.evaluate(MOVE, [f"slice{axis}", str(value), "input"])
         place, values = found.page.evaluate("document.getElementById('place').textContent").split("=")
-    subject = load_subject(find_subject(report.parents[1] / "subject", target="targets/AF.img"), MRH_NET, need_target=True)
+    subject = load_subject(find_subject(report.parents[1] / "subject", target="targets/AF.img"), MRH_NET, ReadingOptions(need_target=True))
     # The mask begins at voxel (1, 0, 1); sliders run from left to right, and these files from right to left.
     assert np.sign(np.diag(subject.affine))[:3].tolist() == [-1, 1, 1]
     voxel = (1 + 21 - 5, 6, 1 + 7)

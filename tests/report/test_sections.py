@@ -35,12 +35,12 @@ def test_trainings_comparisons_contributions_and_studies_have_sections(tmp_path)
     (tmp_path / "notes.txt").write_text("no study")
     page = read(tmp_path)
     assert re.findall("<h2>(.*?)</h2>", page) == [
-        "Beside MR markers and regressions: AF", "Which images matter", "Study: depth", "Training: run", "Provenance",
+        "Comparison with MR markers and regressions: AF", "Images that matter", "Study: depth", "Training: run", "Provenance",
     ]  # fmt: skip
     assert "3 epochs; the best was epoch 2: validation RMSE 0.25, R2 0.7500." in page
     assert all(f'src="{source}"' in page for source in (curve, roc, shares, drawn))
     found = cells(page)
-    network = found.index(["MRH network", "0.75 [0.625, 0.875]", "2.5 [2, 3]", "0.875", ""])
+    network = found.index(["MRH network", "0.75 [0.625, 0.875]", "2.5 [2, 3]", "0.875", "", ""])
     assert found[network + 1][:2] == ["mtr", "0.25 [0.125, 0.375]"]
     assert '<tr class="first"><td>MRH network</td>' in page
     assert "scored on s4; regressions were fitted on 4,000 voxels of s1, s2. AUC for structures below 42.5 (Otsu); 95% intervals" in page
@@ -61,7 +61,7 @@ def test_what_our_own_commands_write_has_its_sections(study_bundle, study, tmp_p
     words = ("--images", "t2,mt_on", "--draws", 1, "--voxels", 50, "--device", "cpu", "-o", out / "contribution")
     assert call("contribution", study_bundle, subject, *words)[0] == 0
     page = read(out)
-    assert "<h2>Beside MR markers and regressions: AF</h2>" in page
+    assert "<h2>Comparison with MR markers and regressions: AF</h2>" in page
     content = json.loads((out / "compare" / "comparison.json").read_text())
     network = next(model for model in content["models"] if model["name"] == "MRH network")
     (row,) = [row for row in cells(page) if row and row[0] == "MRH network"]
@@ -97,7 +97,7 @@ def test_pictures_of_results_go_before_the_page_grows_too_large(quick, results, 
     for name, left_out in (("with both", 0), ("with one", 1), ("with none", 2)):
         monkeypatch.setattr(report, "LIMIT", whole - left_out * 50_000)
         page = read(results)
-        assert (page.count("Its pictures are left out to keep this page below 8 MB"), name) == (left_out, name)
+        assert (page.count("The pictures of this section are left out to keep the page below 8 MB"), name) == (left_out, name)
         assert (results / "report.html").stat().st_size <= report.LIMIT
         for words in ("<h2>subject04</h2>", "what one found", "what two found"):
             assert words in page
@@ -106,6 +106,6 @@ def test_pictures_of_results_go_before_the_page_grows_too_large(quick, results, 
 def test_foreign_results_do_not_end_inference(results, caplog):
     (results / "comparison.json").write_text("{}")
     with caplog.at_level("WARNING"):
-        report.after_inference(results, True)
+        report.write_report_after_inference(results, True)
     assert "no report: error: " in caplog.text
     assert "comparison.json: expected results as mrh writes them" in caplog.text
