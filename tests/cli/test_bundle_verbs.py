@@ -2,18 +2,18 @@ import torch
 
 from helpers.paths import BUNDLE
 from helpers.random_weights import with_random_weights
-from mrh_monai.export.network_files import load
+from mrh_monai.export.network_files import load_exported
 
 
 def test_export_writes_patches_unless_told_otherwise(call, tmp_path):
     bundle = with_random_weights(BUNDLE, tmp_path)
     status, out, _ = call("export", bundle, "-o", tmp_path / "af.ts")
     assert (status, out.split(",")[0]) == (0, f"{tmp_path / 'af.ts'}: patch")
-    assert load(tmp_path / "af.ts")(torch.zeros(2, 67, 3, 3)).shape == (2, 1, 3, 3)
+    assert load_exported(tmp_path / "af.ts")(torch.zeros(2, 67, 3, 3)).shape == (2, 1, 3, 3)
     status, out, _ = call("export", bundle, "-o", tmp_path / "af.onnx", "--what", "slab")
     assert (status, out.split(",")[0]) == (0, f"{tmp_path / 'af.onnx'}: slab")
     image, mask, constants = torch.zeros(67, 4, 1, 5), torch.ones(4, 1, 5, dtype=torch.bool), torch.zeros(67)
-    assert load(tmp_path / "af.onnx")(image, mask, constants, constants).shape == (4, 1, 5)
+    assert load_exported(tmp_path / "af.onnx")(image, mask, constants, constants).shape == (4, 1, 5)
 
 
 def test_export_says_what_is_wrong(call, bundle_copy, tmp_path):

@@ -1,0 +1,14 @@
+"""Arguments and options that several verbs share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+BundleFolder = Annotated[Path, typer.Argument(help="Bundle folder, with trained weights in models/.")]
+Device = Annotated[str, typer.Option(help="Device that computes: auto, cpu, cuda or cuda:N.")]
+LayoutFile = Annotated[Path | None, typer.Option(help="YAML file of file patterns, for other file names than those of MRH-Net.")]
+NiftiOutput = Annotated[Path, typer.Option("--output", "-o", help="NIfTI file to write (.nii or .nii.gz).")]
+VoxelEdge = Annotated[float, typer.Option(min=1e-6, help="Edge of a voxel in mm.")]

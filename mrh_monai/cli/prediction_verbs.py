@@ -1,0 +1,68 @@
+"""The verbs of `mrh` that predict stains and score them. What a verb needs is imported inside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mrh_monai.cli.option_types import BundleFolder, Device, LayoutFile
+
+verbs = typer.Typer()
+
+
+@verbs.command()
+def predict(
+    bundle: BundleFolder,
+    subject: Annotated[
+        Path, typer.Argument(help="Subject folder, 4D image with NAME_mask.* beside it, manifest (*.mrh.json), or MAT file of patches.")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="NIfTI file to write (a MAT file for patches), with its record NAME.json beside it.")
+    ],
+    precision: Annotated[str, typer.Option(help="Precision of the network: float32, tf32, bf16 or auto.")] = "float32",
+    device: Device = "auto",
+    batch_size: Annotated[int, typer.Option(min=1, help="Number of patches in a batch; only speed and memory depend on it.")] = 4096,
+    nan: Annotated[
+        str | None,
+        typer.Option(
+            help="What to do with NaN and Inf inside the mask: refuse, or zero to set them to 0. "
+            "If not given: zero with published scaling, refuse with any other scaling."
+        ),
+    ] = None,
+    support: Annotated[str, typer.Option(help="Voxels to predict: mask, or fa for FA > 0 even if there is a mask.")] = "mask",
+    layout: LayoutFile = None,
+) -> None:
+    """Predict the stain of one subject."""
+    from mrh_monai.data import Layout, find_input, input_kind
+
+    patterns = Layout.from_yaml(layout)
+    files = find_input(subject, patterns)
+    input_kind(files).check_output(output)
+
+    from mrh_monai.inference import PredictionOptions, check_output, load_bundle
+
+    check_output(output, input_kind(files))
+    predictor = load_bundle(bundle, PredictionOptions(device, precision, batch_size, nan, support))
+    print(predictor.predict(files, progress=True).save(output))
+
+
+@verbs.command()
+def evaluate(
+    prediction: Annotated[Path, typer.Argument(help="Predicted volume.")],
+    target: Annotated[Path, typer.Argument(help="Volume of the true stain.")],
+    mask: Annotated[Path, typer.Option(help="Brain mask of 0 and 1.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="JSON file to write.")] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="Threshold for the AUC in the stain's units; Otsu's threshold of the target if not given.")
+    ] = None,
+) -> None:
+    """Score a predicted stain against the true one, inside the mask."""
+    from mrh_monai.evaluation import evaluate as run
+    from mrh_monai.io import as_json, write_text
+
+    text = as_json(run(prediction, target, mask, threshold))
+    if output is not None:
+        write_text(output, text + "\n")
+    print(text)
