@@ -1,4 +1,7 @@
-"""Virtual histology of the mouse brain from multi-contrast MRI."""
+"""Virtual histology of the mouse brain from multi-contrast MRI.
+
+The names below are the public API. They are loaded when they are first used, so that importing the package takes no time.
+"""
 
 import lazy_loader
 

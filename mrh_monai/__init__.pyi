@@ -1,5 +1,6 @@
 from . import (
     bundle as bundle,
+    comparison as comparison,
     data as data,
     devices as devices,
     distributed as distributed,
@@ -12,6 +13,7 @@ from . import (
     maps as maps,
     matlab as matlab,
     network as network,
+    patch_geometry as patch_geometry,
     patches as patches,
     phantom as phantom,
     protocol as protocol,
@@ -21,5 +23,33 @@ from . import (
     studies as studies,
     training as training,
 )
+from .bundle import train as train
+from .comparison import Comparison as Comparison, ComparisonOptions as ComparisonOptions, compare as compare
+from .data import Datalist as Datalist, Subject as Subject, SubjectArrays as SubjectArrays
+from .errors import (
+    BundleError as BundleError,
+    CheckpointError as CheckpointError,
+    DatalistError as DatalistError,
+    DownloadError as DownloadError,
+    MatFileError as MatFileError,
+    MRHError as MRHError,
+    MRHWarning as MRHWarning,
+    OptionError as OptionError,
+    OutputError as OutputError,
+    SubjectError as SubjectError,
+)
+from .evaluation import evaluate as evaluate, score as score
+from .inference import (
+    Prediction as Prediction,
+    PredictionOptions as PredictionOptions,
+    Predictor as Predictor,
+    load_bundle as load_bundle,
+    predict as predict,
+)
+from .maps import parameter_maps as parameter_maps
+from .network import MRHNet as MRHNet
+from .phantom import make_phantom as make_phantom
+from .protocol import MRH_NET as MRH_NET, Channel as Channel, MRProtocol as MRProtocol
+from .studies import contribution as contribution
 
 __version__: str
