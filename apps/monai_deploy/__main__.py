@@ -1,4 +1,4 @@
-"""What a MONAI application package runs: this folder, by its name."""
+"""Entry point of a MONAI application package, which runs this folder by its name."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The operator between reader and writer: a subject in, its virtual stain out."""
+"""The operator between reader and writer: it takes a subject and sends its virtual stain."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from stain_bundle import StainBundle
 
 
 class BundleOperator(Operator):
-    """Run a bundle on each subject that comes; one that cannot be predicted is reported, and the next one taken.
+    """Predict each subject that arrives; a subject that cannot be predicted is reported, and the next subject is predicted.
 
-    The SDK's own bundle operator takes one image that lies in memory already, and casts what it sends on to uint8, which makes 0 of a stain
-    between 0 and 1, in silence; this one sends on float32 with the subject's affine.
+    The SDK's own bundle operator takes one image that is already in memory, and converts its result to uint8 without a message, which turns
+    a stain between 0 and 1 into 0. This operator sends float32 with the affine of the subject.
 
-    Port ``subject``: a `Subject`. Port ``stain``: as `StainBundle.predict`.
+    Port ``subject``: a `Subject`. Port ``stain``: its name and its `Prediction`.
 
     Args:
         fragment: The application.
-        bundle: The bundle, loaded.
-        failures: Where errors go.
+        bundle: The loaded bundle.
+        failures: Collector of errors.
     """
 
     def __init__(self, fragment: Fragment, *args: Any, bundle: StainBundle, failures: Failures, **kwargs: Any):
@@ -28,7 +28,7 @@ class BundleOperator(Operator):
         super().__init__(fragment, *args, **kwargs)
 
     def setup(self, spec: OperatorSpec) -> None:
-        """One input, one output."""
+        """Declare one input and one output."""
         spec.input("subject")
         spec.output("stain")
 
@@ -36,8 +36,8 @@ class BundleOperator(Operator):
         """Predict one subject."""
         subject = op_input.receive("subject")
         try:
-            stain = self._bundle.predict(subject)
+            prediction = self._bundle.predict(subject)
         except Exception as error:
             self._failures.add(error)
         else:
-            op_output.emit(stain, "stain")
+            op_output.emit((subject, prediction), "stain")

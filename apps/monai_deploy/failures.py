@@ -1,31 +1,31 @@
-"""What went wrong with single subjects, said at once and remembered until the application ends."""
+"""Errors of single subjects: printed at once, and counted until the application ends."""
 
 from __future__ import annotations
 
 import sys
 import traceback
 
-from mrh_monai.errors import sentence
+from mrh_monai.errors import error_sentence
 
 DEBUG_OPTION = "--debug"
 
 
 class Failures:
-    """Sentences on standard error, and how many there were.
+    """Print errors as sentences on standard error, and count them.
 
-    An exception that leaves an operator's `compute` ends the whole graph in lines of Holoscan's own, and with it the subjects that come
-    after. So operators bring it here and send nothing on.
+    An exception that leaves the `compute` of an operator ends the whole graph, and with it the subjects that come later. So operators bring
+    their exceptions here, and send nothing to the next operator.
 
     Args:
-        debug: Whether to show tracebacks as well.
+        debug: Whether to show tracebacks too.
     """
 
     def __init__(self, debug: bool = False):
         self.debug, self.count = debug, 0
 
     def add(self, error: Exception) -> None:
-        """Say what was wrong, in one sentence."""
+        """Print an error as one sentence."""
         self.count += 1
         if self.debug:
             traceback.print_exception(error)
-        print(sentence(error, DEBUG_OPTION), file=sys.stderr, flush=True)
+        print(error_sentence(error, DEBUG_OPTION), file=sys.stderr, flush=True)

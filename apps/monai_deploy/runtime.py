@@ -1,4 +1,4 @@
-"""What Holoscan asks of the machine, put right before it is imported."""
+"""What Holoscan needs from the machine, prepared before Holoscan is imported."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ class RuntimeMissingError(MRHError):
 
 
 def prepare() -> None:
-    """Find CUDA's runtime library and quiet Holoscan; to be called before Holoscan is first imported.
+    """Load the runtime library of CUDA and silence Holoscan. Call this before Holoscan is first imported.
 
     Holoscan is linked against ``libcudart.so.13`` and cannot be imported without it, even where there is neither a GPU nor a driver. The
-    wheel `nvidia-cuda-runtime` puts the library where the dynamic linker does not look; but once it is loaded from there, Holoscan takes
-    the loaded one, and nobody need set LD_LIBRARY_PATH.
+    wheel `nvidia-cuda-runtime` puts the library where the dynamic linker does not look. Once it is loaded from there, Holoscan uses
+    it, and LD_LIBRARY_PATH need not be set.
 
     Raises:
-        RuntimeMissingError: There is no such library.
+        RuntimeMissingError: The library is not installed.
     """
     os.environ.setdefault("HOLOSCAN_LOG_LEVEL", "ERROR")
-    # Holoscan wishes for stacks of 32 MiB; what runs here runs under `monai.bundle run` too, in the usual 8.
+    # Holoscan warns of stacks below 32 MiB; the same code runs in the usual 8 MiB elsewhere.
     warnings.filterwarnings("ignore", message="Current stack size")
     try:
         from cuda.pathfinder import load_nvidia_dynamic_lib

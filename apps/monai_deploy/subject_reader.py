@@ -1,4 +1,4 @@
-"""The subjects that an input path stands for, and the operator that sends them on one by one."""
+"""The subjects for which an input path stands, and the operator that sends them one by one."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from typing import Any
 from monai.deploy.conditions import CountCondition
 from monai.deploy.core import Fragment, Operator, OperatorSpec
 
-from mrh_monai.data import MANIFEST, MRH_NET_LAYOUT, Layout, Subject, find_input, input_name, is_patch_file, read_manifest
+from mrh_monai.data import MANIFEST, MRH_NET_LAYOUT, Layout, Subject, find_input, input_kind, input_name, read_manifest
 from mrh_monai.errors import MRHError, MRHWarning, SubjectError
-from mrh_monai.io import ending
+from mrh_monai.io import volume_ending
 
 KINDS = f"a subject's folder, a 4D image with its mask beside it, a manifest (*{MANIFEST})"
 
 
 class SubjectReader(Operator):
-    """Send on one subject after another, as the files it consists of; their voxels are read slab by slab where they are needed.
+    """Send one subject after another, as its files. Their voxels are read slab by slab where they are needed.
 
     Port ``subject``: a `Subject`.
 
     Args:
         fragment: The application.
-        subjects: At least one.
+        subjects: Subjects to send, at least one.
     """
 
     def __init__(self, fragment: Fragment, *args: Any, subjects: Sequence[Subject], **kwargs: Any):
@@ -32,35 +32,35 @@ class SubjectReader(Operator):
         super().__init__(fragment, CountCondition(fragment, len(subjects)), *args, **kwargs)
 
     def setup(self, spec: OperatorSpec) -> None:
-        """One output."""
+        """Declare one output."""
         spec.output("subject")
 
     def compute(self, op_input: Any, op_output: Any, context: Any) -> None:
-        """Send the next one."""
+        """Send the next subject."""
         op_output.emit(next(self._left), "subject")
 
 
 def subjects_in(path: Path | str, layout: Layout = MRH_NET_LAYOUT) -> tuple[list[Subject], list[MRHError]]:
-    """The subjects that a path stands for, and what is wrong with those that cannot be taken.
+    """Return the subjects for which a path stands, and the errors of those that cannot be used.
 
     Args:
-        path: A subject's folder, a 4D image, a manifest, or a folder of any of these. There, an image that a manifest names is no subject
-            of its own, hidden files are passed over, and folders without MR images likewise, with a warning.
+        path: Folder of a subject, a 4D image, a manifest, or a folder of any of these. In such a folder an image that a manifest names does
+            not count as a subject, hidden files are ignored, and folders without MR images are ignored with a warning.
         layout: File patterns inside a subject's folder.
 
     Raises:
-        SubjectError: The path holds nothing of the kind.
+        SubjectError: The path holds no subject.
     """
     subjects: dict[str, Subject] = {}
     wrong: list[MRHError] = []
     for file in _inputs(Path(path), layout):
         try:
             subject = find_input(file, layout)
-            if is_patch_file(subject):
+            if not input_kind(subject).has_grid:
                 raise SubjectError(file, KINDS, "a MAT file of patches", "predict it with `mrh predict`")
             if subject.name in subjects:
                 other = subjects[subject.name].image[0]
-                raise SubjectError(file, "a subject name of its own", f"{subject.name}, as of {other}", "rename one of the two")
+                raise SubjectError(file, "a subject name of its own", f"{subject.name}, which {other} also has", "rename one of the two")
             subjects[subject.name] = subject
         except MRHError as error:
             wrong.append(error)
@@ -70,18 +70,18 @@ def subjects_in(path: Path | str, layout: Layout = MRH_NET_LAYOUT) -> tuple[list
 def _inputs(path: Path, layout: Layout) -> list[Path]:
     expected = f"{KINDS}, or a folder of these"
     if not path.exists():
-        raise SubjectError(path, expected, "nothing", "check the path (-i, or HOLOSCAN_INPUT_PATH)")
+        raise SubjectError(path, expected, "no such file", "check the path (-i, or HOLOSCAN_INPUT_PATH)")
     if not path.is_dir() or _has_images(path, layout):
         return [path]
     visible = [entry for entry in sorted(path.iterdir()) if not entry.name.startswith(".")]
     manifests = [entry for entry in visible if entry.name.endswith(MANIFEST)]
     parts = {file.resolve() for pattern in (layout.mask, layout.fa) if pattern for file in path.glob(pattern)}
     parts |= {file for manifest in manifests for file in _named_by(manifest)}
-    images = [e for e in visible if e.is_file() and ending(e) and input_name(e) and e.resolve() not in parts]
+    images = [e for e in visible if e.is_file() and volume_ending(e) and input_name(e) and e.resolve() not in parts]
     folders = [entry for entry in visible if entry.is_dir()]
     inputs = sorted(manifests + images + [folder for folder in folders if _has_images(folder, layout)])
     if not inputs:
-        raise SubjectError(path, expected, "a folder with none of them", "check the path and the names of the files in it")
+        raise SubjectError(path, expected, "a folder without any of them", "check the path and the names of the files in it")
     for folder in folders:
         if folder not in inputs:
             warnings.warn(f"{folder}: a folder without {layout.image[0]} is left out", MRHWarning, stacklevel=1)
@@ -89,13 +89,13 @@ def _inputs(path: Path, layout: Layout) -> list[Path]:
 
 
 def _has_images(folder: Path, layout: Layout) -> bool:
-    return any(ending(file) for pattern in layout.image for file in folder.glob(pattern))
+    return any(volume_ending(file) for pattern in layout.image for file in folder.glob(pattern))
 
 
 def _named_by(manifest: Path) -> set[Path]:
     try:
         subject = read_manifest(manifest, "")
-    except MRHError:  # said when it is taken for a subject
+    except MRHError:  # the error is reported when the manifest itself is read
         return set()
     files = (*subject.image, subject.mask, subject.fa, subject.target, subject.target_mask)
     return {file.resolve() for file in files if file is not None}

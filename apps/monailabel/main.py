@@ -1,4 +1,4 @@
-"""Virtual histology in MONAI Label: every bundle that is found is a model, every scan of a folder an image. See README.md."""
+"""Virtual histology in MONAI Label: every bundle is a model, and every scan of a folder is an image. See README.md."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ CONF = ("bundles", "models", "server_mode")
 
 
 class VirtualHistologyApp(MONAILabelApp):
-    """The app; MONAI Label makes it when its server starts.
+    """The app, which MONAI Label creates when its server starts.
 
     Args:
         app_dir: This folder.
         studies: Folder of scans.
-        conf: ``bundles``, a folder of bundles, by default the checkout's; ``models``, names of some of them between commas, by default all
-            that have weights.
+        conf: ``bundles``, a folder of bundles, by default that of the checkout; ``models``, names of some of them separated by commas, by
+            default all that have weights.
 
     Raises:
-        MRHError: An option is wrong, or no bundle can be used.
+        MRHError: An option has an impossible value, or no bundle can be used.
     """
 
     def __init__(self, app_dir: str, studies: str, conf: Mapping[str, str]):
@@ -44,7 +44,7 @@ class VirtualHistologyApp(MONAILabelApp):
             unknown = next((key for key in conf if key not in CONF), None)
             if unknown is not None:
                 nearest = difflib.get_close_matches(unknown, CONF, n=1)
-                raise OptionError(f"--conf {unknown}", "bundles or models", "an unknown one", f"did you mean {(nearest or CONF)[0]}")
+                raise OptionError(f"--conf {unknown}", "bundles or models", "an unknown name", f"did you mean {(nearest or CONF)[0]}")
             self._tasks = usable(Path(conf.get("bundles") or BUNDLES), conf.get("models"))
             super().__init__(app_dir, studies, dict(conf), "Virtual histology", "Stains of the mouse brain from its MR images", __version__)
         except MRHError:
@@ -52,36 +52,36 @@ class VirtualHistologyApp(MONAILabelApp):
             raise
 
     def init_datastore(self) -> ScanDatastore:
-        """The folder of scans."""
+        """Return the folder of scans."""
         return ScanDatastore(self.studies)
 
     def init_infers(self) -> dict[str, StainInferTask]:
-        """The models by name."""
+        """Return the models by name."""
         return self._tasks
 
     def infer(self, request: Mapping[str, Any], datastore: ScanDatastore | None = None) -> dict[str, Any]:
-        """Predict an image of the datastore; whatever the user can mend becomes an HTTP error with its sentence.
+        """Predict an image of the datastore. An error that the user can correct becomes an HTTP error with its sentence.
 
         Args:
-            request: ``model``, ``image`` (its name in the datastore, nothing else), ``save_label``, ``label_tag`` and the task's options.
-            datastore: Another than the app's.
+            request: ``model``, ``image`` (a name in the datastore, not a path), ``save_label``, ``label_tag``, and options of the task.
+            datastore: Datastore to use; None for that of the app.
         """
         store = datastore or self.datastore()
         with answered():
             model = str(request.get("model"))
             if model not in self._infers:
-                raise UnknownError(f"model {model!r}", f"one of {', '.join(self._infers)}", "none of that name", "choose one of them")
+                raise UnknownError(f"model {model!r}", f"one of {', '.join(self._infers)}", "an unknown name", "choose one of them")
             keep = flag("save_label", request.get("save_label", False))
             path = store.path_of(request["image"])
             file, told = self._infers[model]({**request, "image": path})
         tag = request.get("label_tag") or DefaultLabelTag.ORIGINAL
-        # MONAI Label's default would have the stains of a subject replace each other.
+        # With the default tag of MONAI Label, the stains of a subject would replace each other.
         tag = model if tag == DefaultLabelTag.ORIGINAL else tag
         label = store.save_label(request["image"], file, tag, {"model": model, "params": told}) if keep else file
         return {"label": label, "tag": tag, "file": file, "params": told}
 
     def batch_infer(self, request: Mapping[str, Any], datastore: ScanDatastore | None = None) -> Any:
-        """Predict many images, and keep the results as labels; an image that cannot be used has the sentence as its ``error`` instead."""
+        """Predict many images and keep the results as labels. An image that cannot be used has the sentence as its ``error`` instead."""
 
         def one(request: Mapping[str, Any], store: ScanDatastore) -> dict[str, Any]:
             try:
@@ -95,20 +95,20 @@ class VirtualHistologyApp(MONAILabelApp):
 
 
 def usable(folder: Path, chosen: str | None) -> dict[str, StainInferTask]:
-    """The bundles of a folder that have weights, by name; those without are left out, which the log says.
+    """Return the bundles of a folder that have weights, by name. The log names those that are left out.
 
     Args:
-        folder: Of bundles, or a bundle.
-        chosen: Names between commas; they must all be usable. None for whatever is.
+        folder: Folder of bundles, or one bundle.
+        chosen: Names separated by commas, all of which must have weights; None for all bundles with weights.
 
     Raises:
-        OptionError: There is no bundle, or a chosen one is not there.
-        CheckpointError: No bundle has weights, or a chosen one has none.
+        OptionError: There is no bundle, or a chosen bundle does not exist.
+        CheckpointError: No bundle has weights, or a chosen bundle has none.
     """
     found = {path.name: path for path in (folder.resolve(), *sorted(folder.resolve().glob("*"))) if any(path.glob("configs/inference.*"))}
     if not found:
         remedy = "give --conf bundles FOLDER, whose sub-folders are bundles such as mrh_af"
-        raise OptionError(folder, "a folder with a bundle in it", "none" if folder.is_dir() else "no such folder", remedy)
+        raise OptionError(folder, "a folder with a bundle in it", "no bundle in it" if folder.is_dir() else "no such folder", remedy)
     names = [name.strip() for name in chosen.split(",")] if chosen else list(found)
     missing = next((name for name in names if name not in found), None)
     if missing is not None:

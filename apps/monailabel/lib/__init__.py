@@ -1,4 +1,4 @@
-"""What the app is made of; MONAI Label finds it by this name."""
+"""Parts of the app. MONAI Label looks for a package of this name."""
 
-# Before MONAI Label's tasks, which import torchvision.
+# This import comes before the tasks of MONAI Label, which import torchvision.
 import lib.torchvision_without_ops  # noqa: F401

@@ -1,4 +1,4 @@
-"""Errors of ours as answers over HTTP, and as one line where the server cannot start."""
+"""Errors of this project as answers over HTTP, and as one line if the server cannot start."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from mrh_monai.errors import CheckpointError, MRHError, OutputError, root_cause
 
 
 class UnknownError(MRHError):
-    """An image or a model that the server does not have."""
+    """The server does not have an image or a model of this name."""
 
 
 def status(error: MRHError) -> int:
-    """404 for what there is not, 500 for what is wrong with the server, 422 for what is wrong with the request or its subject."""
+    """Return the HTTP status: 404 for an unknown name, 500 for an error of the server, 422 for an error of the request or its subject."""
     if isinstance(error, UnknownError):
         return 404
     return 500 if isinstance(error, CheckpointError | OutputError) else 422
@@ -24,10 +24,10 @@ def status(error: MRHError) -> int:
 
 @contextmanager
 def answered() -> Iterator[None]:
-    """Turn an `MRHError`, however deep inside, into an answer whose ``detail`` is its sentence."""
+    """Turn an `MRHError`, even inside other exceptions, into an HTTP answer whose ``detail`` is its sentence."""
     try:
         yield
-    except Exception as error:  # MONAI wraps those of its configs and transforms
+    except Exception as error:  # MONAI wraps the errors of its configs and transforms
         cause = root_cause(error)
         if not isinstance(cause, MRHError):
             raise
@@ -36,7 +36,7 @@ def answered() -> Iterator[None]:
 
 
 def last_line_only() -> None:
-    """Let a server that cannot start say why in one sentence: it would print the traceback of whatever an app raises."""
+    """Make a server that cannot start print one sentence instead of the traceback of the error."""
 
     def shorten(record: logging.LogRecord) -> bool:
         text = record.getMessage()

@@ -1,4 +1,4 @@
-"""A folder of scans as MONAI Label's datastore, where an image is all that one subject has."""
+"""A folder of scans as a datastore of MONAI Label. One image of the datastore is one whole subject."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from typing import Any
 from monailabel.datastore.local import LocalDatastore
 
 from lib.answers import UnknownError, answered
-from mrh_monai.data import BESIDE, MANIFEST, MRH_NET_LAYOUT, input_name
+from mrh_monai.data import BESIDE_IMAGE, MANIFEST, MRH_NET_LAYOUT, input_name
 from mrh_monai.errors import OptionError, SubjectError
-from mrh_monai.io import READABLE, ending, writable_folder
+from mrh_monai.io import READABLE_ENDINGS, volume_ending, writable_folder
 
 LABELS = ("*.nii.gz", "*.nii", "*.nrrd")
 
 
 class ScanDatastore(LocalDatastore):
-    """Subject folders, 4D images with a mask or an FA map beside them, and manifests: each is one image, see `mrh_monai.data.input_paths`.
+    """A datastore of subject folders, 4D images with a mask or an FA map beside them, and manifests, see `mrh_monai.data.find_input`.
 
-    The folder is looked at again whenever it is listed, so that a scan that was put there later is found. Scans are neither taken in nor
-    removed over HTTP.
+    The folder is read again whenever it is listed, so that scans that were added later are found. Scans can neither be uploaded nor removed
+    over HTTP.
 
     Args:
-        folder: Where the scans lie; labels go into its sub-folder ``labels``.
+        folder: Folder of the scans; labels are written into its sub-folder ``labels``.
 
     Raises:
-        OptionError: It is no folder.
-        OutputError: It cannot be written, as MONAI Label has to.
+        OptionError: The path is not a folder on this machine.
+        OutputError: The folder cannot be written, which MONAI Label needs.
     """
 
     def __init__(self, folder: str):
@@ -38,11 +38,11 @@ class ScanDatastore(LocalDatastore):
         super().__init__(folder, extensions=LABELS)
 
     def path_of(self, image: str) -> Path:
-        """What stands for an image on disk, for `mrh_monai.data.input_paths.find_input`; a manifest goes before all else of its name.
+        """Return the path of an image, for `mrh_monai.data.find_input`. A manifest has priority over other files of its name.
 
         Raises:
-            UnknownError: There is nothing of that name.
-            SubjectError: There are several.
+            UnknownError: There is no image of that name.
+            SubjectError: There are several images of that name.
         """
         named = [path for path in sorted(self.folder.iterdir()) if _to_id(path.name, path.is_dir())[0] == image]
         named = [path for path in named if path.is_dir() or input_name(path) == image]
@@ -50,98 +50,102 @@ class ScanDatastore(LocalDatastore):
         if not best:
             known = ", ".join(self.list_images()) or "none yet"
             remedy = f"put it into {self.folder}: a subject's folder, a 4D NIfTI with NAME_mask beside it, or NAME{MANIFEST}"
-            raise UnknownError(f"image {image!r}", f"an image of the datastore ({known})", "none of that name", remedy)
+            raise UnknownError(f"image {image!r}", f"an image of the datastore ({known})", "an unknown name", remedy)
         if len(best) > 1:
             names = " and ".join(path.name for path in best)
             raise SubjectError(self.folder, f"one scan named {image}", names, f"rename one, or write {image}{MANIFEST}")
         return best[0]
 
     def _scans(self, paths: list[Path]) -> list[Path]:
-        """Those that stand for a subject."""
-        beside = {path.name[: -len(ending(path))] for path in self.folder.iterdir() if ending(path)}
+        """Return the paths that stand for a subject."""
+        beside = {path.name[: -len(volume_ending(path))] for path in self.folder.iterdir() if volume_ending(path)}
 
         def is_scan(path: Path) -> bool:
             if path.is_dir():
                 return any(any(path.glob(pattern)) for pattern in MRH_NET_LAYOUT.image)
             name = input_name(path)
             return bool(name) and (
-                path.name.endswith(MANIFEST) or (bool(ending(path)) and any(f"{name}_{key}" in beside for key in BESIDE))
+                path.name.endswith(MANIFEST) or (bool(volume_ending(path)) and any(f"{name}_{key}" in beside for key in BESIDE_IMAGE))
             )
 
         return [path for path in paths if is_scan(path)]
 
-    # What MONAI Label's own datastore asks itself.
+    # Methods that the base class calls.
 
     def _list_files(self, path: str, patterns: Any) -> dict[str, str]:
         if Path(path).resolve() != self.folder.resolve():
-            return super()._list_files(path, patterns)
-        # A manifest sorts first, so that it is what stands for its name.
+            listed: dict[str, str] = super()._list_files(path, patterns)
+            return listed
+        # Manifests come first in the order, so that a manifest has priority over other files of its name.
         scans = sorted(self._scans(list(self.folder.iterdir())), key=lambda scan: (not scan.name.endswith(MANIFEST), scan.name))
         return {scan.name: scan.name for scan in scans}
 
     def _to_id(self, file: str) -> tuple[str, str]:
         return _to_id(file, (self.folder / file).is_dir())
 
-    # What its HTTP routes ask for.
+    # Methods that the HTTP routes of MONAI Label call.
 
     def list_images(self) -> list[str]:
-        """Names, after another look at the folder."""
+        """Read the folder again and return the names of the images."""
         self.refresh()
         return sorted(super().list_images())
 
     def get_unlabeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:
-        """Names of the images without a final label."""
+        """Read the folder again and return the names of the images without a final label."""
         self.refresh()
         return sorted(super().get_unlabeled_images(label_tag, labels))
 
     def status(self) -> dict[str, Any]:
-        """MONAI Label's counts, and the names."""
+        """Return the counts of MONAI Label, and the names of the images."""
         images = self.list_images()
         return {**super().status(), "images": images}
 
     def json(self) -> dict[str, Any]:
-        """All that is known of images and labels."""
+        """Read the folder again and return everything that is known about images and labels."""
         self.refresh()
-        return super().json()
+        known: dict[str, Any] = super().json()
+        return known
 
     def save_label(self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]) -> str:
-        """Keep a volume as the label of an image, under a tag."""
+        """Store a volume as the label of an image, under a tag."""
         with answered():
             self.path_of(image_id)
             _check_tag(label_tag)
-            if not ending(label_filename):
-                raise OptionError("label", f"a volume ({READABLE})", os.path.basename(label_filename), "save it as .nii.gz")
-        return super().save_label(image_id, label_filename, label_tag, label_info)
+            if not volume_ending(label_filename):
+                raise OptionError("label", f"a volume ({READABLE_ENDINGS})", os.path.basename(label_filename), "save it as .nii.gz")
+        saved: str = super().save_label(image_id, label_filename, label_tag, label_info)
+        return saved
 
     def get_label_uri(self, label_id: str, label_tag: str) -> str:
-        """Where a label lies; it is what is given out over HTTP, and removed."""
+        """Return the path of a label, which is sent over HTTP, or removed."""
         with answered():
             _check_tag(label_tag)
             if not label_id or set(label_id) & set("/\\"):
                 raise UnknownError(f"label {label_id!r}", "the name of an image", "a path", "name an image of the datastore")
-        return super().get_label_uri(label_id, label_tag)
+        uri: str = super().get_label_uri(label_id, label_tag)
+        return uri
 
     def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
-        """Refuse: a lone file is no subject."""
+        """Refuse the upload: a single file is not a subject."""
         with answered():
             raise OptionError("datastore", "scans in its folder", "an upload", f"put the scan and its mask into {self.folder}")
 
     def remove_image(self, image_id: str) -> None:
-        """Refuse: an image can be a whole folder of raw data."""
+        """Refuse the removal: an image can be a whole folder of raw data."""
         with answered():
             raise OptionError("datastore", "scans to stay", f"a request to remove {image_id}", f"remove it from {self.folder} by hand")
 
 
 def _check_tag(tag: object) -> None:
-    """A tag names a folder below ``labels``; anything else could name any folder.
+    """Refuse a tag that could name a folder outside ``labels``.
 
     Raises:
-        OptionError: It is none.
+        OptionError: The tag has other characters than letters, digits, - and _.
     """
     if not isinstance(tag, str) or not re.fullmatch(r"\w[\w-]*", tag):
         raise OptionError("label_tag", "letters, digits, - and _", repr(tag), "name it like mrh_af or final")
 
 
 def _to_id(name: str, is_folder: bool) -> tuple[str, str]:
-    kind = "" if is_folder else MANIFEST if name.endswith(MANIFEST) else ending(name)
+    kind = "" if is_folder else MANIFEST if name.endswith(MANIFEST) else volume_ending(name)
     return (name[: -len(kind)], name[-len(kind) :]) if kind else (name, "")

@@ -14,8 +14,9 @@ from helpers.deploy_application import APP, OBLIQUE, undone
 from helpers.paths import BUNDLE
 from helpers.random_weights import with_random_weights
 from helpers.subjects import write_nifti
-from mrh_monai.data.datalist import write_datalist
-from mrh_monai.data.subject import Subject, find_subject
+from mrh_monai.data.datalist import Datalist
+from mrh_monai.data.subject import Subject
+from mrh_monai.data.subject_search import find_subject
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +58,7 @@ def subjects(inputs):
 def reference(bundle, subjects, tmp_path_factory):
     """Results of `monai.bundle run` on the same subjects."""
     root = tmp_path_factory.mktemp("reference")
-    write_datalist(root / "datalist.json", {"training": [], "validation": [], "test": subjects})
+    Datalist(test=tuple(subjects)).write(root / "datalist.json")
     options = {"datalist": str(root / "datalist.json"), "output_dir": str(root / "out"), "device": "cpu", "report": False}
     with undone():
         bundle_run(bundle, "inference.yaml", **options)

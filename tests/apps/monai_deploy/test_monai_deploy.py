@@ -18,7 +18,7 @@ import pytest
 from helpers.deploy_application import APP, OBLIQUE, needs_sdk
 from helpers.subjects import write_nifti
 from mrh_monai.io.files import sha256
-from mrh_monai.network.checkpoint import read_sidecar
+from mrh_monai.network.sidecar import read_sidecar
 
 pytestmark = [pytest.mark.deploy, needs_sdk, pytest.mark.filterwarnings("ignore:.*no gradient table")]
 

@@ -83,7 +83,7 @@ def test_two_requests_at_once_are_both_right(server, expected):
             "stack",
             {"slice": "2:4"},
             422,
-            "option slice: expected device, precision, slices, found an unknown one; did you mean sl",
+            "option slice: expected device, precision, slices, found an unknown option; did you mean sl",
         ),
         ("mrh_af", "stack", {"result_dtype": "uint8"}, 422, "results are float32 NIfTI files on the subject's grid"),
         ("mrh_af", "stack", {"slices": "4:2"}, 422, "slices: expected ranges such as 0:13,17:30, found 4:2"),
@@ -213,7 +213,11 @@ def test_without_a_bundle_the_server_ends_with_one_sentence(scans, tmp_path):
         process.kill()
     log = (tmp_path / "log").read_text()
     assert "Traceback" not in log
-    told = [line for line in log.splitlines() if "expected a folder with a bundle in it, found none; give --conf bundles FOLDER" in line]
+    told = [
+        line
+        for line in log.splitlines()
+        if "expected a folder with a bundle in it, found no bundle in it; give --conf bundles FOLDER" in line
+    ]
     assert len(told) == 1
 
 
@@ -239,7 +243,7 @@ def test_models_can_be_chosen(app, bundles, tmp_path):
         ({"models": "untrained,mrh_af"}, "untrained/models/model.pt: expected trained weights, found no such file; train the bundle first"),
         ({"bundles": "untrained"}, "untrained/models/model.pt: expected trained weights, found no such file; train the bundle first"),
         ({"models": "mrh_xx"}, "--conf models: expected some of mrh_af, mrh_mbp, mrh_nf, untrained, found 'mrh_xx'"),
-        ({"bundle": "x"}, "--conf bundle: expected bundles or models, found an unknown one; did you mean bundles"),
+        ({"bundle": "x"}, "--conf bundle: expected bundles or models, found an unknown name; did you mean bundles"),
         ({"bundles": "nowhere"}, "nowhere: expected a folder with a bundle in it, found no such folder"),
     ],
 )
