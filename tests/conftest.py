@@ -17,12 +17,14 @@ import pytest
 from helpers.paths import BUNDLE, ROOT
 from helpers.random_weights import with_random_weights
 from helpers.subjects import write_mrh_subject
-from mrh_monai.data.datalist import read_datalist
-from mrh_monai.data.subject_voxels import load_subjects
-from mrh_monai.network.checkpoint import Sidecar, save_checkpoint
+from mrh_monai.data import Datalist, ReadingOptions, load_subjects
+from mrh_monai.network.checkpoint import save_checkpoint
 from mrh_monai.network.mrh_net import MRHNet
-from mrh_monai.protocol.mr_protocol import MRH_NET, Channel, MRProtocol
-from mrh_monai.scaling.intensity_scaling import Scaling, fit_scaling
+from mrh_monai.network.sidecar import Sidecar
+from mrh_monai.protocol.channel import Channel
+from mrh_monai.protocol.mr_protocol import MRProtocol
+from mrh_monai.protocol.mrh_net import MRH_NET
+from mrh_monai.scaling import RobustScaling
 
 
 @pytest.fixture(scope="session")
@@ -85,7 +87,7 @@ def study(tmp_path_factory) -> Path:
 def untrained_bundle(bundle_copy):
     """The AF bundle with the weights of an untrained network of one block."""
     root = bundle_copy
-    scaling = Scaling("robust", (1.0,) * 67, (0.5,) * 67, 250.0, (1.0,) * 67, 99.0)
+    scaling = RobustScaling(250.0, (1.0,) * 67, (0.5,) * 67, (1.0,) * 67, 99.0)
     save_checkpoint(
         root / "models" / "model.pt", MRHNet(residual_blocks=1).state_dict(), Sidecar("af", "u", MRH_NET.names, 1, 64, [0, 2], 1, scaling)
     )
@@ -95,8 +97,8 @@ def untrained_bundle(bundle_copy):
 @pytest.fixture(scope="session")
 def study_bundle(study, tmp_path_factory):
     """The AF bundle with a network of random weights and a scaling fitted to the study. Read only."""
-    training = load_subjects(read_datalist(study / "datalist.json")["training"], MRH_NET, need_target=True)
-    return with_random_weights(BUNDLE, tmp_path_factory.mktemp("bundle"), scaling=fit_scaling(training, weights=MRH_NET.weights))
+    training = load_subjects(Datalist.read(study / "datalist.json").training, MRH_NET, ReadingOptions(need_target=True))
+    return with_random_weights(BUNDLE, tmp_path_factory.mktemp("bundle"), scaling=RobustScaling.fit(training, weights=MRH_NET.weights))
 
 
 @pytest.fixture

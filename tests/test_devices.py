@@ -10,7 +10,7 @@ def test_devices_must_exist(monkeypatch):
     with pytest.raises(OptionError, match="device: expected auto, cpu, cuda or cuda:N, found 'gpu'"):
         choose_device("gpu")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    with pytest.raises(OptionError, match="device: expected cuda, found 0 CUDA devices on this machine; use --device cpu"):
+    with pytest.raises(OptionError, match="device: expected the device cuda, found 0 CUDA devices on this machine; use --device cpu"):
         choose_device("cuda")
 
 

@@ -25,24 +25,25 @@ import numpy as np, torch
 from mrh_monai import distributed
 from mrh_monai.patches.augmentation import Augmentation
 from mrh_monai.network.folded_network import fold
-from mrh_monai.data.subject_in_memory import LoadedSubject
+from mrh_monai.data.subject_in_memory import SubjectInMemory
 from mrh_monai.network.mrh_net import MRHNet
-from mrh_monai.patches.patch_dataset import PatchBatches, PatchDataset
-from mrh_monai.training.optimisation import make_optimizer
+from mrh_monai.patches.patch_batches import PatchBatches
+from mrh_monai.patches.patch_dataset import PatchDataset
+from mrh_monai.training.optimisation import OptimizerOptions, make_optimizer
 
 name, mixup, out = sys.argv[1], float(sys.argv[2]), sys.argv[3]
 if name == "many":
-    distributed.join("cpu")
+    distributed.join_processes("cpu")
 rng = np.random.default_rng(0)
 padded, target = rng.normal(size=(10, 9, 8, 4)), rng.normal(size=(8, 7, 6))
 centres = np.column_stack([np.zeros(len(v := np.argwhere(target > -9)), np.int64), v])
-subject = LoadedSubject("s", padded.astype(np.float32), 1, np.ones(target.shape, bool), target.astype(np.float32), None, np.eye(4))
+subject = SubjectInMemory("s", padded.astype(np.float32), 1, np.ones(target.shape, bool), target.astype(np.float32), None, np.eye(4))
 dataset = PatchDataset([subject], centres, [(np.ones(4, np.float32), np.zeros(4, np.float32))])
 torch.manual_seed(0)
 network = fold(MRHNet(4, 8, 2).double(), 3)
 module = torch.nn.parallel.DistributedDataParallel(network) if name == "many" else network
-optimizer = make_optimizer(network, "adamw", 0.002, 1.0, 0.9, None)
-batches = PatchBatches(dataset, 16, True, 0, 1, Augmentation(bool(mixup), mixup), share=distributed.share())
+optimizer = make_optimizer(network, OptimizerOptions("adamw", 0.002, 1.0))
+batches = PatchBatches(dataset, 16, True, 0, 1, Augmentation(bool(mixup), mixup), share=distributed.share_of_this_process())
 seen = []
 for step, batch in enumerate(batches):
     if step == 20:
@@ -51,27 +52,27 @@ for step, batch in enumerate(batches):
     optimizer.zero_grad()
     (module(batch["image"].double()) - batch["label"].double()).abs().mean().backward()
     optimizer.step()
-assert seen == [16 // distributed.share()[1]] * 20, seen
-if distributed.is_first():
+assert seen == [16 // distributed.share_of_this_process()[1]] * 20, seen
+if distributed.is_first_process():
     torch.save(network.state_dict(), out)
-distributed.leave()
+distributed.leave_processes()
 """
 
 # What processes tell each other.
 TALK = """
 import torch
 from mrh_monai import distributed
-device = distributed.join("cpu")
-rank, count = distributed.share()
-assert (device.type, count, distributed.is_first()) == ("cpu", 2, rank == 0)
-assert distributed.gather(10 * rank) == [0, 10]
-assert distributed.agree(lambda: f"rank {rank}") == "rank 0"
+device = distributed.join_processes("cpu")
+rank, count = distributed.share_of_this_process()
+assert (device.type, count, distributed.is_first_process()) == ("cpu", 2, rank == 0)
+assert distributed.gather_from_processes(10 * rank) == [0, 10]
+assert distributed.decide_on_first_process(lambda: f"rank {rank}") == "rank 0"
 volume = torch.zeros(5)
 volume[rank::2] = torch.tensor([-0.0, float("nan"), 1e-45])[: len(volume[rank::2])]
-whole = distributed.put_together(volume)
+whole = distributed.merge_volume_shares(volume)
 expected = torch.tensor([-0.0, -0.0, float("nan"), float("nan"), 1e-45])
 assert torch.equal(whole.view(torch.int32), expected.view(torch.int32)), whole
-distributed.leave()
+distributed.leave_processes()
 """
 
 
@@ -116,22 +117,24 @@ def test_what_processes_tell_each_other(tmp_path):
 
 
 def test_one_process_needs_no_others():
-    assert distributed.share() == (0, 1)
-    assert distributed.is_first()
-    assert distributed.gather("all") == ["all"]
-    assert distributed.agree(lambda: 3) == 3
+    assert distributed.share_of_this_process() == (0, 1)
+    assert distributed.is_first_process()
+    assert distributed.gather_from_processes("all") == ["all"]
+    assert distributed.decide_on_first_process(lambda: 3) == 3
     volume = torch.ones(2)
-    assert distributed.put_together(volume) is volume
-    distributed.leave()
+    assert distributed.merge_volume_shares(volume) is volume
+    distributed.leave_processes()
 
 
 def test_joining_needs_torchrun(monkeypatch):
-    with pytest.raises(OptionError, match="multi_gpu: expected processes that torchrun started, found one on its own; put `torchrun"):
-        distributed.join()
+    with pytest.raises(
+        OptionError, match="multi_gpu: expected processes that torchrun started, found a single process; start it with `torchrun"
+    ):
+        distributed.join_processes()
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR"):
         monkeypatch.setenv(name, "0")
     with pytest.raises(OptionError, match="device: expected auto, cpu or cuda for several processes, found 'cuda:1'"):
-        distributed.join("cuda:1")
+        distributed.join_processes("cuda:1")
 
 
 @pytest.mark.parametrize("mixup", [0, 0.4])
@@ -175,7 +178,7 @@ def test_two_processes_resume_what_two_began(trained, study, tmp_path):
     bundle, out, _ = trained
     again = shutil.copytree(out, tmp_path / "out")
     options = {"datalist": study / "datalist.json", "output_dir": again, "epochs": 3, "resume": True, **SMALL}
-    assert "resumed behind epoch 3" in torchrun(*bundle_run(bundle, "train", many=True, **options))[1]
+    assert "training resumes after epoch 3" in torchrun(*bundle_run(bundle, "train", many=True, **options))[1]
     assert (again / "metrics.csv").read_bytes() == (out / "metrics.csv").read_bytes()
 
 

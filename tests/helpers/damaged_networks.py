@@ -4,7 +4,7 @@
 
 The file is the published 5-block network where it lies in MRH_SHARED or beside the checkout, and elsewhere one of its size written here.
 A quarter of the damages each: cut off anywhere; bytes flipped anywhere; bytes flipped in the headers; bytes flipped inside the compressed
-data, which are then packed anew with a right checksum, so that the parser itself meets them.
+data, which are then packed again with a right checksum, so that the parser itself meets them.
 """
 
 from __future__ import annotations
@@ -85,17 +85,17 @@ def start_worker() -> None:
     import matio  # noqa: F401
     import torch
 
-    from mrh_monai.io.child_process import _limit_memory
+    from mrh_monai.child_process import limit_memory
     from mrh_monai.matlab import network_import as matlab  # noqa: F401
 
     torch.set_num_threads(1)
-    _limit_memory(MEMORY)
+    limit_memory(MEMORY)
 
 
 def attempt(data: bytes, bundle: Path, seed: int) -> tuple[int, str, float]:
     """The outcome, ``imported``, ``refused`` or what went wrong, and the seconds it took."""
     from mrh_monai.errors import MRHError
-    from mrh_monai.matlab.network_import import import_network
+    from mrh_monai.matlab.network_import import import_from_matlab
 
     own = bundle / f"bundle{os.getpid()}"
     if not own.is_dir():
@@ -104,7 +104,7 @@ def attempt(data: bytes, bundle: Path, seed: int) -> tuple[int, str, float]:
     path.write_bytes(damaged(data, seed))
     started = time.monotonic()
     try:
-        import_network(path, own)
+        import_from_matlab(path, own)
         outcome = "imported"
         left = {"model.pt", "model.json"}
     except MRHError as error:

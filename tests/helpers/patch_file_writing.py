@@ -1,4 +1,4 @@
-"""Files of patches as MATLAB and the released code write them."""
+"""Patch files as MATLAB and the released code write them."""
 
 from __future__ import annotations
 

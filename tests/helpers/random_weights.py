@@ -1,14 +1,15 @@
-"""Networks whose every weight matters, and bundles that hold them saved as trained ones are, without training."""
+"""Networks of random weights, every one of which matters, and bundles that hold them as trained ones, without training."""
 
 import shutil
 from pathlib import Path
 
 import torch
 
-from mrh_monai.network.checkpoint import Sidecar, save_checkpoint
+from mrh_monai.network.checkpoint import save_checkpoint
 from mrh_monai.network.mrh_net import MRHNet
+from mrh_monai.network.sidecar import Sidecar
 from mrh_monai.protocol.mr_protocol import MRProtocol
-from mrh_monai.scaling.intensity_scaling import Scaling
+from mrh_monai.scaling import RobustScaling
 
 TARGET_MAX = 250.0
 PARENT = {"name": "mrh_af", "stain": "af", "sha256": "0" * 64, "copied": ["conv1.weight"], "frozen": []}
@@ -34,7 +35,7 @@ def random_network(channels=67, features=8, blocks=1, dims=2, seed=0):
 
 def sidecar_of(network, channels, axes=(0, 2), radius=1, stain="af", scaling=None, **more):
     count = len(channels)
-    scaling = scaling or Scaling("robust", (0.2,) * count, (0.1,) * count, TARGET_MAX, (1.0,) * count, 99.0)
+    scaling = scaling or RobustScaling(TARGET_MAX, (0.2,) * count, (0.1,) * count, (1.0,) * count, 99.0)
     shape = len(network.blocks), network.conv1.out_channels, list(axes), radius
     return Sidecar(stain, f"8-bit {stain}", list(channels), *shape, scaling, **more)
 

@@ -10,11 +10,12 @@ import nibabel
 import numpy as np
 import pytest
 
-from mrh_monai.inference.prediction_record import made_of, write_record
-from mrh_monai.inference.provenance import about_files
-from mrh_monai.io.volume_files import read_header, read_voxels, write_nifti
+from mrh_monai.inference.prediction_record import input_state, write_record
+from mrh_monai.inference.provenance import about_subject
+from mrh_monai.io.nibabel_files import write_nifti
+from mrh_monai.io.volume_files import read_header, read_voxels
 from mrh_monai.report.page import write_report
-from mrh_monai.report.predicted_subject import find_predictions, read_reported
+from mrh_monai.report.predicted_subject import find_predictions, read_predicted_subject
 from mrh_monai.report.viewer import viewer_script
 
 MADE_BY = {"weights": "a" * 64, "sidecar": "b" * 64, "precision": "float32"}
@@ -31,7 +32,7 @@ def predict(out, files, about, seed=0, made_by=MADE_BY):
     path = out / files.name / f"{files.name}_af.nii.gz"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_nifti(path, stain.astype(np.float32), header.affine)
-    write_record(path, made_of(files), made_by, about | {"files": about_files(files)})
+    write_record(path, input_state(files) | {"made_by": made_by, "about": about | about_subject(files)})
     return stain.astype(np.float32)
 
 
@@ -48,7 +49,7 @@ def cells(page):
 
 def checks_of(folder):
     (prediction,) = find_predictions(folder)
-    return {check["what"]: (check["found"], check["good"]) for check in read_reported(prediction).checks}
+    return {check.what: (check.found, check.good) for check in read_predicted_subject(prediction).checks}
 
 
 def volumes_of(page):

@@ -5,8 +5,8 @@ from pathlib import Path
 import nibabel
 import numpy as np
 
-from mrh_monai.io.volume_files import write_analyze
-from mrh_monai.protocol.mr_protocol import MRH_NET
+from mrh_monai.io.nibabel_files import write_analyze
+from mrh_monai.protocol.mrh_net import MRH_NET
 
 SHAPE = (16, 6, 14)
 
