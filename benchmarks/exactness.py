@@ -1,8 +1,8 @@
-"""The largest error of convolutions and of the folded network against float64, in float32 and in bf16.
+"""Measure the largest error of convolutions and of the folded network against float64, in float32 and in bf16.
 
     python benchmarks/exactness.py [--blocks 30] [-o FILE.json]
 
-Of the largest output, on random patches; the worst of three kinds of random weights.
+Each error is given as a share of the largest output. It is the largest over random patches and over three kinds of random weights.
 """
 
 from __future__ import annotations
@@ -18,7 +18,11 @@ from mrh_monai.network import MRHNet, centre_predictor
 
 
 def errors(blocks: int) -> dict[str, float]:
-    """The largest error against float64, of the largest output, on random patches; the worst of three kinds of random weights."""
+    """Return the largest error against float64 of each route, as a share of the largest output.
+
+    Args:
+        blocks: Number of residual blocks.
+    """
     found = dict.fromkeys(("float32, convolution", "float32, ours", "bf16, convolution", "bf16, ours"), 0.0)
     for start in ("he", "glorot", "orthogonal"):
         torch.manual_seed(0)
@@ -36,8 +40,8 @@ def errors(blocks: int) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--blocks", type=int, default=30)
-    parser.add_argument("-o", "--output", type=Path)
+    parser.add_argument("--blocks", type=int, default=30, help="number of residual blocks")
+    parser.add_argument("-o", "--output", type=Path, help="JSON file to write")
     arguments = parser.parse_args()
     found = errors(arguments.blocks)
     for name, error in found.items():

@@ -1,9 +1,9 @@
-"""Peak memory of a whole training command, against the size of the files that it trains and validates on.
+"""Measure the peak memory of a whole training command, and compare it with the size of the files on which it trains and validates.
 
     python benchmarks/memory.py [DIR/datalist.json] [--patches 40000] [-o FILE.json]
 
-Without a datalist, five digital mouse brains are made, whose files are small beside the libraries. One epoch through the bundle in a
-process of its own, whose largest resident set the system reports; libraries are counted.
+The bundle trains for one epoch in a process of its own. The system reports the largest resident set of that process, libraries included.
+Without a datalist, five digital mouse brains are made; their files are small compared with the libraries.
 """
 
 from __future__ import annotations
@@ -16,35 +16,34 @@ import sys
 import tempfile
 from pathlib import Path
 
-from mrh_monai.data import find_subjects, read_datalist, split, write_datalist
-from mrh_monai.phantom import write_phantom
+from mrh_monai import Datalist, make_phantom
+from mrh_monai.data import find_subjects
 
 BUNDLE = Path(__file__).resolve().parents[1] / "bundles" / "mrh_af"
 
 
 def make_datalist(root: Path) -> Path:
-    target = "targets/AllenPathology2P60.img"
-    list(write_phantom(root, subjects=5))
-    write_datalist(root / "datalist.json", split(find_subjects(root, target=target), (4, 1, 0)))
+    """Make five digital mouse brains, four to train on and one to validate on; return their datalist."""
+    make_phantom(root, subjects=5)
+    Datalist.split(find_subjects(root, target="targets/AllenPathology2P60.img"), (4, 1, 0)).write(root / "datalist.json")
     return root / "datalist.json"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("datalist", type=Path, nargs="?")
-    parser.add_argument("--patches", type=int, default=40_000)
-    parser.add_argument("-o", "--output", type=Path)
+    parser.add_argument("datalist", type=Path, nargs="?", help="datalist with subjects to train and to validate on")
+    parser.add_argument("--patches", type=int, default=40_000, help="number of training patches")
+    parser.add_argument("-o", "--output", type=Path, help="JSON file to write")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as out:
         datalist = arguments.datalist or make_datalist(Path(out) / "brains")
-        lists = read_datalist(datalist)
-        subjects = lists["training"] + lists["validation"]
-        files = {path.resolve() for s in subjects for path in (*s.image, s.mask, s.target) if path is not None}
+        read = Datalist.read(datalist)
+        files = {path.resolve() for s in read.training + read.validation for path in (*s.image, s.mask, s.target) if path is not None}
         size = sum(path.stat().st_size for path in files)
         command = ["run", "--bundle_root", BUNDLE, "--config_file", BUNDLE / "configs" / "train.yaml", "--datalist", datalist]
         command += ["--output_dir", out, "--residual_blocks", 5, "--epochs", 1, "--patches", arguments.patches]
-        # The bundle's own models/ stay as they are.
-        command += ["--recorder::published_model", f"{out}/models/model.pt"]
+        # The weights in the bundle's own models/ are not replaced.
+        command += ["--recorder::bundle_weights", f"{out}/models/model.pt"]
         subprocess.run([sys.executable, "-m", "monai.bundle", *map(str, command)], check=True, stdout=subprocess.DEVNULL)
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
     print(

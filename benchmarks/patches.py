@@ -1,10 +1,11 @@
-"""Patches per second of the patch dataset against `RandSpatialCropSamplesd`, on one whole subject.
+"""Measure how many patches a second the patch dataset gathers, and compare it with `RandSpatialCropSamplesd`, on one whole subject.
 
     python benchmarks/patches.py [SUBJECT_DIR] [--target FILE] [--seconds 3] [-o FILE.json]
 
-Without a subject, one of the digital mouse brain (96 x 24 x 64) is made in memory. Both routes give dictionaries with `image` (67 channels)
-and `label`, 3x3 in the coronal plane, in the dtype of the files; the volumes are in memory beforehand for both. They take turns in one
-process, five rounds each; the ratio of the medians counts. A second figure adds what training needs besides: float32 and scaling.
+Without a subject, a digital mouse brain (96 x 24 x 64) is made in memory. Both routes return dictionaries with `image` (67 channels) and
+`label`, 3x3 voxels in the coronal plane, in the dtype of the files. For both routes the volumes are already in memory. The routes take
+turns in one process, in five rounds; the result is the ratio of the medians. A second figure includes what training also needs: the
+conversion to float32, and scaling.
 """
 
 from __future__ import annotations
@@ -20,27 +21,32 @@ import numpy as np
 import torch
 from monai.transforms import RandSpatialCropSamplesd
 
-from mrh_monai.data import LoadedSubject, find_subject, load_subject
+from mrh_monai import MRH_NET, SubjectArrays
+from mrh_monai.data import ReadingOptions, SubjectInMemory, find_subject, load_subject
 from mrh_monai.patches import PatchDataset
 from mrh_monai.phantom import make_subject
-from mrh_monai.protocol import MRH_NET
+from mrh_monai.scaling import Coefficients
 
 ROUNDS = 5
 BATCH = 512
 
 
-def load(folder: Path | None, target: str | None) -> LoadedSubject:
+def load(folder: Path | None, target: str | None) -> SubjectInMemory:
+    """Read a subject with its target into memory; without a folder make a digital mouse brain."""
     if folder is not None:
-        return load_subject(find_subject(folder, target=target), MRH_NET, need_target=True)
+        return load_subject(find_subject(folder, target=target), MRH_NET, ReadingOptions(need_target=True))
     made = make_subject(0)
-    # As `load_subjects` leaves a subject: coronal slices outermost, channels innermost, a margin of one voxel.
-    padded = np.pad(made.image, [(1, 1)] * 3 + [(0, 0)])
-    padded = np.ascontiguousarray(padded.transpose(1, 0, 2, 3)).transpose(1, 0, 2, 3)
-    return LoadedSubject(made.name, padded, 1, made.mask.astype(bool), made.stains["af"], made.fa, np.eye(4))
+    arrays = SubjectArrays(made.image, made.mask, np.eye(4), target=made.stains["af"], name=made.name)
+    return load_subject(arrays, MRH_NET, ReadingOptions(need_target=True))
 
 
 def rate(step: Callable[[], int], seconds: float) -> float:
-    """Patches a second over some time."""
+    """Return the number of patches a second over some time.
+
+    Args:
+        step: Function that gathers patches and returns their number.
+        seconds: How long to repeat it.
+    """
     done, start = 0, time.perf_counter()
     while (elapsed := time.perf_counter() - start) < seconds:
         done += step()
@@ -49,20 +55,20 @@ def rate(step: Callable[[], int], seconds: float) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("subject", type=Path, nargs="?")
-    parser.add_argument("--target")
-    parser.add_argument("--seconds", type=float, default=3)
-    parser.add_argument("-o", "--output", type=Path)
+    parser.add_argument("subject", type=Path, nargs="?", help="folder of a subject; a digital mouse brain if not given")
+    parser.add_argument("--target", help="file of the stain in this folder or beside it; needed with a folder")
+    parser.add_argument("--seconds", type=float, default=3, help="seconds for each route, all rounds together")
+    parser.add_argument("-o", "--output", type=Path, help="JSON file to write")
     arguments = parser.parse_args()
     subject = load(arguments.subject, arguments.target)
-    # Crops of 3 x 1 x 3 voxels are 3x3 patches of a coronal slice.
+    # A crop of 3 x 1 x 3 voxels is a 3x3 patch of a coronal slice.
     whole = {
         "image": torch.from_numpy(np.ascontiguousarray(subject.image.transpose(3, 0, 1, 2))),
         "label": torch.from_numpy(np.ascontiguousarray(subject.target[None])),
     }
     voxels = np.argwhere(subject.mask)
     centres = np.column_stack([np.zeros(len(voxels), np.int64), voxels])
-    dataset = PatchDataset([subject], centres, [(np.ones(67, np.float32), np.zeros(67, np.float32))])
+    dataset = PatchDataset([subject], centres, [Coefficients(np.ones(67, np.float32), np.zeros(67, np.float32))])
     generator = torch.Generator().manual_seed(0)
 
     def gather() -> int:

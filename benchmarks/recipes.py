@@ -1,9 +1,9 @@
-"""Compare the training recipes on one datalist: the same patches, each at its own full schedule, then all at the wall time of `fast`.
+"""Compare the training recipes on one datalist: on the same patches, each with its own full schedule, and then all in the time of `fast`.
 
     python benchmarks/recipes.py DIR/datalist.json OUT [--seeds 0 1] [--residual-blocks 5] [--patches 40000]
 
-Everything runs through the bundle as a user would run it, one training at a time. OUT/recipes.csv gets one row a run: seconds of the
-whole training command, epochs run and best, validation and test scores. A run that is already in it is not repeated.
+Every run uses the bundle as a user would, one training at a time. OUT/recipes.csv gets one row for each run: seconds of the whole training
+command, number of epochs, best epoch, validation and test scores. A run that already has a row is not repeated.
 """
 
 from __future__ import annotations
@@ -17,12 +17,17 @@ import time
 from pathlib import Path
 
 BUNDLE = Path(__file__).resolve().parents[1] / "bundles" / "mrh_af"
-# `fast` makes 4 passes over 400,000 patches by default; on a tenth of them, 20 passes, behind which it only learns them by heart.
+# By default `fast` passes 4 times over 400,000 patches. Here it passes 20 times over a tenth of them. More passes only memorise them.
 FAST_EPOCHS = 20
 
 
 def bundle_run(configs: list[str], **options: object) -> float:
-    """Run the bundle; the seconds it took."""
+    """Run the bundle; return how many seconds it took.
+
+    Args:
+        configs: Names of its config files.
+        options: Options of the command line.
+    """
     files = [str(BUNDLE / "configs" / name) for name in configs]
     command = [sys.executable, "-m", "monai.bundle", "run", "--bundle_root", str(BUNDLE), "--config_file", str(files)]
     for name, value in options.items():
@@ -33,6 +38,15 @@ def bundle_run(configs: list[str], **options: object) -> float:
 
 
 def train_and_test(name: str, datalist: Path, out: Path, seed: int, **options: object) -> dict[str, object]:
+    """Train, and score the test subjects; return the row of the table.
+
+    Args:
+        name: Name of the run.
+        datalist: Datalist with all three sections.
+        out: Folder of all runs.
+        seed: Random seed of the training.
+        options: Other options of the training.
+    """
     run = out / f"{name}_seed{seed}"
     seconds = bundle_run(["train.yaml"], datalist=datalist, output_dir=run, seed=seed, **options)
     bundle_run(["inference.yaml", "evaluate.yaml"], datalist=datalist, output_dir=run / "test", ckpt_path=run / "model.pt")
@@ -48,11 +62,11 @@ def train_and_test(name: str, datalist: Path, out: Path, seed: int, **options: o
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("datalist", type=Path)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
-    parser.add_argument("--residual-blocks", type=int, default=5)
-    parser.add_argument("--patches", type=int, default=40_000)
+    parser.add_argument("datalist", type=Path, help="datalist with subjects to train, validate and test on")
+    parser.add_argument("out", type=Path, help="folder for all results")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="random seeds of the trainings")
+    parser.add_argument("--residual-blocks", type=int, default=5, help="number of residual blocks")
+    parser.add_argument("--patches", type=int, default=40_000, help="number of training patches")
     arguments = parser.parse_args()
     table = arguments.out / "recipes.csv"
     arguments.out.mkdir(parents=True, exist_ok=True)

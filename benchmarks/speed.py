@@ -1,20 +1,20 @@
-"""Speed of inference and training against the plain routes, and against what the machine can do at all, as ratios.
+"""Measure the speed of inference and training; give it as ratios to the plain routes and to the limit of the machine.
 
     python benchmarks/speed.py [SUBJECT_DIR] [--blocks 30] [--rounds 7] [--threads N] [-o FILE.json]
 
-Every route has a process of its own, all with the same number of threads. They take turns, one at a time, round after round, and the
-medians count: what slows the machine for a while slows all of them. Without a subject, one of the digital mouse brain is made.
+Every route has a process of its own, and all have the same number of threads. The routes take turns, one at a time, round after round, and
+the results are medians. So whatever slows the machine for a while slows all routes. Without a subject, a digital mouse brain is made.
 
-    inference   voxels of the brain mask a second. Ours is the whole way, from the subject in memory to the predicted volume; the
-                convolutions are given patches that are gathered and scaled already, in the batch size that suits them best.
-                MONAI's SlidingWindowInferer runs 3x3 windows at stride 1; it knows no mask, so that of its windows only the share counts
-                that the mask has of the volume
-    training    patches a second through forward, backward and AdamW at a batch of 512
-    gathering   ours with the network replaced by nothing
+    inference   voxels of the brain mask a second. Our route is the whole way from the subject in memory to the predicted volume. The
+                convolutions get patches that are already gathered and scaled, in the batch size that suits them best. MONAI's
+                SlidingWindowInferer runs 3x3 windows at stride 1. It knows no mask, so only a share of its windows counts: the share
+                of the volume that lies in the mask.
+    training    patches a second through forward pass, backward pass and AdamW, in batches of 512
+    gathering   our route, with a network that computes nothing
     peak        a product of two 2048 x 2048 matrices
 
-"Share of limit" is useful multiply-adds a second over the peak's at the same precision. Useful are those that the definition needs: 49 of
-the 81 products of positions in a 3x3 patch, and one position of the last layer.
+"Share of limit" is the useful multiply-adds a second, divided by those of the peak at the same precision. Useful are those that the
+definition needs: 49 of the 81 products of positions in a 3x3 patch, and one position of the last layer.
 """
 
 from __future__ import annotations
@@ -28,7 +28,15 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from mrh_monai import MRHNet
+    from mrh_monai.data import PaddedImage, SubjectInMemory
+    from mrh_monai.patches import PatchDataset
 
 VOXELS = 4096
 BATCH = 512
@@ -42,7 +50,7 @@ TRAINING = ("ours", *CONVOLUTIONS)
 
 
 def routes(blocks: int) -> list[dict[str, Any]]:
-    """Every route, by its task, name and precision; bf16 only where the processor multiplies in it."""
+    """Return every route with its task, name and precision; bf16 only where the processor computes in bf16."""
     precisions = ("float32", "bf16") if has_bf16() else ("float32",)
     found = [{"task": "peak", "name": "matrix product", "precision": p} for p in precisions]
     found += [{"task": "inference", "name": n, "precision": p} for p in precisions for n in INFERENCE if p == "float32" or n not in SLIDING]
@@ -52,21 +60,19 @@ def routes(blocks: int) -> list[dict[str, Any]]:
 
 
 def has_bf16() -> bool:
-    """Whether the processor has AMX or AVX512-BF16; without, bf16 is emulated and slower than float32 on every route."""
+    """Return whether the processor has AMX or AVX512-BF16. Without them bf16 is computed in software and slower than float32."""
     flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").is_file() else ""
     return "amx_bf16" in flags or "avx512_bf16" in flags
 
 
 def useful_products(blocks: int, channels: int = 67, features: int = 64) -> int:
-    """Multiply-adds that the centre voxel of one 3x3 patch needs."""
+    """Return how many multiply-adds the centre voxel of one 3x3 patch needs."""
     return 49 * (channels * features + (2 * blocks + 2) * features**2) + 9 * features
 
 
-# ---------------------------------------------------------------- one route, in a process of its own
-
-
 def prepare(route: dict[str, Any], subject_dir: str | None) -> tuple[Callable[[], object], float]:
-    """What a round does, and how many voxels, patches or multiply-adds that is."""
+    """Return the work of one round, and how many voxels, patches or multiply-adds it computes."""
+    # Only the processes of the routes import torch, not the process that starts them.
     import torch
 
     from mrh_monai.devices import in_precision
@@ -78,21 +84,23 @@ def prepare(route: dict[str, Any], subject_dir: str | None) -> tuple[Callable[[]
 
     import numpy as np
 
+    from mrh_monai import MRHNet
     from mrh_monai.data import PaddedImage
-    from mrh_monai.inference import predict_volume
-    from mrh_monai.network import MRHNet, fold
+    from mrh_monai.inference import Computing, predict_volume
+    from mrh_monai.network import fold
     from mrh_monai.patches import PatchBatches, PatchDataset, sample_centres
+    from mrh_monai.scaling import Coefficients
 
     torch.manual_seed(0)
     subject = load(subject_dir)
     plain = MRHNet(67, residual_blocks=route["blocks"], initialisation="he")
-    gain, offset = np.full(67, 1e-3, np.float32), np.zeros(67, np.float32)
+    coefficients = Coefficients(np.full(67, 1e-3, np.float32), np.zeros(67, np.float32))
     mask = np.zeros_like(subject.mask)
     mask[tuple(np.argwhere(subject.mask)[:VOXELS].T)] = True
-    dataset = PatchDataset([subject], sample_centres([subject], VOXELS, 0), [(gain, offset)])
+    dataset = PatchDataset([subject], sample_centres([subject], VOXELS, 0), [coefficients])
 
     def whole(network: torch.nn.Module) -> Callable[[], object]:
-        return lambda: predict_volume(network, subject.slabs, mask, gain, offset, precision=precision)
+        return lambda: predict_volume(network, subject.slabs, mask, coefficients, computing=Computing(precision=precision))
 
     if route["name"] == "for inference":
 
@@ -123,23 +131,23 @@ def prepare(route: dict[str, Any], subject_dir: str | None) -> tuple[Callable[[]
     return lambda: convolve(best), VOXELS // 2
 
 
-def load(subject_dir: str | None) -> Any:
-    """A subject with some target."""
+def load(subject_dir: str | None) -> SubjectInMemory:
+    """Read a subject into memory, with its first image as a target, since speed does not depend on the target."""
+    from dataclasses import replace
+
     from patches import load as load_with_target
 
+    from mrh_monai import MRH_NET
     from mrh_monai.data import find_subject, load_subject
-    from mrh_monai.protocol import MRH_NET
 
     if subject_dir is None:
         return load_with_target(None, None)
-    from dataclasses import replace
-
     subject = load_subject(find_subject(subject_dir), MRH_NET)
     return replace(subject, target=subject.image[..., 0])
 
 
-def training(route: dict[str, Any], plain: Any, folded: Any, dataset: Any) -> tuple[Callable[[], object], float]:
-    """One step on a batch in memory."""
+def training(route: dict[str, Any], plain: MRHNet, folded: torch.nn.Module, dataset: PatchDataset) -> tuple[Callable[[], object], float]:
+    """Return the work of one training step on a batch in memory, and its number of patches."""
     import torch
 
     from mrh_monai.devices import in_precision
@@ -161,8 +169,11 @@ def training(route: dict[str, Any], plain: Any, folded: Any, dataset: Any) -> tu
     return step, BATCH
 
 
-def sliding(network: Any, image: Any, mask: Any) -> tuple[Callable[[], object], float]:
-    """MONAI's own sliding window, over part of the middle slice. It has no mask: every voxel of a volume costs it a window."""
+def sliding(network: MRHNet, image: PaddedImage, mask: np.ndarray) -> tuple[Callable[[], object], float]:
+    """Return the work of MONAI's sliding window over part of the middle slice, and its number of useful voxels.
+
+    The sliding window has no mask: it computes a window for every voxel of a volume.
+    """
     import torch
     from monai.inferers import SlidingWindowInferer
 
@@ -179,7 +190,7 @@ def sliding(network: Any, image: Any, mask: Any) -> tuple[Callable[[], object], 
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """Time of one round, after one to warm up."""
+    """Return the time of one round, after another round to warm up."""
     work()
     start = time.perf_counter()
     work()
@@ -187,7 +198,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def serve(route: dict[str, Any], subject: str | None) -> None:
-    """Prepare, then run a round for each line on standard input, and print how long it took."""
+    """Prepare a route; then run one round for each line on standard input, and print how long it took."""
     work, units = prepare(route, subject)
     work()
     print(float(units), flush=True)
@@ -197,11 +208,8 @@ def serve(route: dict[str, Any], subject: str | None) -> None:
         print(time.perf_counter() - start, flush=True)
 
 
-# ---------------------------------------------------------------- all routes
-
-
 def measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    """Rates of all routes, a number a round."""
+    """Return all routes with their rates, one for each round."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(arguments.threads), "MKL_NUM_THREADS": str(arguments.threads)}
     found, workers = routes(arguments.blocks), []
     for route in found:
@@ -216,7 +224,7 @@ def measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:
             worker.stdin.write("go\n")  # type: ignore[union-attr]
             worker.stdin.flush()  # type: ignore[union-attr]
             route["rates"].append(route["units"] / float(worker.stdout.readline()))  # type: ignore[union-attr]
-            time.sleep(0.3)  # until its threads sleep
+            time.sleep(0.3)  # the threads of the process need time to fall asleep
         if sys.stderr.isatty():
             print(f"round {number + 1} of {arguments.rounds}", file=sys.stderr)
     for worker in workers:
@@ -228,7 +236,7 @@ def measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def report(found: list[dict[str, Any]], arguments: argparse.Namespace) -> dict[str, float]:
-    """Print the table; returns the ratios."""
+    """Print the table; return the ratios."""
 
     def median(task: str, name: str, precision: str = "float32") -> float:
         return next(r["median"] for r in found if (r["task"], r["name"], r["precision"]) == (task, name, precision))
@@ -237,8 +245,9 @@ def report(found: list[dict[str, Any]], arguments: argparse.Namespace) -> dict[s
         return max(r["median"] for r in found if r["task"] == task and r["name"] in CONVOLUTIONS and r["precision"] in precisions)
 
     needed = useful_products(arguments.blocks)
-    print(f"B = {arguments.blocks}, {arguments.threads} threads, {arguments.rounds} rounds; {needed / 1e6:.1f} million products a voxel\n")
-    print(f"{'':11}{'route':38}{'precision':10}{'a second':>12}{'ours is':>10}{'share of limit':>16}")
+    print(f"B = {arguments.blocks}, {arguments.threads} threads, {arguments.rounds} rounds; {needed / 1e6:.1f} M multiply-adds a voxel\n")
+    print("speedup: rate of our route at float32, divided by the rate of this route")
+    print(f"{'':11}{'route':38}{'precision':10}{'a second':>12}{'speedup':>10}{'share of limit':>16}")
     for route in found:
         ours = next(
             (r["median"] for r in found if r["task"] == route["task"] and r["name"] == "ours" and r["precision"] == "float32"), None
@@ -262,7 +271,7 @@ def report(found: list[dict[str, Any]], arguments: argparse.Namespace) -> dict[s
     if has_bf16():
         ratios["inference, bf16, over the best float32 convolution"] = median("inference", "ours", "bf16") / best("inference")
     else:
-        print("\nbf16: skipped, this processor has neither AMX nor AVX512-BF16")
+        print("\nbf16 is skipped, because this processor has neither AMX nor AVX512-BF16.")
     print()
     for name, ratio in ratios.items():
         print(f"{name:62}{ratio:8.2f}")
@@ -271,12 +280,12 @@ def report(found: list[dict[str, Any]], arguments: argparse.Namespace) -> dict[s
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("subject", nargs="?")
-    parser.add_argument("--blocks", type=int, default=30)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("subject", nargs="?", help="folder of a subject; a digital mouse brain if not given")
+    parser.add_argument("--blocks", type=int, default=30, help="number of residual blocks")
+    parser.add_argument("--rounds", type=int, default=7, help="number of times that each route is timed")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="number of threads of each route; all cores if not given")
     parser.add_argument("--route", type=json.loads, help=argparse.SUPPRESS)
-    parser.add_argument("-o", "--output", type=Path)
+    parser.add_argument("-o", "--output", type=Path, help="JSON file to write")
     arguments = parser.parse_args()
     if arguments.route is not None:
         serve(arguments.route, arguments.subject)

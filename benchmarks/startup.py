@@ -1,8 +1,8 @@
-"""How long commands take before they work: `mrh --help`, and `mrh predict` of a subject of two slices against `import torch` alone.
+"""Measure how long commands take to start: `mrh --help`, and `mrh predict` of a subject of two slices compared with `import torch` alone.
 
     python benchmarks/startup.py [--rounds 7] [-o FILE.json]
 
-The commands take turns; the medians count. The network has five residual blocks.
+The commands take turns; the results are medians. The network has five residual blocks.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LIMITS = {"mrh --help": 0.5, "mrh predict beyond import torch": 1.5}
 
 
 def seconds(command: list[str]) -> float:
-    """Wall time of a command that must end well."""
+    """Return the wall time of a command, which must succeed."""
     start = time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return time.perf_counter() - start
@@ -30,8 +30,8 @@ def seconds(command: list[str]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("-o", "--output", type=Path)
+    parser.add_argument("--rounds", type=int, default=7, help="number of times that each command runs")
+    parser.add_argument("-o", "--output", type=Path, help="JSON file to write")
     arguments = parser.parse_args()
     mrh = str(Path(sys.executable).with_name("mrh"))
     with tempfile.TemporaryDirectory() as root:
@@ -45,7 +45,7 @@ def main() -> None:
         }
         times: dict[str, list[float]] = {name: [] for name in commands}
         for command in commands.values():
-            seconds(command)  # files into memory
+            seconds(command)  # reads all files into the file cache of the system
         for _ in range(arguments.rounds):
             for name, command in commands.items():
                 times[name].append(seconds(command))
@@ -54,7 +54,7 @@ def main() -> None:
     medians["mrh predict beyond import torch"] = statistics.median(beyond)
     for name, value in medians.items():
         limit = LIMITS.get(name)
-        print(f"{name:34}{value:8.2f} s" + (f"   limit {limit} s: {'within' if value <= limit else 'BEYOND'}" if limit else ""))
+        print(f"{name:34}{value:8.2f} s" + (f"   limit {limit} s: {'within' if value <= limit else 'ABOVE'}" if limit else ""))
     if arguments.output:
         arguments.output.write_text(json.dumps(medians, indent=2) + "\n")
 

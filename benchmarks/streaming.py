@@ -1,9 +1,10 @@
-"""Peak memory of predicting a whole brain, 200 x 280 x 128 voxels of 67 images, by `mrh predict` and by the inference bundle.
+"""Measure the peak memory of predicting a whole brain, 200 x 280 x 128 voxels of 67 images, by `mrh predict` and by the inference bundle.
 
     python benchmarks/streaming.py [--shape 200 280 128] [--blocks 1] [--kinds int16.img float32.nii int16.nii.gz] [-o FILE.json]
 
-Peak is the largest anonymous memory (RssAnon) of a process, looked at every 20 ms: what it holds besides mapped files, libraries counted.
-The network's weights are random, since memory does not depend on them; voxels are noise in an ellipsoid of 2.09 million voxels.
+The peak is the largest anonymous memory (RssAnon) of a process, read every 20 ms. It is what the process holds in addition to mapped files,
+libraries included. The weights of the network are random, since memory does not depend on them. The voxels are noise in an ellipsoid of
+2.09 million voxels.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ from typing import Any
 import nibabel
 import numpy as np
 
+from mrh_monai import MRH_NET, MRHNet
 from mrh_monai.io import write_analyze
-from mrh_monai.network import MRHNet, Sidecar, save_checkpoint
-from mrh_monai.protocol import MRH_NET
-from mrh_monai.scaling import Scaling
+from mrh_monai.network import Sidecar, save_checkpoint
+from mrh_monai.scaling import RobustScaling
 
 BUNDLE = Path(__file__).resolve().parents[1] / "bundles" / "mrh_af"
 VOXELS = 2_090_000
@@ -33,14 +34,21 @@ LIMIT = 1.5e9
 
 
 def ellipsoid(shape: tuple[int, ...], voxels: float) -> np.ndarray:
-    """(X, Y, Z) uint8 mask of about as many voxels, in the middle."""
+    """Return a mask (X, Y, Z) uint8, an ellipsoid of about this number of voxels in the middle of the volume."""
     axes = np.meshgrid(*(np.linspace(-1, 1, size) for size in shape), indexing="ij", sparse=True)
     distance = sum(axis**2 for axis in axes)
     return (distance <= np.partition(distance.ravel(), int(voxels) - 1)[int(voxels) - 1]).astype(np.uint8)
 
 
 def write_brain(folder: Path, shape: tuple[int, int, int], dtype: str, ending: str) -> None:
-    """A subject in MRH-Net's layout, written volume by volume."""
+    """Write a subject of noise in MRH-Net's layout, volume by volume.
+
+    Args:
+        folder: Folder to make.
+        shape: Voxels (X, Y, Z).
+        dtype: Type of the voxels, such as ``int16``.
+        ending: Ending of the image files: ``img``, ``nii`` or ``nii.gz``.
+    """
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
     mask = ellipsoid(shape, VOXELS * np.prod(shape) / (200 * 280 * 128))
@@ -65,9 +73,9 @@ def write_brain(folder: Path, shape: tuple[int, int, int], dtype: str, ending: s
 
 
 def make_bundle(folder: Path, blocks: int) -> Path:
-    """The AF bundle with random weights."""
+    """Copy the AF bundle into a folder and give it random weights; return the folder."""
     shutil.copytree(BUNDLE, folder, ignore=shutil.ignore_patterns("model.*"))
-    scaling = Scaling("robust", (0.5,) * 67, (0.2,) * 67, 255.0, (1.0,) * 67)
+    scaling = RobustScaling(target_max=255.0, channel_mean=(0.5,) * 67, channel_std=(0.2,) * 67, channel_weight=(1.0,) * 67)
     network = MRHNet(67, residual_blocks=blocks)
     sidecar = Sidecar("af", "8-bit", MRH_NET.names, blocks, 64, [0, 2], 1, scaling)
     save_checkpoint(folder / "models" / "model.pt", network.state_dict(), sidecar)
@@ -75,7 +83,7 @@ def make_bundle(folder: Path, blocks: int) -> Path:
 
 
 def watch(command: list[str]) -> tuple[float, float]:
-    """Run a command; its largest RssAnon in bytes, and its time in seconds."""
+    """Run a command; return its largest RssAnon in bytes, and its time in seconds."""
     start = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     peak = 0
@@ -84,7 +92,7 @@ def watch(command: list[str]) -> tuple[float, float]:
             lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
             peak = max([peak, *(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon"))])
         except OSError:
-            break  # it has just ended
+            break  # the process has just ended
         time.sleep(0.02)
     process.wait()
     if process.returncode:
@@ -94,14 +102,15 @@ def watch(command: list[str]) -> tuple[float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shape", type=int, nargs=3, default=(200, 280, 128))
-    parser.add_argument("--blocks", type=int, default=1)
-    parser.add_argument("--kinds", nargs="+", default=["int16.img", "float32.nii", "int16.nii.gz"])
-    parser.add_argument("-o", "--output", type=Path)
+    parser.add_argument("--shape", type=int, nargs=3, default=(200, 280, 128), help="voxels along x, y and z")
+    parser.add_argument("--blocks", type=int, default=1, help="number of residual blocks")
+    parser.add_argument("--kinds", nargs="+", default=["int16.img", "float32.nii", "int16.nii.gz"], help="kinds of files, TYPE.ENDING")
+    parser.add_argument("-o", "--output", type=Path, help="JSON file to write")
     arguments = parser.parse_args()
     shape = tuple(arguments.shape)
     beyond = int(np.prod(shape)) * 4
-    print(f"{shape}, {arguments.blocks} residual blocks; peak RssAnon beyond the output of {beyond / 1e6:.0f} MB; limit {LIMIT / 1e9} GB")
+    print(f"{shape}, {arguments.blocks} residual blocks; limit {LIMIT / 1e9} GB")
+    print(f"peak RssAnon in addition to the output of {beyond / 1e6:.0f} MB:")
     rows = []
     for kind in arguments.kinds:
         with tempfile.TemporaryDirectory() as root:
@@ -118,7 +127,7 @@ def main() -> None:
             (folder / "datalist.json").write_text(json.dumps({"test": [entry]}))
             config = str(bundle / "configs" / "inference.yaml")
             routes = {
-                "mrh predict": ["-m", "mrh_monai.cli.app", "predict", str(bundle), str(folder / "brain"), "-o", str(folder / "af.nii.gz")],
+                "mrh predict": ["-m", "mrh_monai.cli", "predict", str(bundle), str(folder / "brain"), "-o", str(folder / "af.nii.gz")],
                 "bundle": [
                     *("-m", "monai.bundle", "run", "--bundle_root", str(bundle), "--config_file", config),
                     *("--datalist", str(folder / "datalist.json"), "--output_dir", str(folder / "out")),
@@ -132,7 +141,7 @@ def main() -> None:
             assert np.array_equal(one, other), "the two routes differ"
             assert (one != 0).any()
     worst = max(row["beyond_output"] for row in rows)
-    print(f"largest: {worst / 1e9:.2f} GB, {'within' if worst <= LIMIT else 'BEYOND'} the limit")
+    print(f"largest: {worst / 1e9:.2f} GB, {'within' if worst <= LIMIT else 'ABOVE'} the limit")
     if arguments.output:
         arguments.output.write_text(json.dumps(rows, indent=2) + "\n")
 

@@ -1,14 +1,18 @@
-"""R2 against the number of patches: from scratch, and from the AF network by each of the transfer recipes.
+"""Measure R2 against the number of patches: for training from scratch, and from the AF network by each of the transfer recipes.
 
     python benchmarks/transfer.py KIT AF_BUNDLE OUT [--stains NF MBP] [--patches 100 250 1000 4000 16000 40000] [--seeds 5]
         [--methods scratch paper released fast] [--iterations N] [--mutant KIT_OF_SHIVERERS] [--draw]
 
-KIT has subject01 to subject07 and targets/<STAIN>.img; 1 to 5 train, 6 validates, 7 is scored on 20,000 of its voxels. All methods see the
-same patches in the same number of optimiser steps, those of the bundle's `fast` recipe or `--iterations`, and keep the epoch that validates
-best; scratch has the same augmentation. Up to 1,000 patches all seeds are run, above two. With `--mutant` subject07 of that kit, which
-lacks most of its myelin, is predicted too: `drop` is the share of the true loss of stain that is predicted in white matter, that is, where
-the wild type's stain is above its 90th percentile (20,000 of its voxels). Rows are appended to OUT/transfer.csv, so that an interrupted run
-goes on; `--draw` only draws OUT/transfer.png and prints the table.
+KIT has the folders subject01 to subject07 and targets/<STAIN>.img. Subjects 1 to 5 train, 6 validates, and 7 is scored on 20,000 of its
+voxels. All methods see the same patches in the same number of optimiser steps (those of the bundle's `fast` recipe, or `--iterations`), and
+keep the epoch that validates best. Training from scratch uses the same augmentation. Up to 1,000 patches all seeds are run, with more
+patches two.
+
+With `--mutant`, subject07 of that other kit is predicted too; it lacks most of its myelin. `drop` is the share of the true loss of stain
+that is predicted in white matter, that is, where the wild type's stain is above its 90th percentile (20,000 of these voxels).
+
+Rows are appended to OUT/transfer.csv, so that an interrupted run continues where it stopped. `--draw` only draws OUT/transfer.png and
+prints the table.
 """
 
 from __future__ import annotations
@@ -19,61 +23,67 @@ import csv
 import logging
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import torch
-import yaml
 from monai.bundle import ConfigParser
 
-from mrh_monai.bundle import tuned
-from mrh_monai.data import LoadedSubject, find_subject, load_subjects
+from mrh_monai import MRH_NET, MRHNet
+from mrh_monai.bundle import TrainingSettings, shipped_settings
+from mrh_monai.data import ReadingOptions, SubjectInMemory, find_subject, load_subjects
 from mrh_monai.evaluation import r2, rmse
-from mrh_monai.network import MRHNet
 from mrh_monai.patches import Augmentation, PatchBatches, PatchDataset, sample_centres
-from mrh_monai.protocol import MRH_NET
-from mrh_monai.training import Parent, load_parent, make_optimizer, make_schedule, seed_everything, start_from
+from mrh_monai.training import Parent, load_parent, make_optimizer, make_schedule, seed_everything, start_from_parent
 
-CONFIG = Path(__file__).resolve().parents[1] / "bundles" / "mrh_nf" / "configs" / "train.yaml"
+BUNDLE = Path(__file__).resolve().parents[1] / "bundles" / "mrh_nf"
 METHODS = ("scratch", "paper", "released", "fast")
 FIELDS = ("stain", "patches", "seed", "method", "steps", "r2", "rmse", "drop", "seconds")
 TEST_VOXELS, VALIDATION_PATCHES, FEW = 20_000, 2000, 1000
-WHITE_MATTER = 90  # percentile of the wild type's stain in the mask
+WHITE_MATTER = 90  # percentile of the wild type's stain in the mask, above which a voxel is white matter
 
 
-def recipe_of(method: str) -> dict:
-    """A method's settings as the shipped config has them."""
-    config = yaml.safe_load(CONFIG.read_text())
-    if method == "scratch":
-        return config["recipes"]["fast"]
-    recipe = {**config["recipes"][method], **config["transfers"][method]}
-    return {**recipe, "few": recipe["few"] or {}}
+def settings_of(method: str) -> TrainingSettings:
+    """Return the settings of a method, as the shipped bundles have them."""
+    return shipped_settings() if method == "scratch" else shipped_settings(method, pretrained="parent")
 
 
 def run(
     method: str, parent: Parent, sets: dict[str, PatchDataset], seed: int, iterations: int | None = None
 ) -> tuple[float, float, float, int]:
-    """R2 and RMSE (of the range) on the test voxels, the share of the mutant's loss (NaN without one), and the optimiser steps."""
-    count, fast = len(sets["train"]), recipe_of("fast")
-    recipe = tuned(SimpleNamespace(**recipe_of(method)), count)
+    """Train one network by one method.
+
+    Args:
+        method: One of `METHODS`.
+        parent: The AF network.
+        sets: Patches to train and to validate on, and the voxels that are scored, by name.
+        seed: Random seed of the weights and of the order of the patches.
+        iterations: Number of optimiser steps; None for those of the `fast` recipe.
+
+    Returns:
+        R2 and RMSE (as a share of the range) on the test voxels, the share of the mutant's loss (NaN without a mutant), and the number of
+        optimiser steps.
+    """
+    count, fast, settings = len(sets["train"]), settings_of("fast"), settings_of(method)
+    settings = settings.for_patches(count)
     seed_everything(seed)
-    network = MRHNet(len(MRH_NET), residual_blocks=parent.sidecar.residual_blocks, initialisation=recipe.initialisation)
-    head: list[str] = []
-    if method != "scratch":
-        network, lineage = start_from(network, parent, MRH_NET.names, frozen=recipe.frozen, replaced=recipe.replaced)
-        head = lineage["replaced"]
-    epochs, steps = fast["epochs"], max(count // fast["batch_size"], fast["least_steps"])
+    network = MRHNet(len(MRH_NET), residual_blocks=parent.sidecar.residual_blocks, initialisation=settings.initialisation)
+    start = start_from_parent(
+        network,
+        None if method == "scratch" else parent,
+        MRH_NET.names,
+        frozen=settings.frozen,
+        replaced=settings.replaced,
+    )
+    network = start.network
+    epochs, steps = fast.epochs, max(count // fast.batch_size, fast.least_steps)
     if iterations is not None:
-        steps = max(count // recipe.batch_size, 1)
+        steps = max(count // settings.batch_size, 1)
         epochs = -(-iterations // steps)
-    augmentation = Augmentation(recipe.mirror, recipe.mixup)
-    batches = PatchBatches(sets["train"], recipe.batch_size, shuffle=True, seed=seed, least=steps, augmentation=augmentation)
-    optimizer = make_optimizer(
-        network, recipe.optimizer, float(recipe.learning_rate), recipe.weight_decay, clip_norm=recipe.clip_norm, head=head,
-        head_factor=recipe.head_factor,
-    )  # fmt: skip
-    schedule = make_schedule(optimizer, recipe.schedule, epochs, steps)
-    loss = ConfigParser({"imports": ["$import torch"], "loss": recipe.loss}).get_parsed_content("loss")
+    augmentation = Augmentation(settings.mirror, settings.mixup)
+    batches = PatchBatches(sets["train"], settings.batch_size, shuffle=True, seed=seed, least=steps, augmentation=augmentation)
+    optimizer = make_optimizer(network, settings.optimizer_options, head=start.replaced)
+    schedule = make_schedule(optimizer, settings.schedule, epochs, steps)
+    loss = ConfigParser({"imports": ["$import torch", "$import mrh_monai"], "loss": settings.loss}).get_parsed_content("loss")
     best, best_state = float("inf"), network.state_dict()
     for epoch in range(1, epochs + 1):
         batches.epoch = epoch
@@ -93,7 +103,7 @@ def run(
 
 
 def predicted_loss(network: torch.nn.Module, sets: dict[str, PatchDataset]) -> float:
-    """The mean stain lost from wild type to mutant as predicted, divided by the true one; NaN for a stain that the mutant has kept."""
+    """Return the predicted loss of mean stain from wild type to mutant, divided by the true loss; NaN if the mutant has kept its stain."""
     wild, mutant = (predicted(network, sets[name]) for name in ("wild", "mutant"))
     lost = wild[1].mean() - mutant[1].mean()
     return float((wild[0].mean() - mutant[0].mean()) / lost) if lost else float("nan")
@@ -101,24 +111,27 @@ def predicted_loss(network: torch.nn.Module, sets: dict[str, PatchDataset]) -> f
 
 @torch.inference_mode()
 def predicted(network: torch.nn.Module, dataset: PatchDataset) -> tuple[np.ndarray, np.ndarray]:
-    """Centre voxels of prediction and target."""
+    """Return the centre voxels (N,) of prediction and target."""
     network.eval()
     pairs = [(network(batch["image"])[:, 0, 1, 1], batch["label"][:, 0, 1, 1]) for batch in PatchBatches(dataset, 4096)]
     return torch.cat([p for p, _ in pairs]).numpy(), torch.cat([t for _, t in pairs]).numpy()
 
 
 def measure(arguments: argparse.Namespace) -> None:
-    """Run what the CSV does not yet have."""
+    """Run every combination that the CSV file does not yet have."""
     path = arguments.out / "transfer.csv"
     done = {(row["stain"], int(row["patches"]), int(row["seed"]), row["method"]) for row in read(path)}
-    parent = load_parent(arguments.bundle, CONFIG.parents[1])
+    parent = load_parent(arguments.bundle, BUNDLE)
+    assert parent is not None
     for stain in arguments.stains:
         parts = {"train": (arguments.kit, range(1, 6)), "validation": (arguments.kit, [6]), "test": (arguments.kit, [7])}
         if arguments.mutant:
             parts["mutant"] = (arguments.mutant, [7])
         loaded = {
             part: load_subjects(
-                [find_subject(kit / f"subject{i:02d}", target=f"targets/{stain}.img") for i in ids], MRH_NET, need_target=True
+                [find_subject(kit / f"subject{i:02d}", target=f"targets/{stain}.img") for i in ids],
+                MRH_NET,
+                ReadingOptions(need_target=True),
             )
             for part, (kit, ids) in parts.items()
         }
@@ -151,8 +164,8 @@ def measure(arguments: argparse.Namespace) -> None:
                     print(*row, flush=True)
 
 
-def white_matter(subject: LoadedSubject) -> np.ndarray:
-    """(N, 4) subject index 0, x, y, z of up to 20,000 voxels of white matter."""
+def white_matter(subject: SubjectInMemory) -> np.ndarray:
+    """Return up to 20,000 voxels of white matter, (N, 4): subject index 0, x, y, z."""
     threshold = np.percentile(subject.target[subject.mask], WHITE_MATTER)
     voxels = np.argwhere(subject.mask & (subject.target > threshold))
     chosen = np.random.default_rng(0).permutation(len(voxels))[:TEST_VOXELS]
@@ -160,17 +173,17 @@ def white_matter(subject: LoadedSubject) -> np.ndarray:
 
 
 def read(path: Path) -> list[dict[str, str]]:
-    """The rows so far."""
+    """Return the rows of a CSV file; no rows if it does not exist."""
     return list(csv.DictReader(path.open())) if path.is_file() else []
 
 
 def mean_and_spread(values: list[float]) -> tuple[float, float]:
-    """Mean and standard deviation, 0 for one value."""
+    """Return mean and standard deviation; the latter is 0 for a single value."""
     return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
 
 
 def draw(out: Path) -> None:
-    """The picture, and the table of means and standard deviations over seeds."""
+    """Draw the picture, and print the table of means and standard deviations over seeds."""
     from matplotlib.figure import Figure
 
     rows = [row for path in sorted(out.glob("transfer*.csv")) for row in read(path)]
@@ -200,16 +213,20 @@ def draw(out: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("kit", type=Path)
-    parser.add_argument("bundle", type=Path)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--stains", nargs="+", default=["NF", "MBP"])
-    parser.add_argument("--patches", type=int, nargs="+", default=[100, 250, 1000, 4000, 16000, 40000])
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS)
-    parser.add_argument("--iterations", type=int, help="of every method, in epochs of its own batches; default: those of `fast`")
-    parser.add_argument("--mutant", type=Path, help="a kit of shiverers; its subject07 is predicted")
-    parser.add_argument("--draw", action="store_true")
+    parser.add_argument("kit", type=Path, help="folder of the subjects")
+    parser.add_argument("bundle", type=Path, help="bundle with the trained AF network")
+    parser.add_argument("out", type=Path, help="folder for the results")
+    parser.add_argument("--stains", nargs="+", default=["NF", "MBP"], help="stains to train, as in targets/<STAIN>.img")
+    parser.add_argument("--patches", type=int, nargs="+", default=[100, 250, 1000, 4000, 16000, 40000], help="numbers of training patches")
+    parser.add_argument("--seeds", type=int, default=5, help="number of random seeds")
+    parser.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS, help="methods to compare")
+    parser.add_argument(
+        "--iterations",
+        type=int,
+        help="number of optimiser steps of every method, in epochs of its own batches; those of `fast` if not given",
+    )
+    parser.add_argument("--mutant", type=Path, help="folder of a kit of shiverers, whose subject07 is predicted")
+    parser.add_argument("--draw", action="store_true", help="only draw the picture and print the table")
     arguments = parser.parse_args()
     logging.disable(logging.INFO)
     arguments.out.mkdir(parents=True, exist_ok=True)
