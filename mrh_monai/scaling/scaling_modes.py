@@ -42,5 +42,5 @@ def scaling_from_dict(values: Mapping[str, Any]) -> Scaling:
             raise ValueError(f"the scaling mode {values['mode']!r}")
         return SCALING_MODES[values["mode"]].from_constants(values)
     except (KeyError, TypeError, ValueError) as error:
-        found = f"{type(error).__name__} ({error})"
+        found = f"no entry {error}" if isinstance(error, KeyError) else f"{type(error).__name__} ({error})"
         raise CheckpointError("scaling", "the constants of a trained network", found, "train or import the network again") from error

@@ -49,7 +49,7 @@ class ScanDatastore(LocalDatastore):
         best = [path for path in named if path.name.endswith(MANIFEST)] or self._scans(named) or named
         if not best:
             known = ", ".join(self.list_images()) or "none yet"
-            remedy = f"put it into {self.folder}: a subject's folder, a 4D NIfTI with NAME_mask beside it, or NAME{MANIFEST}"
+            remedy = f"put the scan into {self.folder}: a subject's folder, a 4D NIfTI with NAME_mask beside it, or NAME{MANIFEST}"
             raise UnknownError(f"image {image!r}", f"an image of the datastore ({known})", "an unknown name", remedy)
         if len(best) > 1:
             names = " and ".join(path.name for path in best)

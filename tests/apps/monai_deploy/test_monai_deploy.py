@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 import nibabel
@@ -18,7 +17,6 @@ import pytest
 from helpers.deploy_application import APP, OBLIQUE, needs_sdk
 from helpers.subjects import write_nifti
 from mrh_monai.io.files import sha256
-from mrh_monai.network.sidecar import read_sidecar
 
 pytestmark = [pytest.mark.deploy, needs_sdk, pytest.mark.filterwarnings("ignore:.*no gradient table")]
 
@@ -81,7 +79,7 @@ def test_one_wrong_subject_does_not_keep_the_others(call, bundle, inputs, refere
         shutil.copy(inputs / "mouse_mask.nii.gz", root / f"{name}_mask.nii.gz")
     status, out, err = call("-i", root, "-o", tmp_path / "out", "-m", bundle, "--device", "cpu")
     assert (status, out, len(err)) == (1, [str(tmp_path / "out" / "mouse" / "mouse_af.nii.gz")], 3)
-    assert "copy0: expected one file rigidaffine_[Ll]ddm_dwi5000.*, found none" in err[0]
+    assert "copy0: expected one file rigidaffine_[Ll]ddm_dwi5000.*, found no such file" in err[0]
     assert "cut.nii.gz: expected 67 volumes" in err[1]
     assert "few: expected 67 channels" in err[2]
     assert_as_monai_run(tmp_path / "out", reference, ["mouse"])
@@ -100,7 +98,8 @@ def weights_as(bundle, folder, data, signed=False):
     weights = folder / "models" / "model.pt"
     weights.write_bytes(data)
     if signed:
-        weights.with_suffix(".json").write_text(json.dumps(asdict(read_sidecar(weights)) | {"sha256": sha256(weights)}))
+        sidecar = weights.with_suffix(".json")
+        sidecar.write_text(json.dumps(json.loads(sidecar.read_text()) | {"sha256": sha256(weights)}))
     return folder
 
 
@@ -127,23 +126,32 @@ PICKLE = pickle.dumps({"a": io.BytesIO(b"x")}, protocol=2)
 WRONG = {
     "no input": (
         lambda b, i, t: {"-i": t / "nowhere"},
-        "nowhere: expected a subject's folder, .* or a folder of these, found nothing; check the path",
+        "nowhere: expected a subject's folder, .* or a folder of these, found no such file; check the path",
     ),
-    "empty folder": (lambda b, i, t: {"-i": folder_with(t / "in")}, "in: expected a subject's folder, .* with none of them; check"),
+    "empty folder": (
+        lambda b, i, t: {"-i": folder_with(t / "in")},
+        "in: expected a subject's folder, .* found a folder without any of them; check",
+    ),
     "66 channels": (lambda b, i, t: {"-i": of_66_channels(i, t)}, "few: expected 67 channels"),
     "no mask": (lambda b, i, t: {"-i": i / "scan.nii"}, "scan.nii: expected its mask or its FA map beside it"),
     "patches": (lambda b, i, t: {"-i": made(t / "p.mat")}, "p.mat: expected a subject's folder, .* found a MAT file of patches; predict"),
     "no bundle": (lambda b, i, t: {"-m": folder_with(t / "m")}, "m: expected one bundle, found no configs/inference.yaml in it"),
-    "two bundles": (lambda b, i, t: {"-m": folder_with(t / "m", b, b)}, "m: expected one bundle, found copy0, copy1; name the bundle's"),
-    "no model path": (lambda b, i, t: {"-m": t / "nowhere"}, "nowhere: expected a bundle's folder, found nothing"),
-    "zip": (lambda b, i, t: {"-m": made(t / "x.zip", b"PK cut")}, "x.zip: expected a bundle's folder, .* unpack it first: mrh unpack"),
-    "a file": (lambda b, i, t: {"-m": b / "models" / "model.pt"}, "model.pt: expected a bundle's folder, found a file; name the folder"),
+    "two bundles": (
+        lambda b, i, t: {"-m": folder_with(t / "m", b, b)},
+        "m: expected one bundle, found copy0, copy1; name the folder of the bundle itself",
+    ),
+    "no model path": (lambda b, i, t: {"-m": t / "nowhere"}, "nowhere: expected a bundle folder, found no such folder"),
+    "zip": (lambda b, i, t: {"-m": made(t / "x.zip", b"PK cut")}, "x.zip: expected a bundle folder, .* unpack it first: mrh unpack"),
+    "a file": (lambda b, i, t: {"-m": b / "models" / "model.pt"}, "model.pt: expected a bundle folder, found a file; name the folder"),
     "no weights": (lambda b, i, t: {"-m": shutil.copytree(b, t / "b", ignore=NO_WEIGHTS)}, "model.pt: expected trained weights, found no"),
     "pickle": (
         lambda b, i, t: {"-m": weights_as(b, t / "b", PICKLE, signed=True)},
         "model.pt: expected a PyTorch state dict, found BadZipFile",
     ),
-    "other weights": (lambda b, i, t: {"-m": weights_as(b, t / "b", b"x")}, "model.pt: expected the weights that model.json .* others"),
+    "other weights": (
+        lambda b, i, t: {"-m": weights_as(b, t / "b", b"x")},
+        "model.pt: expected the weights that model.json .* found other weights",
+    ),
     "output": (lambda b, i, t: {"-o": made(t / "file")}, "file: expected a folder that can be written, found FileExistsError"),
     "device": (lambda b, i, t: {"--device": "tpu"}, "device: expected .* found 'tpu'"),
     "layout": (lambda b, i, t: {"--layout": t / "no.yaml"}, "no.yaml: expected a YAML file of file patterns, found FileNotFoundError"),

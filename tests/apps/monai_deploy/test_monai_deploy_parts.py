@@ -10,6 +10,7 @@ import pytest
 
 from helpers.deploy_application import OBLIQUE, needs_sdk
 from mrh_monai.errors import MRHError, MRHWarning, SubjectError
+from mrh_monai.inference import Prediction
 
 pytestmark = [pytest.mark.deploy, needs_sdk, pytest.mark.filterwarnings("ignore:.*no gradient table")]
 
@@ -52,7 +53,7 @@ def test_two_subjects_of_one_name_would_share_a_result(app, inputs, tmp_path):
     found, wrong = subjects_in(tmp_path)
     assert [subject.name for subject in found] == ["mouse"]
     assert [type(error) for error in wrong] == [SubjectError]
-    assert "mouse.nii.gz: expected a subject name of its own, found mouse, as of" in str(wrong[0])
+    assert "mouse.nii.gz: expected a subject name of its own, found mouse, which" in str(wrong[0])
 
 
 def test_the_bundle_operator_sends_on_or_reports(app, capsys):
@@ -69,21 +70,25 @@ def test_the_bundle_operator_sends_on_or_reports(app, capsys):
     for subject in ("good", "bad"):
         op_input = SimpleNamespace(receive={"subject": subject}.__getitem__)
         BundleOperator.compute(operator, op_input, SimpleNamespace(emit=lambda *what: sent.append(what)), None)
-    assert (sent, failures.count) == ([("stain of good", "stain")], 1)
+    assert (sent, failures.count) == ([(("good", "stain of good"), "stain")], 1)
     assert capsys.readouterr().err == "error: bad: expected a, found b; c.\n"
 
 
-def test_the_writer_keeps_numbers_and_grid_and_forgets_an_older_record(app, tmp_path):
-    from monai.deploy.core import Image
-    from nifti_writer import write_stain
+def test_the_writer_keeps_numbers_and_grid_and_forgets_an_older_record(app, subjects, tmp_path, capsys):
+    from failures import Failures
+    from nifti_writer import NiftiWriter
 
     voxels = np.random.default_rng(0).uniform(0, 0.9, (3, 4, 5)).astype(np.float32)
     record = {"inputs": {"inputs": {}, "slices": None}, "made_by": {"weights": "w"}, "about": {}}
-    (tmp_path / "m").mkdir()
-    (tmp_path / "m" / "m_nf.json").write_text("{}")
-    path = write_stain(tmp_path, Image(voxels, {"subject": "m", "stain": "nf", "affine": OBLIQUE, "record": record}))
-    image = nibabel.load(path)
-    assert path == tmp_path / "m" / "m_nf.nii.gz"
+    name = subjects[0].name
+    saved = tmp_path / name / f"{name}_nf.json"
+    saved.parent.mkdir()
+    saved.write_text(json.dumps(record | {"made_by": {"weights": "old"}}))
+    prediction = Prediction(voxels, OBLIQUE, np.ones((3, 4, 5), bool), record)
+    operator = SimpleNamespace(_output_dir=tmp_path, _stain="nf", _failures=Failures())
+    NiftiWriter.compute(operator, SimpleNamespace(receive={"stain": (subjects[0], prediction)}.__getitem__), None, None)
+    image = nibabel.load(saved.with_suffix(".nii.gz"))
+    assert (operator._failures.count, capsys.readouterr().out) == (0, f"{image.get_filename()}\n")
     np.testing.assert_array_equal(np.asarray(image.dataobj), voxels)
     np.testing.assert_allclose(image.affine, OBLIQUE, atol=1e-6)
-    assert json.loads((tmp_path / "m" / "m_nf.json").read_text())["made_by"] == {"weights": "w"}
+    assert json.loads(saved.read_text())["made_by"] == {"weights": "w"}
