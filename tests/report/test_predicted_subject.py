@@ -77,7 +77,7 @@ def test_signals_unlike_the_training_subjects_are_flagged(own, about, scaling, t
     away = (mean - scaling.channel_mean[5]) / scaling.channel_std[5]
     words, good = checks_of(tmp_path / "out")["Signal levels"]
     assert words.startswith(
-        f"{MRH_NET.names[5]} is furthest from the training subjects, by {away:+.2f} standard deviations of their voxels:"
+        f"{MRH_NET.names[5]} is furthest from the training subjects, by {away:+.2f} standard deviations of their voxels. "
     )
     assert (away < -1, good) == (True, False)
 
