@@ -56,9 +56,9 @@ class TrainingSettings(RunSettings):
         recipe: Name of the recipe.
         residual_blocks: Number of residual blocks; None for that of the parent, or of the paper without a parent.
         pretrained: Bundle folder, bundle zip or `.pt` file of the parent; None to train from scratch.
-        new_channels: Whether channels that the parent does not have may start from first weights.
+        new_channels: Whether channels that the parent does not have may start from random weights.
         validation_patches: Number of patches that validate.
-        seed: Random seed of the patches, of their order and of the first weights.
+        seed: Random seed of the patches, of their order and of the initial weights.
         resume: Whether to continue from the checkpoint in the output folder.
         epochs: Number of epochs.
         batch_size: Number of patches in a batch.
@@ -66,7 +66,7 @@ class TrainingSettings(RunSettings):
         patches: Number of patches that train; None for every voxel that fits.
         sampling: ``random`` or ``published``, see `mrh_monai.training.SamplingOptions`.
         scaling: Scaling mode of a network without a parent.
-        initialisation: First weights, see `mrh_monai.network.MRHNet`.
+        initialisation: Initial weights, see `mrh_monai.network.MRHNet`.
         optimizer: ``adamw`` or ``sgd``.
         weight_decay: Decay of the weights.
         momentum: Momentum of SGD.
@@ -110,7 +110,7 @@ class TrainingSettings(RunSettings):
         bool,
         Option(
             flag,
-            "whether channels that the parent does not have may start from first weights; shared channels are copied by name",
+            "whether channels that the parent does not have may start from random weights; shared channels are copied by name",
             default=False,
         ),
     ]
@@ -125,7 +125,7 @@ class TrainingSettings(RunSettings):
     ]
     seed: Annotated[
         int,
-        Option(whole_number(0, 2**32), "random seed of the patches, of their order and of the first weights", default=0, recorded=True),
+        Option(whole_number(0, 2**32), "random seed of the patches, of their order and of the initial weights", default=0, recorded=True),
     ]
     resume: Annotated[bool, Option(flag, "whether the run continues from OUTPUT_DIR/checkpoint.pt", default=False, resume_may_differ=True)]
 

@@ -110,7 +110,7 @@ def standing(found: Comparison) -> str:
     if not behind and not even:
         *first, last = (score.title for score in HEADLINE_SCORES)
         return f"The network is ahead of all of them in {', '.join(first)} and {last}; no interval of a difference contains 0."
-    parts = [f"{word} {_listed(cases)}" for word, cases in (("behind", behind), ("not distinguishable from", even)) if cases]
+    parts = [f"{word} {_listed(cases)}" for word, cases in (("behind", behind), ("not clearly different from", even)) if cases]
     count = sum(map(len, [*behind.values(), *even.values()]))
     rest = "" if count == len(HEADLINE_SCORES) * len(others) else "; ahead in all other scores and models"
     return f"The network is {' and '.join(parts)}{rest}."

@@ -169,11 +169,11 @@ def read_target(headers: Mapping[str, list[Header]], mask: np.ndarray, nan: str)
         SubjectError: The target is not finite inside the mask, is the same everywhere, or is not intact at any voxel of the mask.
     """
     path = headers["target"][0].path
-    sound = _read_target_mask(headers["target_mask"], mask)
-    scored = mask if sound is None else mask & sound
+    intact = _read_target_mask(headers["target_mask"], mask)
+    scored = mask if intact is None else mask & intact
     target = finite_voxels(read_voxels(headers["target"][0])[..., 0], scored, path, nan)
-    check_stain(target[scored], path, "inside the mask" + ("" if sound is None else " and the target_mask"))
-    return target, sound
+    check_stain(target[scored], path, "inside the mask" + ("" if intact is None else " and the target_mask"))
+    return target, intact
 
 
 def read_mask(header: Header) -> np.ndarray:
@@ -198,16 +198,16 @@ def checked_mask(values: np.ndarray, where: object) -> np.ndarray:
     return np.asarray(values > 0)
 
 
-def checked_target_mask(sound: np.ndarray, mask: np.ndarray, where: object) -> np.ndarray:
+def checked_target_mask(intact: np.ndarray, mask: np.ndarray, where: object) -> np.ndarray:
     """Return the voxels with an intact target (X, Y, Z) bool, after a check that some of them lie in the mask.
 
     Raises:
         SubjectError: No such voxel lies in the mask; the sentence names the file ``where``.
     """
-    if not (sound & mask).any():
+    if not (intact & mask).any():
         expected, remedy = "voxels with an intact target inside the mask", "check the target_mask and the slices"
         raise SubjectError(where, expected, "no such voxel", remedy)
-    return sound
+    return intact
 
 
 def finite_voxels(voxels: np.ndarray, mask: np.ndarray, where: object, nan: str, channel: str | None = None) -> np.ndarray:

@@ -175,7 +175,7 @@ def read_manifest(path: Path | str, name: str) -> Subject:
     except (OSError, UnicodeDecodeError, ValueError) as error:
         raise DatalistError(path, "a manifest in JSON", f"a file that is not valid JSON ({error})", remedy) from error
     if isinstance(entry, dict) and not entry.get("mask") and not entry.get("fa"):
-        raise DatalistError(path, "a mask, or an FA map instead", "neither", remedy)
+        raise DatalistError(path, "a mask, or an FA map instead", "no mask and no FA map", remedy)
     return _subject({"subject": name, **entry} if isinstance(entry, dict) else entry, path, "manifest")
 
 

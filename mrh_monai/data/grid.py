@@ -46,7 +46,7 @@ def _check_files(subject: Subject, protocol: MRProtocol, need_target: bool) -> N
         remedy = "add `target` to its entry in the datalist (mrh datalist --target), or only run inference"
         raise SubjectError(subject.name, "a target", "no target in the datalist", remedy)
     if subject.mask is None and subject.fa is None:
-        raise SubjectError(subject.name, "a mask, or an FA map instead", "neither", "add `mask` to its entry in the datalist")
+        raise SubjectError(subject.name, "a mask, or an FA map instead", "no mask and no FA map", "add `mask` to its entry in the datalist")
     if not subject.image:
         raise SubjectError(subject.name, f"{len(protocol)} channels", "no image file", "add `image` to its entry in the datalist")
     repeated = next((path for path in subject.image if subject.image.count(path) > 1), None)

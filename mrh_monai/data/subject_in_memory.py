@@ -45,7 +45,7 @@ class SubjectInMemory:
         affine: (4, 4) from voxel index to RAS+ mm, that of the image.
         target_mask: (X, Y, Z) bool, where the target is intact; None if it is intact everywhere.
         largest: Largest intensity of a patch file; None for volumes.
-        whole_mask: (X, Y, Z) bool, the mask over all slices; None where the mask is not restricted to some.
+        whole_mask: (X, Y, Z) bool, the mask of the whole brain, in all slices; None if ``mask`` already is that.
     """
 
     name: str
@@ -208,17 +208,17 @@ def load_arrays(subject: SubjectArrays, protocol: MRProtocol, options: ReadingOp
     if subject.target is None or subject.target.shape != shape:
         found = "no target" if subject.target is None else f"a target of shape {subject.target.shape}"
         raise SubjectError(name, f"a target of shape {shape}", found, "give the stain as `target`")
-    sound = None
+    intact = None
     if subject.target_mask is not None:
         if subject.target_mask.shape != shape:
             found = f"a target_mask of shape {subject.target_mask.shape}"
             raise SubjectError(name, f"a target_mask of shape {shape}", found, "give it on the grid of the image")
-        sound = checked_target_mask(checked_mask(subject.target_mask, f"{name}, target_mask"), mask, f"{name}, target_mask")
-    scored = mask if sound is None else mask & sound
+        intact = checked_target_mask(checked_mask(subject.target_mask, f"{name}, target_mask"), mask, f"{name}, target_mask")
+    scored = mask if intact is None else mask & intact
     stored = subject.target.astype(subject.target.dtype.newbyteorder("="), copy=False)
     target = finite_voxels(stored, scored, f"{name}, target", options.nan)
-    check_stain(target[scored], f"{name}, target", "inside the mask" + ("" if sound is None else " and the target_mask"))
-    return replace(loaded, target=target, target_mask=sound)
+    check_stain(target[scored], f"{name}, target", "inside the mask" + ("" if intact is None else " and the target_mask"))
+    return replace(loaded, target=target, target_mask=intact)
 
 
 def _load(
@@ -235,5 +235,5 @@ def _load(
         loaded.image[..., channel] = volume
     if not options.need_target or not headers["target"]:
         return loaded
-    target, sound = read_target(headers, mask, options.nan)
-    return replace(loaded, target=target, target_mask=sound)
+    target, intact = read_target(headers, mask, options.nan)
+    return replace(loaded, target=target, target_mask=intact)

@@ -58,6 +58,6 @@ def open_volumes(subject: Subject, protocol: MRProtocol, options: ReadingOptions
     volumes = ((header.path, volume) for header, volume in slabs.volumes())
     for channel, volume in enumerate(checked_channels(volumes, subject.name, mask, protocol, options.nan)):
         values[:, channel] = volume[chosen]
-    target, sound = read_target(headers, mask, options.nan) if options.need_target else (None, None)
-    scored = mask if sound is None else mask & sound
+    target, intact = read_target(headers, mask, options.nan) if options.need_target else (None, None)
+    scored = mask if intact is None else mask & intact
     return SubjectOnDisk(subject.name, slabs, mask, headers["image"][0].affine, values, target, scored)

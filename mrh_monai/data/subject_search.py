@@ -85,8 +85,8 @@ def find_subject(folder: Path | str, layout: Layout = MRH_NET_LAYOUT, target: st
     image = tuple(_the_file(folder, pattern) for pattern in layout.image)
     mask = _the_file(folder, layout.mask) if layout.mask else None
     fa = _file_or_none(folder, layout.fa) if layout.fa else None
-    stain, sound = (_in_or_beside(folder, name) for name in (target, target_mask))
-    return Subject(folder.resolve().name, image, mask, fa, stain, sound)
+    stain, stain_mask = (_in_or_beside(folder, name) for name in (target, target_mask))
+    return Subject(folder.resolve().name, image, mask, fa, stain, stain_mask)
 
 
 def find_subjects(

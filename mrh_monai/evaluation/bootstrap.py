@@ -51,14 +51,14 @@ class BlockSums:
 
     Attributes:
         sums: (K, 8) sums of each block, one column for each entry of `SUMMED`.
-        found: (K, bins) histogram of the predictions of the voxels that a detector should find.
-        others: (K, bins) histogram of the predictions of all other voxels.
+        positives: (K, bins) histogram of the predictions of the positive voxels, which a detector should find.
+        negatives: (K, bins) histogram of the predictions of all other voxels.
         data_range: Range of the stain, see `mrh_monai.evaluation.stain_range`.
     """
 
     sums: np.ndarray
-    found: np.ndarray
-    others: np.ndarray
+    positives: np.ndarray
+    negatives: np.ndarray
     data_range: float
 
     def scores(self, times: np.ndarray) -> dict[str, np.ndarray]:
@@ -72,7 +72,7 @@ class BlockSums:
         """
         times = np.asarray(times, np.float64)
         columns = dict(zip(SUMMED, (times @ self.sums).T, strict=True))
-        drawn = DrawnSums(columns, times @ self.found, times @ self.others, self.data_range)
+        drawn = DrawnSums(columns, times @ self.positives, times @ self.negatives, self.data_range)
         with np.errstate(divide="ignore", invalid="ignore"):
             return {score.key: score.from_sums(drawn) for score in COMPARED_SCORES}
 
@@ -83,7 +83,7 @@ class BlockSums:
 
 
 def sum_blocks(
-    prediction: np.ndarray, target: np.ndarray, similarity: np.ndarray, found: np.ndarray, block: np.ndarray, data_range: float
+    prediction: np.ndarray, target: np.ndarray, similarity: np.ndarray, positive: np.ndarray, block: np.ndarray, data_range: float
 ) -> BlockSums:
     """Sum the voxels of one subject block by block.
 
@@ -91,7 +91,7 @@ def sum_blocks(
         prediction: (N,) predicted stain, in the stain's units.
         target: (N,) true stain.
         similarity: (N,) result of `mrh_monai.evaluation.structural_similarity.ssim_map`.
-        found: (N,) bool, voxels that a detector should find, where predictions are highest.
+        positive: (N,) bool, the voxels that a detector should find: those where a good prediction is high.
         block: (N,) block of each voxel, see `blocks_of`.
         data_range: Range of the stain.
     """
@@ -103,7 +103,7 @@ def sum_blocks(
     bins = np.searchsorted(edges, p)
     size = len(edges) + 1
     histogram = [
-        np.bincount(block[chosen] * size + bins[chosen], minlength=count * size).reshape(count, size) for chosen in (found, ~found)
+        np.bincount(block[chosen] * size + bins[chosen], minlength=count * size).reshape(count, size) for chosen in (positive, ~positive)
     ]
     return BlockSums(sums, histogram[0].astype(np.float64), histogram[1].astype(np.float64), data_range)
 

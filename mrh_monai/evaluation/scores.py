@@ -141,14 +141,14 @@ class DrawnSums:
 
     Attributes:
         sums: (D,) of each column of `SUMMED`.
-        found: (D, bins) histogram of the predictions of the voxels that a detector should find.
-        others: (D, bins) histogram of the predictions of all other voxels.
+        positives: (D, bins) histogram of the predictions of the positive voxels, which a detector should find.
+        negatives: (D, bins) histogram of the predictions of all other voxels.
         data_range: Range of the subject's stain, see `stain_range`.
     """
 
     sums: Mapping[str, np.ndarray]
-    found: np.ndarray
-    others: np.ndarray
+    positives: np.ndarray
+    negatives: np.ndarray
     data_range: float
 
     @cached_property
@@ -172,8 +172,8 @@ class DrawnSums:
     def auc(self) -> np.ndarray:
         """(D,) area under the ROC curve. Predictions are in bins, which moves it by less than 1/1000."""
         # Share of the pairs of a voxel to find and another voxel that are in the right order; ties count one half.
-        below = np.cumsum(self.others, 1) - self.others / 2
-        return np.asarray((self.found * below).sum(1) / (self.found.sum(1) * self.others.sum(1)))
+        below = np.cumsum(self.negatives, 1) - self.negatives / 2
+        return np.asarray((self.positives * below).sum(1) / (self.positives.sum(1) * self.negatives.sum(1)))
 
 
 @dataclass(frozen=True)

@@ -151,13 +151,13 @@ def _read_record(path: Path) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads(path.read_text())
         entries = [(entry["file"], entry["sha256"]) for entry in content.values()]
-        sound = all(re.fullmatch(r"[\w-]+(\.\w+)*", file) and re.fullmatch("[0-9a-f]{64}", digest) for file, digest in entries)
+        valid = all(re.fullmatch(r"[\w-]+(\.\w+)*", file) and re.fullmatch("[0-9a-f]{64}", digest) for file, digest in entries)
         found = "invalid file names or checksums"
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        sound, found = False, f"other content ({type(error).__name__})"
-    if not sound:
+        valid, found = False, f"other content ({type(error).__name__})"
+    if not valid:
         raise DownloadError(
             path, "the record of the downloads", found, "delete it together with the downloaded files, and fetch them again"
         )

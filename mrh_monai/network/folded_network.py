@@ -136,7 +136,7 @@ def _by_position(x: torch.Tensor, groups: int) -> torch.Tensor:
 
 
 def _sums(forms: torch.Tensor, h: torch.Tensor) -> torch.Tensor:
-    """Apply linear forms (P, Q) to (K, Q, B, C): the result is (K, P, B, C)."""
+    """Return P weighted sums of the Q inputs, with weights (P, Q): from (K, Q, B, C) to (K, P, B, C)."""
     return torch.bmm(forms.expand(len(h), -1, -1), h.flatten(2)).view(len(h), len(forms), *h.shape[2:])
 
 
@@ -206,7 +206,7 @@ class _ProductCentres:
         weight = last.weight.detach()
         self.forms_in, self.forms_out = (forms_along(kind, weight.ndim - 2, weight.device, weight.dtype) for kind in ("inputs", "outputs"))
         self.layers = [(product_weights(layer.weight.detach()).transpose(1, 2), layer.bias.detach()) for layer in layers]
-        # The taps of the last convolution as the centre voxel sees them, position by position.
+        # The nine weights of the last convolution that reach the centre voxel, position by position.
         self.last = weight[0].flatten(1).T.contiguous()[:, :, None]  # (9, F, 1)
         self.last_bias = last.bias.detach()
 

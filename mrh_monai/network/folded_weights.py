@@ -1,7 +1,8 @@
 """The weights of a 3 x 3 convolution, folded for patches of 3 x 3 voxels: as 16 matrices, or as one.
 
-On a row of three voxels, a 3-tap convolution with zero "same" padding is a linear map from three numbers to three numbers. Four products of
-sums compute it (Toom-Cook; docs/performance.md derives it):
+A tap is one of the weights of a convolution kernel: a 3 x 3 kernel has nine. On a row of three voxels, a convolution of three taps with
+zero "same" padding is a linear map from three numbers to three numbers. Four products of sums compute it (Toom-Cook; docs/performance.md
+derives it):
 
     output = OUTPUTS' ((TAPS taps) * (INPUTS input))
 
@@ -16,7 +17,7 @@ from functools import lru_cache
 import torch
 
 WIDTH = 3
-# Linear forms: the sums that each product takes from the input and from the taps, and what it contributes to the output.
+# Each row has the weights of one sum: of the inputs and of the taps that a product multiplies, and of the products that make an output.
 INPUTS = torch.tensor([[1, 3 / 2, 1], [1, -3 / 2, 1], [-1, 1 / 2, 1], [-1, -1 / 2, 1]], dtype=torch.float64)
 TAPS = torch.tensor([[1 / 6, 1 / 4, 1 / 6], [-1 / 6, 1 / 4, -1 / 6], [-1 / 2, -1 / 4, 1 / 2], [1 / 2, -1 / 4, -1 / 2]], dtype=torch.float64)
 OUTPUTS = torch.tensor([[1, 3 / 2, 1], [1, -3 / 2, 1], [1, 1 / 2, -1], [1, -1 / 2, -1]], dtype=torch.float64)
@@ -52,9 +53,9 @@ def _taps_between(dims: int, device: torch.device) -> torch.Tensor:
 @lru_cache
 @torch.inference_mode(False)
 def forms_along(kind: str, dims: int, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
-    """Return the linear forms along all axes at once: (16, 9) for inputs and taps in two dimensions.
+    """Return the weights of these sums for all axes at once: (16, 9) for inputs and taps in two dimensions.
 
-    The forms of outputs are (9, 17): the contribution of every product to every output, and 1 for the bias, which is treated like one more
+    For outputs they are (9, 17): the contribution of every product to every output, and 1 for the bias, which is treated like one more
     product.
     """
     along = {"inputs": INPUTS, "taps": TAPS, "outputs": OUTPUTS.T}[kind]

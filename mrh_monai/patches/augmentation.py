@@ -11,9 +11,9 @@ import torch
 class Augmentation:
     """Mirroring and mixing of patches. Both keep the relation between the stain of a voxel and its signals.
 
-    Mirroring exchanges the neighbours of the centre voxel, in the images and in the stain, and leaves the signals of each voxel unchanged:
-    what an image weighted along one direction shows of a voxel does not depend on where its neighbours lie. Mixing (Zhang et al., mixup,
-    ICLR 2018) averages two patches and their stains, like a voxel that holds both tissues.
+    Mirroring exchanges the neighbours of the centre voxel, in the images and in the stain, and leaves the signals of each voxel unchanged.
+    This is right for diffusion images too: the signal of a voxel depends on the gradient direction, not on where the neighbours lie. Mixing
+    (Zhang et al., mixup, ICLR 2018) averages two patches and their stains, like a voxel that holds both tissues.
 
     Attributes:
         mirror: Whether a batch is mirrored, along each axis of the patch with a probability of one half.

@@ -77,18 +77,18 @@ def sample_centres(
     return centres[chosen]
 
 
-def whole_patches(sound: np.ndarray, patch: PatchGeometry) -> np.ndarray:
+def whole_patches(intact: np.ndarray, patch: PatchGeometry) -> np.ndarray:
     """Return the voxels around which a whole patch is intact; voxels beyond the volume count as intact.
 
     Args:
-        sound: (X, Y, Z) bool, the voxels where the target is intact.
+        intact: (X, Y, Z) bool, the voxels where the target is intact.
         patch: Shape of the patches.
 
     Returns:
         (X, Y, Z) bool.
     """
     box = np.ones([2 * reach + 1 for reach in patch.reach], bool)
-    return np.asarray(binary_erosion(sound, box, border_value=1))
+    return np.asarray(binary_erosion(intact, box, border_value=1))
 
 
 def published_candidates(subject: SubjectInMemory) -> np.ndarray:

@@ -36,10 +36,10 @@ class Code:
     Attributes:
         file: Path inside the bundle.
         place: Id in the config, such as ``train::trainer::_target_``; empty for the whole file.
-        kind: ``expression``; ``target``, what is called; ``mode``, how it is called; ``reference`` to another id; ``id`` that reaches into
-            another id; ``macro``, which reads another file; ``path`` of a file or folder; ``encoding``, letters that other systems read as
-            other letters; ``logging`` or ``file``. For differences from this project's configs also ``addition`` and ``change``, of values
-            that are plain by themselves.
+        kind: ``expression``; ``target``, what is called; ``mode``, how it is called; ``reference`` to another id; ``id`` with ``::``, which
+            changes a value inside another id; ``macro``, which reads another file; ``path`` of a file or folder; ``encoding``, letters that
+            other systems read as other letters; ``logging`` or ``file``. For differences from this project's configs also ``addition`` and
+            ``change``, of values that are plain by themselves.
         text: The text in that place.
     """
 

@@ -63,7 +63,7 @@ def _data(sidecar: Sidecar, protocol: MRProtocol) -> str:
 
 def _training(sidecar: Sidecar) -> str:
     source, parent, patch = sidecar.source, sidecar.parent, sidecar.patch
-    started = "first weights" if parent is None else f"{parent.get('name')} ({parent.get('stain')}), SHA-256 `{parent.get('sha256')}`"
+    started = "random weights" if parent is None else f"{parent.get('name')} ({parent.get('stain')}), SHA-256 `{parent.get('sha256')}`"
     titles = recorded_titles(TrainingSettings) | {"epoch": "best epoch, whose weights these are"}
     rows: list[tuple[str, Any]] = [
         ("residual blocks, features", f"{sidecar.residual_blocks}, {sidecar.features}"),

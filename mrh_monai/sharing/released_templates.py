@@ -144,7 +144,7 @@ def _differing(value: Any, own: Any, place: tuple[str, ...]) -> Iterator[tuple[s
 
 
 def _is_plain(value: Any) -> bool:
-    """Return whether a value is a number, a truth value, a text that means nothing to MONAI, or a list of these."""
+    """Return whether a value is a number, true or false, a text that MONAI does not evaluate, or a list of these."""
     if isinstance(value, list):
         return bool(value) and all(_is_plain(item) for item in value)
     return not isinstance(value, dict) and not (isinstance(value, str) and value.strip()[:1] in tuple("$%@"))

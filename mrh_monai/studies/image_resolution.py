@@ -12,7 +12,7 @@ from mrh_monai.errors import SubjectError
 RADII = 100  # number of spatial frequencies between 0 and the sampling limit
 FILTERS = 10  # number of high-pass filters
 LEAST_SIDE = 24  # smallest edge of a square that is analysed, in voxels
-LEAST_DROP = 0.001  # by how much the curve falls behind a maximum that counts as a peak
+LEAST_DROP = 0.001  # a maximum counts as a peak if the curve falls by at least this much after it
 TAPER = 0.25  # share of the square over which the window falls to 0
 
 

@@ -55,7 +55,7 @@ def misregistered(subject: SubjectInMemory, rms_mm: float, seed: int) -> Subject
     for axis, along in zip(PLANE, field, strict=True):
         grid[axis] += along
     moved = map_coordinates(subject.target.astype(np.float32), grid, order=1, mode="nearest")
-    sound = subject.target_mask
-    if sound is not None:
-        sound = map_coordinates(sound.astype(np.float32), grid, order=1, mode="nearest") > 0.999
-    return replace(subject, target=moved, target_mask=sound)
+    intact = subject.target_mask
+    if intact is not None:
+        intact = map_coordinates(intact.astype(np.float32), grid, order=1, mode="nearest") > 0.999
+    return replace(subject, target=moved, target_mask=intact)

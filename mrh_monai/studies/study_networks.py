@@ -89,7 +89,7 @@ class TrainingEffort:
         patches: Number of patches, drawn once; None for a patch around every voxel.
         steps: Number of optimiser steps.
         residual_blocks: Number of residual blocks.
-        seed: Random seed of the patches, of their order and of the first weights.
+        seed: Random seed of the patches, of their order and of the initial weights.
         batch_size: Number of patches in a step; None for the batch size of the ``fast`` recipe.
         device: Device that computes.
 

@@ -26,7 +26,7 @@ class StudyEffort:
     """How thoroughly an experiment is done.
 
     Attributes:
-        seeds: Number of repetitions, each with other patches and other first weights.
+        seeds: Number of repetitions, each with other patches and other initial weights.
         steps: Number of optimiser steps of each network.
         residual_blocks: Number of residual blocks, where the experiment does not vary it.
         patches: Numbers of patches; the last one is used where the experiment does not vary them.

@@ -55,14 +55,14 @@ def start_from_parent(
     """Give a network the weights of its parent, and freeze the convolutions that are not to be trained.
 
     Args:
-        network: Network with its first weights; convolutions that are replaced keep these.
+        network: Network with its initial weights; convolutions that are replaced keep these.
         parent: Network from which training starts; None leaves the network as it is.
         channels: Names of the network's channels. Where they differ from the parent's, the weights of the first convolution are copied by
             name.
         frozen: Number of convolutions that are not trained: the first ones; if negative, all except the last ones. Where the channels
             differ, the first convolution is trained in any case, and no other one is frozen because it is among the first.
         replaced: Number of convolutions, counted from the last, that do not start from the parent's weights.
-        new_channels: Whether channels that the parent does not have may start from the network's first weights, and whether channels that
+        new_channels: Whether channels that the parent does not have may start from the network's random weights, and whether channels that
             only the parent has may be dropped.
 
     Returns:
@@ -167,6 +167,6 @@ def _shared_channels(parent: Parent, channels: Sequence[str], new_channels: bool
             for who, names in (("this bundle", new), ("the parent", gone))
             if names
         )
-        remedy = "give --new_channels True to copy the shared channels by name and to start the new ones from first weights"
+        remedy = "give --new_channels True to copy the shared channels by name and to start the new ones from random weights"
         raise CheckpointError(f"{parent.where}, parent", "the same channels", found, remedy)
     return [(place, theirs.index(name)) for place, name in enumerate(channels) if name in theirs]

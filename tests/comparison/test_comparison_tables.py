@@ -88,12 +88,13 @@ def test_the_sentence_says_where_the_network_is_not_ahead():
     assert standing(make(ahead=behind)) == "The network is behind linear, 5 maps (RMSE); mtr (R2); ahead in all other scores and models."
     level = {"fa_1900": {"rmse": (-3.0, 1.0), "auc": (0.0, 0.1)}}
     assert (
-        standing(make(ahead=level)) == "The network is not distinguishable from fa_1900 (RMSE, AUC); ahead in all other scores and models."
+        standing(make(ahead=level))
+        == "The network is not clearly different from fa_1900 (RMSE, AUC); ahead in all other scores and models."
     )
     both = standing(make(ahead=behind | level))
-    assert both.startswith("The network is behind linear, 5 maps (RMSE); mtr (R2) and not distinguishable from fa_1900 (RMSE, AUC)")
+    assert both.startswith("The network is behind linear, 5 maps (RMSE); mtr (R2) and not clearly different from fa_1900 (RMSE, AUC)")
     unknown = {"mtr": {"auc": (float("nan"), float("nan"))}}
-    assert "not distinguishable from mtr (AUC)" in standing(make(ahead=unknown))
+    assert "not clearly different from mtr (AUC)" in standing(make(ahead=unknown))
 
 
 def test_a_network_that_is_ahead_of_none_is_not_called_ahead_of_the_others():

@@ -106,7 +106,7 @@ def test_fa_can_be_the_support_even_where_there_is_a_mask(study):
     )
     np.testing.assert_array_equal(by_fa.mask, by_mask.fa > 0)
     assert by_fa.mask.sum() > by_mask.mask.sum()
-    with pytest.raises(SubjectError, match="expected a mask, or an FA map instead, found neither"):
+    with pytest.raises(SubjectError, match="expected a mask, or an FA map instead, found no mask and no FA map"):
         load_subject(replace(subject, fa=None), MRH_NET, ReadingOptions(support="fa"))
     with pytest.raises(OptionError, match="support: expected mask or fa, found 'brain'"):
         load_subject(subject, MRH_NET, ReadingOptions(support="brain"))

@@ -58,7 +58,7 @@ def test_a_manifest_is_one_entry_of_a_datalist(tmp_path):
     [
         ("{", "m1.mrh.json: expected a manifest in JSON, found a file that is not valid JSON"),
         ("[]", "expected an object with `subject` and `image`"),
-        ('{"image": "a.nii"}', "expected a mask, or an FA map instead, found neither"),
+        ('{"image": "a.nii"}', "expected a mask, or an FA map instead, found no mask and no FA map"),
         ('{"image": "a.nii", "mask": "m.nii", "masks": 1}', r"found \['masks'\]"),
     ],
 )

@@ -77,7 +77,7 @@ def test_scores_of_subjects_are_a_table_in_order():
 
 def test_other_origins():
     scratch = fill_card("", replace(SIDECAR, parent=None, source={}), MRH_NET)
-    for text in ("| started from | first weights |", "| source | not recorded |", "Its training recorded no scores."):
+    for text in ("| started from | random weights |", "| source | not recorded |", "Its training recorded no scores."):
         assert text in scratch
     imported = {"imported": {"file": "net.mat", "sha256": "5" * 64}, "citation": "Liang 2022", "final_rmse_mean": 1.2345}
     card = fill_card("", replace(SIDECAR, parent=None, source=imported), MRH_NET)

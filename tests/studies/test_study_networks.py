@@ -117,7 +117,7 @@ def test_the_seed_alone_decides_on_the_weights(few_channels):
     )
     states = [trained.network.state_dict() for trained in (first, again, other)]
     assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
-    # The first weights differ, not only what three steps made of them.
+    # The initial weights differ, not only what three steps made of them.
     weights = states[0]["conv1.weight"]
     assert (weights - states[2]["conv1.weight"]).std() > weights.std()
     assert first.scaling == other.scaling
