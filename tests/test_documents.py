@@ -1,6 +1,7 @@
 """Documents say what is true: the page on Python is executed, and the journeys name files that exist."""
 
 import doctest
+import importlib
 import re
 import warnings
 
@@ -30,3 +31,24 @@ def test_the_journeys_open_at_most_three_source_files_and_name_files_that_exist(
         assert len(paths) <= 3, addition
         for path in paths:
             assert "<" in path or (ROOT / path).is_file(), (addition, path)
+
+
+def found_by_python(name):
+    """Whether a dotted name is a module, or a name inside one."""
+    parts = name.split(".")
+    for length in range(len(parts), 0, -1):
+        try:
+            found = importlib.import_module(".".join(parts[:length]))
+        except ImportError:
+            continue
+        for part in parts[length:]:
+            found = getattr(found, part, None)
+        return found is not None
+    return False
+
+
+def test_dotted_names_in_documents_and_docstrings_exist():
+    texts = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("mrh_monai/**/*.py"), *ROOT.glob("mrh_monai/**/*.md")]
+    named = {(path.name, name) for path in texts for name in re.findall(r"\bmrh_monai(?:\.[A-Za-z_]\w*)+", path.read_text())}
+    assert len(named) > 100
+    assert [pair for pair in sorted(named) if not found_by_python(pair[1])] == []

@@ -22,7 +22,7 @@ def write_comparison(found: Comparison, out: Path | str) -> list[Path]:
     """Write ``comparison.csv``, ``comparison.json``, ``regions.csv`` where there are regions, and four pictures.
 
     Args:
-        found: Result of `mrh_monai.evaluation.compare`.
+        found: Result of `mrh_monai.comparison.compare`.
         out: Folder to write into.
 
     Returns:
