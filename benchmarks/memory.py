@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 
 from mrh_monai import Datalist, make_phantom
-from mrh_monai.data import find_subjects
+from mrh_monai.subjects import find_subjects
 
 BUNDLE = Path(__file__).resolve().parents[1] / "bundles" / "mrh_af"
 

@@ -22,10 +22,11 @@ import torch
 from monai.transforms import RandSpatialCropSamplesd
 
 from mrh_monai import MRH_NET, SubjectArrays
-from mrh_monai.data import ReadingOptions, SubjectInMemory, find_subject, load_subject
+from mrh_monai.data import ReadingOptions, SubjectInMemory, load_subject
 from mrh_monai.patches import PatchDataset
 from mrh_monai.phantom import make_subject
 from mrh_monai.scaling import Coefficients
+from mrh_monai.subjects import find_subject
 
 ROUNDS = 5
 BATCH = 512

@@ -23,12 +23,13 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from helpers.matlab_files import forward, stored_graph  # noqa: E402
 from mrh_monai import MRH_NET  # noqa: E402
-from mrh_monai.data import find_subject, load_subject  # noqa: E402
+from mrh_monai.data import load_subject  # noqa: E402
 from mrh_monai.figures import side_by_side  # noqa: E402
 from mrh_monai.inference import predict_volume  # noqa: E402
 from mrh_monai.io import read_header, read_voxels  # noqa: E402
 from mrh_monai.matlab import import_from_matlab  # noqa: E402
 from mrh_monai.network import load_network  # noqa: E402
+from mrh_monai.subjects import find_subject  # noqa: E402
 
 CHUNK = 8192
 

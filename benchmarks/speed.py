@@ -138,7 +138,8 @@ def load(subject_dir: str | None) -> SubjectInMemory:
     from patches import load as load_with_target
 
     from mrh_monai import MRH_NET
-    from mrh_monai.data import find_subject, load_subject
+    from mrh_monai.data import load_subject
+    from mrh_monai.subjects import find_subject
 
     if subject_dir is None:
         return load_with_target(None, None)

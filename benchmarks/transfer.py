@@ -30,9 +30,10 @@ from monai.bundle import ConfigParser
 
 from mrh_monai import MRH_NET, MRHNet
 from mrh_monai.bundle import TrainingSettings, shipped_settings
-from mrh_monai.data import ReadingOptions, SubjectInMemory, find_subject, load_subjects
+from mrh_monai.data import ReadingOptions, SubjectInMemory, load_subjects
 from mrh_monai.evaluation import r2, rmse
 from mrh_monai.patches import Augmentation, PatchBatches, PatchDataset, sample_centres
+from mrh_monai.subjects import find_subject
 from mrh_monai.training import Parent, load_parent, make_optimizer, make_schedule, seed_everything, start_from_parent
 
 BUNDLE = Path(__file__).resolve().parents[1] / "bundles" / "mrh_nf"

@@ -1,6 +1,7 @@
 from . import (
     bundle as bundle,
     comparison as comparison,
+    contributions as contributions,
     data as data,
     devices as devices,
     distributed as distributed,
@@ -21,11 +22,17 @@ from . import (
     scaling as scaling,
     sharing as sharing,
     studies as studies,
+    subjects as subjects,
     training as training,
 )
-from .bundle import train as train
+from .bundle import TrainingResult as TrainingResult, train as train
 from .comparison import Comparison as Comparison, ComparisonOptions as ComparisonOptions, compare as compare
-from .data import Datalist as Datalist, Subject as Subject, SubjectArrays as SubjectArrays
+from .contributions import (
+    ContributionResult as ContributionResult,
+    NoiseOptions as NoiseOptions,
+    RetrainingOptions as RetrainingOptions,
+    contribution as contribution,
+)
 from .errors import (
     BundleError as BundleError,
     CheckpointError as CheckpointError,
@@ -38,7 +45,7 @@ from .errors import (
     OutputError as OutputError,
     SubjectError as SubjectError,
 )
-from .evaluation import evaluate as evaluate, score as score
+from .evaluation import LabelFiles as LabelFiles, evaluate as evaluate, score as score
 from .inference import (
     Prediction as Prediction,
     PredictionOptions as PredictionOptions,
@@ -46,10 +53,10 @@ from .inference import (
     load_bundle as load_bundle,
     predict as predict,
 )
-from .maps import parameter_maps as parameter_maps
+from .maps import ParameterMaps as ParameterMaps, parameter_maps as parameter_maps
 from .network import MRHNet as MRHNet
 from .phantom import make_phantom as make_phantom
 from .protocol import MRH_NET as MRH_NET, Channel as Channel, MRProtocol as MRProtocol
-from .studies import contribution as contribution
+from .subjects import Datalist as Datalist, Layout as Layout, Subject as Subject, SubjectArrays as SubjectArrays
 
 __version__: str

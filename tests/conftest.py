@@ -17,7 +17,7 @@ import pytest
 from helpers.paths import BUNDLE, ROOT
 from helpers.random_weights import with_random_weights
 from helpers.subjects import write_mrh_subject
-from mrh_monai.data import Datalist, ReadingOptions, load_subjects
+from mrh_monai.data import ReadingOptions, load_subjects
 from mrh_monai.network.checkpoint import save_checkpoint
 from mrh_monai.network.mrh_net import MRHNet
 from mrh_monai.network.sidecar import Sidecar
@@ -25,6 +25,7 @@ from mrh_monai.protocol.channel import Channel
 from mrh_monai.protocol.mr_protocol import MRProtocol
 from mrh_monai.protocol.mrh_net import MRH_NET
 from mrh_monai.scaling import RobustScaling
+from mrh_monai.subjects import Datalist
 
 
 @pytest.fixture(scope="session")

@@ -101,7 +101,7 @@ def test_a_name_loads_no_more_than_it_needs():
         "import sys, json, mrh_monai; mrh_monai.Subject, mrh_monai.MRH_NET, mrh_monai.OptionError; print(json.dumps(sorted(sys.modules)))"
     )
     loaded = json.loads(run_python(code))
-    assert "mrh_monai.data.subject" in loaded
+    assert "mrh_monai.subjects.subject" in loaded
     assert {"torch", "monai"} & set(loaded) == set()
 
 

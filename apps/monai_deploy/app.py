@@ -27,8 +27,8 @@ from nifti_writer import NiftiWriter  # noqa: E402
 from stain_bundle import StainBundle, find_bundle  # noqa: E402
 from subject_reader import SubjectReader, subjects_in  # noqa: E402
 
-from mrh_monai.data import Layout, Subject  # noqa: E402
 from mrh_monai.io import writable_folder  # noqa: E402
+from mrh_monai.subjects import Layout, Subject  # noqa: E402
 
 DEFAULT_BUNDLE = Path(__file__).resolve().parent.parent.parent / "bundles" / "mrh_af"
 

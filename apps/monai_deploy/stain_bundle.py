@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mrh_monai.data import Subject
 from mrh_monai.errors import CheckpointError
 from mrh_monai.inference import Prediction, PredictionOptions, load_bundle
+from mrh_monai.subjects import Subject
 
 CONFIGS = ("configs/inference.yaml", "configs/inference.yml", "configs/inference.json")
 

@@ -10,9 +10,10 @@ from typing import Any
 from monai.deploy.conditions import CountCondition
 from monai.deploy.core import Fragment, Operator, OperatorSpec
 
-from mrh_monai.data import MANIFEST, MRH_NET_LAYOUT, Layout, Subject, find_input, input_kind, input_name, read_manifest
+from mrh_monai.data import input_kind
 from mrh_monai.errors import MRHError, MRHWarning, SubjectError
 from mrh_monai.io import volume_ending
+from mrh_monai.subjects import MANIFEST, MRH_NET_LAYOUT, Layout, Subject, find_input, input_name, read_manifest
 
 KINDS = f"a subject's folder, a 4D image with its mask beside it, a manifest (*{MANIFEST})"
 

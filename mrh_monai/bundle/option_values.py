@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mrh_monai.data import Slices
 from mrh_monai.errors import OptionError
+from mrh_monai.subjects import Slices
 
 Reader = Callable[[str, Any], Any]
 NONE_WORDS = ("none", "null", "")

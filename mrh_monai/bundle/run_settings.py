@@ -12,9 +12,10 @@ from typing import Annotated, Any, Literal, Self
 
 from mrh_monai.bundle.option_definition import Option, read_options
 from mrh_monai.bundle.option_values import choice, flag, optional, path, slices as read_slices, text, whole_number
-from mrh_monai.data import NAN_RULES, SUPPORTS, Datalist, Slices, Subject
+from mrh_monai.data import NAN_RULES, SUPPORTS
 from mrh_monai.devices import PRECISIONS
 from mrh_monai.errors import OptionError
+from mrh_monai.subjects import Datalist, Slices, Subject
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,9 +31,9 @@ def maps(
     layout: LayoutFile = None,
 ) -> None:
     """Write MR parameter maps: T2-weighted, MTR, FA, MD, AD and RD of each shell, mean kurtosis."""
-    from mrh_monai.data import Layout
     from mrh_monai.maps import parameter_maps
     from mrh_monai.protocol import MRH_NET, MRProtocol
+    from mrh_monai.subjects import Layout
 
     protocol = MRProtocol.from_yaml(channels) if channels else MRH_NET
     found = parameter_maps(scan, protocol, layout=Layout.from_yaml(layout), gradients=gradients or (), mask=mask)
@@ -131,12 +131,12 @@ def contribution(
 ) -> None:
     """Measure which MR images a prediction depends on: add noise to one image at a time, and measure how far the stain changes."""
     from mrh_monai.bundle import integers
-    from mrh_monai.data import Layout, find_input
+    from mrh_monai.contributions import NoiseOptions, RetrainingOptions, contribution_table, plan_contribution, write_contribution
     from mrh_monai.errors import OptionError
     from mrh_monai.evaluation import LabelFiles
     from mrh_monai.inference import PredictionOptions, load_bundle
     from mrh_monai.io import writable_folder
-    from mrh_monai.studies import NoiseOptions, RetrainingOptions, contribution_table, plan_contribution, write_contribution
+    from mrh_monai.subjects import Layout, find_input
 
     retraining = None
     if counts is not None:

@@ -49,7 +49,7 @@ def datalist(
 ) -> None:
     """Write a datalist: which subjects train, validate and test. The subjects are taken in the order of their names."""
     from mrh_monai.bundle import slices
-    from mrh_monai.data import Datalist, Layout, find_subjects
+    from mrh_monai.subjects import Datalist, Layout, find_subjects
 
     if any((train_slices, val_slices, test_slices)) and (train or val or test is not None):
         found_words = "both --train, --val or --test and --train-slices, --val-slices or --test-slices"

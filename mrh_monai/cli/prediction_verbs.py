@@ -35,7 +35,8 @@ def predict(
     layout: LayoutFile = None,
 ) -> None:
     """Predict the stain of one subject."""
-    from mrh_monai.data import Layout, find_input, input_kind
+    from mrh_monai.data import input_kind
+    from mrh_monai.subjects import Layout, find_input
 
     patterns = Layout.from_yaml(layout)
     files = find_input(subject, patterns)

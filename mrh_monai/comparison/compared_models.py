@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from mrh_monai.comparison.regression_models import Baseline, Voxels
-from mrh_monai.data import Subject, SubjectInMemory, load_subject, read_headers
+from mrh_monai.data import SubjectInMemory, load_subject, read_headers
 from mrh_monai.errors import MRHWarning, SubjectError
 from mrh_monai.evaluation import BlockSums, Regions, auc, blocks_of, r2, rmse, roc, ssim_map, stain_range, structures, sum_blocks
 from mrh_monai.inference import Computing, Predictor, predict_volume
 from mrh_monai.maps import MapPlan, fit_maps, plan_maps
 from mrh_monai.scaling import LEVEL_PERCENTILE, robust_level
+from mrh_monai.subjects import Subject
 
 NETWORK = "MRH network"
 PICTURED_VOXELS = 100_000

@@ -11,10 +11,11 @@ import numpy as np
 
 from mrh_monai.comparison.compared_models import NETWORK, ModelBench, VoxelReader
 from mrh_monai.comparison.regression_models import baselines, join
-from mrh_monai.data import Datalist, need_grid, read_headers
+from mrh_monai.data import need_grid, read_headers
 from mrh_monai.evaluation import BLOCK_MM, DRAWS, LEVEL, LabelFiles, check_unit, interval, intervals, resample, structures
 from mrh_monai.inference import Predictor, load_bundle
 from mrh_monai.progress import progress_bar
+from mrh_monai.subjects import Datalist
 
 TRAINING_VOXELS = 40_000
 FEW_ANIMALS = 5  # with fewer animals, blocks are resampled instead of animals

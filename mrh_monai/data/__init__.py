@@ -1,4 +1,4 @@
-"""Subjects: finding their files, datalists, checks of the grid and of the voxels, and reading them into memory or slab by slab."""
+"""The voxels of subjects: checks of grid and values, and reading them into memory or slab by slab."""
 
 import lazy_loader
 

@@ -10,11 +10,9 @@ from .checked_voxels import (
     read_masks as read_masks,
     read_target as read_target,
 )
-from .datalist import Datalist as Datalist, read_manifest as read_manifest
 from .grid import check_one_grid as check_one_grid, check_single as check_single, read_headers as read_headers
 from .input_kinds import (
     VOLUMES as VOLUMES,
-    AnySubject as AnySubject,
     InputKind as InputKind,
     input_kind as input_kind,
     load_subject as load_subject,
@@ -23,16 +21,5 @@ from .input_kinds import (
     open_subject as open_subject,
 )
 from .slabs import PaddedImage as PaddedImage, Slabs as Slabs
-from .subject import Slices as Slices, Subject as Subject
-from .subject_in_memory import SubjectArrays as SubjectArrays, SubjectInMemory as SubjectInMemory, level_voxels as level_voxels
+from .subject_in_memory import SubjectInMemory as SubjectInMemory, level_voxels as level_voxels
 from .subject_on_disk import SubjectOnDisk as SubjectOnDisk
-from .subject_search import (
-    BESIDE_IMAGE as BESIDE_IMAGE,
-    MANIFEST as MANIFEST,
-    MRH_NET_LAYOUT as MRH_NET_LAYOUT,
-    Layout as Layout,
-    find_input as find_input,
-    find_subject as find_subject,
-    find_subjects as find_subjects,
-    input_name as input_name,
-)

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from mrh_monai.data.grid import check_one_grid, check_single
-from mrh_monai.data.subject import Slices, in_slices
 from mrh_monai.errors import MRHWarning, OptionError, SubjectError
 from mrh_monai.io import Header, read_header, read_voxels
 from mrh_monai.patch_geometry import CORONAL_AXIS, CORONAL_PATCH, PatchGeometry
 from mrh_monai.protocol import MT_OFF, MT_ON, MRProtocol
+from mrh_monai.subjects import Slices, in_slices
 
 NAN_RULES = ("refuse", "zero")
 SUPPORTS = ("mask", "fa")

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mrh_monai.data.subject import FILE_KEYS, Slices, Subject
 from mrh_monai.errors import SubjectError
 from mrh_monai.io import Header, read_header
 from mrh_monai.patch_geometry import CORONAL_AXIS
 from mrh_monai.protocol import MRProtocol
+from mrh_monai.subjects import FILE_KEYS, Slices, Subject
 
 
 def read_headers(subject: Subject, protocol: MRProtocol, need_target: bool = False) -> dict[str, list[Header]]:

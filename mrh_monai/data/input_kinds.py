@@ -14,14 +14,13 @@ import numpy as np
 from mrh_monai.data.checked_voxels import ReadingOptions
 from mrh_monai.data.grid import read_headers
 from mrh_monai.data.patch_subjects import load_patch_files
-from mrh_monai.data.subject import Subject
-from mrh_monai.data.subject_in_memory import SubjectArrays, SubjectInMemory, load_arrays, load_volumes
+from mrh_monai.data.subject_in_memory import SubjectInMemory, load_arrays, load_volumes
 from mrh_monai.data.subject_on_disk import SubjectOnDisk, open_volumes
 from mrh_monai.errors import SubjectError
 from mrh_monai.io import check_nifti_output, check_patch_output, write_nifti, write_patch_output
 from mrh_monai.protocol import MRProtocol
+from mrh_monai.subjects import AnySubject, Subject, SubjectArrays
 
-AnySubject = Subject | SubjectArrays
 ALL_OF_ONE_KIND = "give all subjects as files or all as arrays"
 
 

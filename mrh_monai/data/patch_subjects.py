@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from mrh_monai.data.checked_voxels import ReadingOptions, warn_if_swapped
-from mrh_monai.data.subject import Subject
 from mrh_monai.data.subject_in_memory import SubjectInMemory
 from mrh_monai.errors import OptionError, SubjectError
 from mrh_monai.io import PatchVariable, expect_variable, open_patch_file, read_in_child_process, reserve_space
 from mrh_monai.protocol import MT_OFF, MT_ON, MRProtocol
+from mrh_monai.subjects import Subject
 
 WIDTH = 3
 CORRECT_OR_ZERO = "correct them, or set them to 0 as published with --nan zero"

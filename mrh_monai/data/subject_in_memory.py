@@ -21,11 +21,11 @@ from mrh_monai.data.checked_voxels import (
 )
 from mrh_monai.data.grid import check_slices, read_headers
 from mrh_monai.data.slabs import PaddedImage, memory_order
-from mrh_monai.data.subject import Slices, Subject, common_slices
 from mrh_monai.errors import SubjectError
 from mrh_monai.io import Header, each_volume, read_voxels
 from mrh_monai.patch_geometry import CORONAL_AXIS
 from mrh_monai.protocol import MRProtocol
+from mrh_monai.subjects import Subject, SubjectArrays
 
 # Percentiles of this many voxels are within 1% of those of the whole subject, and cost little time.
 LEVEL_VOXELS = 50_000
@@ -100,37 +100,6 @@ class SubjectInMemory:
         """Do nothing: no temporary file belongs to a subject in memory."""
 
 
-@dataclass(frozen=True)
-class SubjectArrays:
-    """One subject as NumPy arrays, instead of files.
-
-    Attributes:
-        image: (X, Y, Z, C) raw intensities, any real dtype, channels in the order of the protocol.
-        mask: (X, Y, Z) of 0 and 1, or bool.
-        affine: (4, 4) from voxel index to RAS+ mm.
-        target: (X, Y, Z) stain in its own units; None if the subject is only predicted.
-        target_mask: (X, Y, Z) of 0 and 1, 1 where the target is intact; None if it is intact everywhere.
-        name: Name of the subject.
-        slices: Ranges (start, stop) along array axis 1, counted from 0, the stop excluded; None for all slices.
-    """
-
-    image: np.ndarray
-    mask: np.ndarray
-    affine: np.ndarray
-    target: np.ndarray | None = None
-    target_mask: np.ndarray | None = None
-    name: str = "subject"
-    slices: Slices | None = None
-
-    def within(self, slices: Slices | None) -> SubjectArrays:
-        """Return the same subject, restricted to those of its slices that also lie in ``slices``; None leaves it unchanged.
-
-        Raises:
-            OptionError: No slice lies in both.
-        """
-        return self if slices is None else replace(self, slices=common_slices(self.name, self.slices, slices))
-
-
 def level_voxels(brain: np.ndarray) -> tuple[np.ndarray, ...]:
     """Return x, y and z of the voxels of a mask (X, Y, Z); if there are many, of a selection that is spread over the whole mask."""
     step = max(1, int(brain.sum()) // LEVEL_VOXELS)
@@ -175,18 +144,9 @@ def load_arrays(subject: SubjectArrays, protocol: MRProtocol, options: ReadingOp
         options: How to read it; ``support`` is not used, since arrays come with their mask.
 
     Raises:
-        SubjectError: The shapes do not fit together, the image does not hold real numbers, or an error that `load_volumes` describes.
+        SubjectError: The channels are not those of the protocol, or an error that `load_volumes` describes.
     """
     name, shape = subject.name, subject.mask.shape
-    if subject.image.ndim != 4 or len(shape) != 3 or subject.image.shape[:3] != shape or np.shape(subject.affine) != (4, 4):
-        found = f"image {subject.image.shape}, mask {shape} and affine {np.shape(subject.affine)}"
-        remedy = "put the channels last, and give mask and affine of the same volume"
-        raise SubjectError(name, "an image (X, Y, Z, C), a mask (X, Y, Z) and an affine (4, 4)", found, remedy)
-    if subject.image.dtype.kind not in "uif":
-        found = f"values of type {subject.image.dtype}"
-        raise SubjectError(
-            f"{name}, image", "magnitude values (integers or real numbers)", found, "give the magnitude, such as np.abs(image)"
-        )
     protocol.check_count(subject.image.shape[3], name)
     check_slices(name, subject.slices, shape[CORONAL_AXIS])
     whole = checked_mask(subject.mask, f"{name}, mask")
@@ -194,29 +154,22 @@ def load_arrays(subject: SubjectArrays, protocol: MRProtocol, options: ReadingOp
     margin = options.padding
     order = memory_order(options.patch.axes)
     padded_shape = [n + 2 * margin for n in shape]
-    # Arrays of big-endian files keep their byte order, which torch does not read.
-    dtype = subject.image.dtype.newbyteorder("=")
-    memory = np.zeros([*(padded_shape[axis] for axis in order), len(protocol)], dtype)
+    memory = np.zeros([*(padded_shape[axis] for axis in order), len(protocol)], subject.image.dtype)
     brain = None if subject.slices is None else whole
     padded = memory.transpose(*np.argsort(order), 3)
-    loaded = SubjectInMemory(name, padded, margin, mask, None, None, np.asarray(subject.affine, float), whole_mask=brain)
+    loaded = SubjectInMemory(name, padded, margin, mask, None, None, subject.affine, whole_mask=brain)
     volumes = ((f"{name}, image", subject.image[..., channel]) for channel in range(len(protocol)))
     for channel, volume in enumerate(checked_channels(volumes, name, mask, protocol, options.nan)):
         loaded.image[..., channel] = volume
     if not options.need_target:
         return loaded
-    if subject.target is None or subject.target.shape != shape:
-        found = "no target" if subject.target is None else f"a target of shape {subject.target.shape}"
-        raise SubjectError(name, f"a target of shape {shape}", found, "give the stain as `target`")
+    if subject.target is None:
+        raise SubjectError(name, f"a target of shape {shape}", "no target", "give the stain as `target`")
     intact = None
     if subject.target_mask is not None:
-        if subject.target_mask.shape != shape:
-            found = f"a target_mask of shape {subject.target_mask.shape}"
-            raise SubjectError(name, f"a target_mask of shape {shape}", found, "give it on the grid of the image")
         intact = checked_target_mask(checked_mask(subject.target_mask, f"{name}, target_mask"), mask, f"{name}, target_mask")
     scored = mask if intact is None else mask & intact
-    stored = subject.target.astype(subject.target.dtype.newbyteorder("="), copy=False)
-    target = finite_voxels(stored, scored, f"{name}, target", options.nan)
+    target = finite_voxels(subject.target, scored, f"{name}, target", options.nan)
     check_stain(target[scored], f"{name}, target", "inside the mask" + ("" if intact is None else " and the target_mask"))
     return replace(loaded, target=target, target_mask=intact)
 

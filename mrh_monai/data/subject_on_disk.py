@@ -9,9 +9,9 @@ import numpy as np
 from mrh_monai.data.checked_voxels import ReadingOptions, checked_channels, read_masks, read_target
 from mrh_monai.data.grid import read_headers
 from mrh_monai.data.slabs import FileSlabs
-from mrh_monai.data.subject import Subject
 from mrh_monai.data.subject_in_memory import level_voxels
 from mrh_monai.protocol import MRProtocol
+from mrh_monai.subjects import Subject
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,11 @@ from typing import Any
 from monai.engines.evaluator import Evaluator
 
 from mrh_monai import distributed
-from mrh_monai.data import AnySubject, input_kind
+from mrh_monai.data import input_kind
 from mrh_monai.errors import MRHError, OptionError, SubjectError, error_sentence, root_cause
 from mrh_monai.inference.prediction_record import is_finished, prediction_path
 from mrh_monai.protocol import MRProtocol
+from mrh_monai.subjects import AnySubject
 
 logger = logging.getLogger(__name__)
 

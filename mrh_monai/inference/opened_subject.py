@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from mrh_monai.data import AnySubject, InputKind, ReadingOptions, Slabs, input_kind, open_subject
+from mrh_monai.data import InputKind, ReadingOptions, Slabs, input_kind, open_subject
 from mrh_monai.inference.prediction_record import input_state
 from mrh_monai.inference.provenance import about_subject
 from mrh_monai.protocol import MRProtocol
 from mrh_monai.scaling import Coefficients, Scaling
+from mrh_monai.subjects import AnySubject
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mrh_monai.data import AnySubject, Subject, input_kind
+from mrh_monai.data import input_kind
 from mrh_monai.errors import OutputError
 from mrh_monai.io import sha256, write_text
 from mrh_monai.network import sidecar_path
+from mrh_monai.subjects import AnySubject, Subject
 
 ENDINGS = (".mat", ".nii.gz", ".nii")
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mrh_monai.data import MRH_NET_LAYOUT, AnySubject, Layout, ReadingOptions, Slices, Subject, SubjectArrays, find_input
+from mrh_monai.data import ReadingOptions
 from mrh_monai.devices import check_precision, choose_device
-from mrh_monai.errors import SubjectError
 from mrh_monai.inference.opened_subject import open_for_prediction
 from mrh_monai.inference.prediction import Prediction
 from mrh_monai.inference.prediction_record import fingerprint
@@ -18,9 +18,9 @@ from mrh_monai.inference.provenance import about_network
 from mrh_monai.inference.voxelwise import BATCH_SIZE, Computing, predict_volume
 from mrh_monai.network import MRHNet, Sidecar, load_network
 from mrh_monai.protocol import MRProtocol
+from mrh_monai.subjects import MRH_NET_LAYOUT, Layout, SubjectLike, as_subject
 
 WEIGHTS = Path("models") / "model.pt"
-SubjectLike = Path | str | AnySubject | np.ndarray
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Predictor:
         mask: np.ndarray | None = None,
         affine: np.ndarray | None = None,
         layout: Layout = MRH_NET_LAYOUT,
-        slices: Slices | None = None,
+        slices: Sequence[tuple[int, int]] | None = None,
         progress: bool = False,
     ) -> Prediction:
         """Predict the stain of one subject.
@@ -150,7 +150,7 @@ def predict(
     mask: np.ndarray | None = None,
     affine: np.ndarray | None = None,
     layout: Layout = MRH_NET_LAYOUT,
-    slices: Slices | None = None,
+    slices: Sequence[tuple[int, int]] | None = None,
     options: PredictionOptions = PredictionOptions(),
 ) -> Prediction:
     """Predict the stain of one subject with a bundle.
@@ -171,29 +171,3 @@ def predict(
         MRHError: The bundle or the subject cannot be used; the sentence says why and what to do.
     """
     return load_bundle(bundle, options).predict(subject, mask=mask, affine=affine, layout=layout, slices=slices)
-
-
-def as_subject(
-    subject: SubjectLike, mask: np.ndarray | None = None, affine: np.ndarray | None = None, layout: Layout = MRH_NET_LAYOUT
-) -> AnySubject:
-    """Return the subject that a path, an image array or a subject stands for.
-
-    Args:
-        subject: A path for `find_input`, a `Subject`, `SubjectArrays`, or an image array (X, Y, Z, C).
-        mask: (X, Y, Z) of 0 and 1; only with an image array.
-        affine: (4, 4) from voxel index to RAS+ mm; only with an image array.
-        layout: File patterns inside a subject's folder.
-
-    Raises:
-        SubjectError: The path does not stand for a subject; an image array comes without mask or affine, or a mask or an
-            affine is given with files.
-    """
-    if isinstance(subject, np.ndarray):
-        if mask is None or affine is None:
-            missing = " and ".join(name for name, value in (("mask", mask), ("affine", affine)) if value is None)
-            raise SubjectError("image array", "a mask and an affine with it", f"no {missing}", "give both, for example affine=np.eye(4)")
-        return SubjectArrays(subject, mask, affine)
-    if mask is not None or affine is not None:
-        found = "a mask or an affine with a subject that has its own"
-        raise SubjectError("subject", "an image array with `mask` and `affine`", found, "leave `mask` and `affine` out")
-    return subject if isinstance(subject, Subject | SubjectArrays) else find_input(subject, layout)

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from mrh_monai import __version__
-from mrh_monai.data import AnySubject, Subject
 from mrh_monai.network import Sidecar
 from mrh_monai.protocol import MRProtocol
+from mrh_monai.subjects import AnySubject, Subject
 
 LIBRARIES = ("torch", "monai", "pytorch-ignite", "numpy", "nibabel", "itk-io")
 

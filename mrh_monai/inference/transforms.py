@@ -11,13 +11,14 @@ import torch
 from monai.data.meta_tensor import MetaTensor
 from monai.transforms.transform import MapTransform, Transform
 
-from mrh_monai.data import AnySubject, ReadingOptions
+from mrh_monai.data import ReadingOptions
 from mrh_monai.inference.opened_subject import OpenedSubject, open_for_prediction
 from mrh_monai.inference.prediction import Prediction
 from mrh_monai.inference.prediction_record import prediction_path
 from mrh_monai.patch_geometry import CORONAL_PATCH, PatchGeometry
 from mrh_monai.protocol import MRProtocol
 from mrh_monai.scaling import Scaling
+from mrh_monai.subjects import AnySubject
 
 
 class OpenSubjectd(Transform):

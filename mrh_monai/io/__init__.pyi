@@ -35,4 +35,9 @@ from .volume_files import (
     read_voxels as read_voxels,
     volume_ending as volume_ending,
 )
-from .volume_format import Header as Header, map_voxels as map_voxels, scale_stored_voxels as scale_stored_voxels
+from .volume_format import (
+    Header as Header,
+    checked_affine as checked_affine,
+    map_voxels as map_voxels,
+    scale_stored_voxels as scale_stored_voxels,
+)

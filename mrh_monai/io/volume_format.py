@@ -112,12 +112,31 @@ def make_header(
     if dtype.kind not in "uif":
         raise SubjectError(path, "magnitude values (integers or real numbers)", f"voxels of type {dtype}", "save the magnitude")
     x_mm, y_mm, z_mm = (round(float(edge), 6) for edge in spacing[:3])
+    affine = checked_affine(affine, path, "correct the file's sform or qform")
+    volume = (lengths[0], lengths[1], lengths[2])
+    return Header(path, volume, math.prod(lengths[3:]), (x_mm, y_mm, z_mm), affine, has_affine, dtype, storage)
+
+
+def checked_affine(affine: np.ndarray, where: object, remedy: str) -> np.ndarray:
+    """Return an affine as float64, after a check that it gives every voxel a place of its own.
+
+    Args:
+        affine: (4, 4) matrix from voxel index to RAS+ mm.
+        where: File or argument that the error names.
+        remedy: What to do about a wrong one.
+
+    Raises:
+        SubjectError: The affine is singular or not finite.
+
+    Example:
+        >>> checked_affine(np.eye(4, dtype=int), "affine", "correct it").dtype
+        dtype('float64')
+    """
     affine = np.asarray(affine, float)
     if not np.isfinite(affine).all() or np.linalg.matrix_rank(affine[:3, :3]) < 3:
         found = "an affine that is singular or not finite"
-        raise SubjectError(path, "an affine that gives every voxel a place of its own", found, "correct the file's sform or qform")
-    volume = (lengths[0], lengths[1], lengths[2])
-    return Header(path, volume, math.prod(lengths[3:]), (x_mm, y_mm, z_mm), affine, has_affine, dtype, storage)
+        raise SubjectError(where, "an affine that gives every voxel a place of its own", found, remedy)
+    return affine
 
 
 def drop_trailing_ones(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -8,21 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from mrh_monai.data import (
-    MRH_NET_LAYOUT,
-    Layout,
-    ReadingOptions,
-    Subject,
-    check_one_grid,
-    find_input,
-    load_subject,
-    read_headers,
-    read_mask,
-)
+from mrh_monai.data import ReadingOptions, check_one_grid, load_subject, read_headers, read_mask
 from mrh_monai.errors import SubjectError
 from mrh_monai.io import read_header, read_voxels, writable_folder, write_nifti
 from mrh_monai.maps.map_plan import fit_maps, plan_maps
 from mrh_monai.protocol import MRH_NET, MRProtocol
+from mrh_monai.subjects import MRH_NET_LAYOUT, Layout, Subject, find_input
 
 
 @dataclass(frozen=True)

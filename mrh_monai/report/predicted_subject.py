@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from mrh_monai.data import Slices, Subject, read_headers, read_masks, read_target
+from mrh_monai.data import read_headers, read_masks, read_target
 from mrh_monai.errors import MRHError, SubjectError
 from mrh_monai.evaluation import score
 from mrh_monai.inference import input_state, read_record, record_path
 from mrh_monai.io import Header, each_volume, read_header, read_voxels
 from mrh_monai.protocol import MT_OFF, MT_ON, T2, MRProtocol
 from mrh_monai.scaling import LEVEL_PERCENTILE, Scaling, scaling_from_dict
+from mrh_monai.subjects import Slices, Subject
 
 FAR = 1.0  # standard deviations of the training voxels by which the mean of a channel may differ
 ENDINGS = (".nii.gz", ".nii")

@@ -1,4 +1,4 @@
-"""Studies: the experiments of the paper on any data, and which MR images matter."""
+"""Studies: the experiments of the paper on any data."""
 
 import lazy_loader
 

@@ -1,10 +1,8 @@
-from .contribution_study import (
-    ContributionPlan as ContributionPlan,
-    ContributionResult as ContributionResult,
-    RetrainingOptions as RetrainingOptions,
-    contribution as contribution,
-    plan_contribution as plan_contribution,
-)
-from .contribution_tables import contribution_table as contribution_table, write_contribution as write_contribution
 from .experiments import StudyOptions as StudyOptions, run_study as run_study
-from .image_contribution import Contribution as Contribution, NoiseOptions as NoiseOptions, perturb_images as perturb_images
+from .study_networks import (
+    StudyData as StudyData,
+    TrainingEffort as TrainingEffort,
+    load_study_data as load_study_data,
+    score_study_network as score_study_network,
+    train_study_network as train_study_network,
+)

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mrh_monai.data import Datalist, find_subjects
 from mrh_monai.devices import choose_device
 from mrh_monai.errors import OptionError
 from mrh_monai.io import as_csv, writable_folder, write_text
@@ -24,6 +23,7 @@ from mrh_monai.studies.training_experiments import (
     training_size_experiment,
     uniform_patch_experiment,
 )
+from mrh_monai.subjects import Datalist, find_subjects
 
 STUDIES: dict[str, Callable[[StudyData, StudyEffort, int, bool], Finding]] = {
     "training-size": training_size_experiment,

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from mrh_monai.bundle import shipped_settings
-from mrh_monai.data import Datalist, ReadingOptions, SubjectInMemory, load_subjects, need_grid
+from mrh_monai.data import ReadingOptions, SubjectInMemory, load_subjects, need_grid
 from mrh_monai.errors import OptionError
 from mrh_monai.evaluation import HEADLINE_SCORES, StainPair, auc, structures
 from mrh_monai.inference import Computing, predict_volume
@@ -23,6 +23,7 @@ from mrh_monai.patch_geometry import CORONAL_PATCH, PatchGeometry
 from mrh_monai.patches import PatchBatches, PatchDataset, sample_centres
 from mrh_monai.protocol import MRProtocol
 from mrh_monai.scaling import RobustScaling
+from mrh_monai.subjects import Datalist
 from mrh_monai.training import make_optimizer, make_schedule
 
 SCORED_VOXELS = 20_000
@@ -65,7 +66,7 @@ def load_study_data(datalist: Path | str, protocol: MRProtocol, section: str = "
     """Load the training subjects of a datalist, and the subjects to test on.
 
     Args:
-        datalist: JSON file, see `mrh_monai.data.Datalist.read`.
+        datalist: JSON file, see `mrh_monai.subjects.Datalist.read`.
         protocol: Channels of the subjects.
         section: Section of the subjects to test on.
         margin: Number of zero voxels added on every side; at least the radius of the patches to come.

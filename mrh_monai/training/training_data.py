@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from mrh_monai.data import Datalist, ReadingOptions, Slices, SubjectInMemory, load_subjects
+from mrh_monai.data import ReadingOptions, SubjectInMemory, load_subjects
 from mrh_monai.patch_geometry import CORONAL_PATCH, PatchGeometry
 from mrh_monai.patches import PatchDataset, hold_out, sample_centres
 from mrh_monai.protocol import MRProtocol
 from mrh_monai.scaling import Coefficients, Scaling, scaling_mode
+from mrh_monai.subjects import Datalist, Slices
 
 
 @dataclass(frozen=True)

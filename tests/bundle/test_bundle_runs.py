@@ -18,9 +18,7 @@ from helpers.bundle_runs import SMALL, bundle_run
 from helpers.paths import BUNDLE
 from helpers.subjects import write_mrh_subject
 from mrh_monai.data.checked_voxels import load_stains
-from mrh_monai.data.datalist import Datalist
 from mrh_monai.data.input_kinds import load_subject
-from mrh_monai.data.subject_search import find_subject
 from mrh_monai.errors import MRHError, root_cause
 from mrh_monai.evaluation.scores import score
 from mrh_monai.inference.voxelwise import predict_volume
@@ -28,6 +26,8 @@ from mrh_monai.io.nibabel_files import write_analyze
 from mrh_monai.io.volume_files import read_header, read_voxels
 from mrh_monai.network.checkpoint import load_network
 from mrh_monai.protocol.mrh_net import MRH_NET
+from mrh_monai.subjects.datalist import Datalist
+from mrh_monai.subjects.subject_search import find_subject
 
 pytestmark = pytest.mark.usefixtures("undo_hooks")
 

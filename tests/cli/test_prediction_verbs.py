@@ -12,9 +12,9 @@ from helpers.matlab_files import forward, mrh_net, write_network
 from helpers.subjects import write_mrh_subject
 from mrh_monai.data.checked_voxels import ReadingOptions
 from mrh_monai.data.input_kinds import load_subject
-from mrh_monai.data.subject_search import find_subject
 from mrh_monai.io.nibabel_files import write_analyze
 from mrh_monai.protocol import MRH_NET
+from mrh_monai.subjects.subject_search import find_subject
 
 
 def test_predict_writes_the_stain_on_the_subjects_grid(call, untrained_bundle, study, tmp_path):

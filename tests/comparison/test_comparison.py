@@ -12,7 +12,6 @@ from helpers.subjects import write_nifti
 from mrh_monai.comparison.compared_models import NETWORK
 from mrh_monai.comparison.comparison import ComparisonOptions, compare
 from mrh_monai.data.checked_voxels import ReadingOptions
-from mrh_monai.data.datalist import Datalist
 from mrh_monai.data.input_kinds import load_subject, load_subjects
 from mrh_monai.errors import OptionError
 from mrh_monai.evaluation import detection, scores as metrics
@@ -25,6 +24,7 @@ from mrh_monai.maps.map_plan import fit_maps, plan_maps
 from mrh_monai.network.checkpoint import load_network
 from mrh_monai.protocol.mrh_net import MRH_NET
 from mrh_monai.scaling.robust_scaling import robust_level
+from mrh_monai.subjects.datalist import Datalist
 
 DIAGONAL = np.diag([0.0625, 0.0625, 0.0625, 1])
 REGRESSIONS = ("linear, 5 maps", "linear, 67 images", "quadratic, 5 maps", "quadratic, 67 images")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from helpers.subjects import write_nifti
-from mrh_monai.data import Subject
+from mrh_monai.subjects import Subject
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from helpers.patch_file_writing import write_patch_file
 from mrh_monai.data.checked_voxels import ReadingOptions
 from mrh_monai.data.input_kinds import ARRAYS, PATCH_FILE, VOLUMES, input_kind, load_subject, load_subjects, need_grid, open_subject
 from mrh_monai.data.slabs import FileSlabs, PaddedImage
-from mrh_monai.data.subject import Subject
-from mrh_monai.data.subject_in_memory import SubjectArrays
 from mrh_monai.errors import OutputError, SubjectError
+from mrh_monai.subjects import SubjectArrays
+from mrh_monai.subjects.subject import Subject
 
 
 @pytest.fixture

@@ -16,8 +16,6 @@ from helpers.subjects import write_mrh_subject
 from mrh_monai.cli.prediction_verbs import predict
 from mrh_monai.data.checked_voxels import ReadingOptions
 from mrh_monai.data.input_kinds import load_subject, load_subjects
-from mrh_monai.data.subject import Subject
-from mrh_monai.data.subject_search import find_subject
 from mrh_monai.errors import MRHError, OptionError, OutputError, SubjectError, root_cause
 from mrh_monai.io.patch_files import PatchVariable
 from mrh_monai.matlab.network_import import import_from_matlab
@@ -27,6 +25,8 @@ from mrh_monai.patches.patch_dataset import PatchDataset
 from mrh_monai.patches.sampling import sample_centres
 from mrh_monai.protocol.mrh_net import MRH_NET
 from mrh_monai.scaling import PublishedScaling
+from mrh_monai.subjects.subject import Subject
+from mrh_monai.subjects.subject_search import find_subject
 
 pytestmark = pytest.mark.usefixtures("undo_hooks")
 

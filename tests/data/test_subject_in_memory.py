@@ -8,12 +8,12 @@ import torch
 from helpers.subjects import write_nifti
 from mrh_monai.data.checked_voxels import ReadingOptions
 from mrh_monai.data.input_kinds import load_subject, load_subjects
-from mrh_monai.data.subject_in_memory import SubjectArrays
-from mrh_monai.data.subject_search import find_subjects
 from mrh_monai.errors import OptionError, SubjectError
 from mrh_monai.io.volume_files import read_header, read_voxels
 from mrh_monai.patch_geometry import PatchGeometry
 from mrh_monai.protocol.mrh_net import MRH_NET
+from mrh_monai.subjects import SubjectArrays
+from mrh_monai.subjects.subject_search import find_subjects
 
 
 def test_files_are_joined_along_channels_as_stored(parts, few):

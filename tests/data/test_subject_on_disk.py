@@ -9,10 +9,10 @@ import pytest
 from helpers.subjects import write_nifti
 from mrh_monai.data.checked_voxels import ReadingOptions
 from mrh_monai.data.input_kinds import load_subject, open_subject
-from mrh_monai.data.subject import Subject
-from mrh_monai.data.subject_search import find_subject
 from mrh_monai.errors import MRHWarning, OptionError, SubjectError
 from mrh_monai.protocol.mrh_net import MRH_NET
+from mrh_monai.subjects.subject import Subject
+from mrh_monai.subjects.subject_search import find_subject
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mrh_monai.data import AnySubject
 from mrh_monai.inference import input_state, prediction_path, write_record
+from mrh_monai.subjects import AnySubject
 
 
 def finish(subject: AnySubject, output_dir: Path, made_by: Mapping[str, Any]) -> Path:

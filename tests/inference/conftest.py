@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from helpers.subjects import write_nifti
-from mrh_monai.data import Subject
 from mrh_monai.inference import fingerprint
 from mrh_monai.network import MRHNet
+from mrh_monai.subjects import Subject
 
 
 @pytest.fixture

@@ -3,13 +3,14 @@ import os
 import numpy as np
 import pytest
 
-from mrh_monai.data import VOLUMES, ReadingOptions, SubjectArrays, find_subject, load_subject
+from mrh_monai.data import VOLUMES, ReadingOptions, load_subject
 from mrh_monai.errors import SubjectError
 from mrh_monai.inference import opened_subject
 from mrh_monai.inference.opened_subject import open_for_prediction
 from mrh_monai.inference.prediction_record import input_state
 from mrh_monai.protocol import MRH_NET
 from mrh_monai.scaling import PublishedScaling, RobustScaling
+from mrh_monai.subjects import SubjectArrays, find_subject
 
 ROBUST = RobustScaling(250.0, (1.0,) * 67, (0.5,) * 67, (1.0,) * 67, 99.0)
 

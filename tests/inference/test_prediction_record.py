@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from helpers.finished_predictions import finish
-from mrh_monai.data import Subject, SubjectArrays
 from mrh_monai.errors import OutputError
 from mrh_monai.inference.cohort import CohortOutput
 from mrh_monai.inference.prediction_record import (
@@ -21,6 +20,7 @@ from mrh_monai.inference.prediction_record import (
     write_record,
 )
 from mrh_monai.io.nibabel_files import write_analyze
+from mrh_monai.subjects import Subject, SubjectArrays
 
 
 def names(cohort, **changes):

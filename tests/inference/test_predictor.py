@@ -11,10 +11,11 @@ import pytest
 import mrh_monai
 from helpers.subjects import write_mrh_subject, write_nifti
 from helpers.voxel_loop import oracle
-from mrh_monai.data import Layout, ReadingOptions, SubjectArrays, find_subject, load_subject
+from mrh_monai.data import ReadingOptions, load_subject
 from mrh_monai.errors import CheckpointError, OptionError, SubjectError
-from mrh_monai.inference.predictor import PredictionOptions, as_subject, load_bundle, predict
+from mrh_monai.inference.predictor import PredictionOptions, load_bundle, predict
 from mrh_monai.protocol import MRH_NET
+from mrh_monai.subjects import Layout, SubjectArrays, find_subject
 
 CPU = PredictionOptions(device="cpu")
 
@@ -161,31 +162,6 @@ def test_weights_of_other_channels_are_refused(study_bundle, tmp_path):
 
 
 IMAGE, MASK = np.ones((4, 3, 4, 67)), np.ones((4, 3, 4))
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ({"subject": IMAGE}, "image array: expected a mask and an affine with it, found no mask and affine; give both"),
-        ({"subject": IMAGE, "mask": MASK}, "image array: expected a mask and an affine with it, found no affine; give both, for example"),
-        ({"subject": IMAGE, "affine": np.eye(4)}, "found no mask; give both"),
-        ({"subject": "folder", "mask": MASK}, "subject: expected an image array with `mask` and `affine`, found a mask or an affine with"),
-        ({"subject": SubjectArrays(IMAGE, MASK, np.eye(4)), "affine": np.eye(4)}, "leave `mask` and `affine` out"),
-    ],
-)
-def test_arrays_need_mask_and_affine_and_files_have_their_own(given, message):
-    with pytest.raises(SubjectError, match=message):
-        as_subject(**given)
-
-
-def test_subjects_stand_for_themselves(study):
-    subject = find_subject(study / "subject01")
-    arrays = SubjectArrays(IMAGE, MASK, np.eye(4))
-    assert as_subject(subject) is subject
-    assert as_subject(arrays) is arrays
-    assert as_subject(study / "subject01") == subject
-    made = as_subject(IMAGE, MASK, np.eye(4))
-    assert (made.name, made.slices, made.image is IMAGE, made.mask is MASK) == ("subject", None, True, True)
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ import pytest
 
 import mrh_monai
 from helpers.random_weights import random_network, sidecar_of
-from mrh_monai.data.subject_search import find_subject
 from mrh_monai.inference.provenance import about_network, about_subject, command, versions
 from mrh_monai.protocol.mrh_net import MRH_NET
+from mrh_monai.subjects.subject_search import find_subject
 
 pytestmark = pytest.mark.analysis
 

@@ -4,7 +4,6 @@ import torch
 
 from mrh_monai.data.checked_voxels import ReadingOptions
 from mrh_monai.data.input_kinds import load_subject
-from mrh_monai.data.subject_search import find_subject
 from mrh_monai.errors import SubjectError
 from mrh_monai.inference.cohort import CohortOutput
 from mrh_monai.inference.transforms import InverseTargetScaled, OpenSubjectd, SaveStaind, only_item, prepare_subject
@@ -12,6 +11,7 @@ from mrh_monai.io.volume_files import read_header, read_voxels
 from mrh_monai.patch_geometry import PatchGeometry
 from mrh_monai.protocol.mrh_net import MRH_NET
 from mrh_monai.scaling import PublishedScaling, RobustScaling
+from mrh_monai.subjects.subject_search import find_subject
 
 SCALING = RobustScaling(250.0, (1.0,) * 67, (0.5,) * 67, (1.0,) * 67, 99.0)
 

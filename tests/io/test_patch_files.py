@@ -10,9 +10,9 @@ import scipy.io
 from helpers.patch_file_writing import HEADER, write_patch_file
 from mrh_monai.data.checked_voxels import ReadingOptions
 from mrh_monai.data.input_kinds import load_subject
-from mrh_monai.data.subject import Subject
 from mrh_monai.errors import SubjectError
 from mrh_monai.protocol.mrh_net import MRH_NET
+from mrh_monai.subjects.subject import Subject
 
 
 @pytest.fixture

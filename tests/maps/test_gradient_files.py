@@ -4,13 +4,13 @@ import pytest
 from helpers.gradient_files import write_fsl
 from helpers.subjects import write_nifti
 from mrh_monai.data.grid import read_headers
-from mrh_monai.data.subject_search import find_subject
 from mrh_monai.errors import MRHWarning, SubjectError
 from mrh_monai.io.volume_files import read_header
 from mrh_monai.maps.gradient_files import gradients_of, read_gradients
 from mrh_monai.protocol.channel import Channel
 from mrh_monai.protocol.mr_protocol import MRProtocol
 from mrh_monai.protocol.mrh_net import MRH_NET, SHELL_2000, SHELL_5000
+from mrh_monai.subjects.subject_search import find_subject
 
 B_VALUES = np.array([5.0, 1000, 1010, 990, 2500])
 

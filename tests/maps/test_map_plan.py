@@ -5,12 +5,12 @@ from helpers.diffusion_signals import noisy_signals, plan_of
 from helpers.gradient_files import write_fsl
 from helpers.subjects import write_nifti
 from mrh_monai.data.grid import read_headers
-from mrh_monai.data.subject_search import find_subject
 from mrh_monai.errors import MRHWarning, SubjectError
 from mrh_monai.io.volume_files import read_header
 from mrh_monai.maps.map_families import MeanKurtosis, T2Weighted, TensorMaps, TransferRatio
 from mrh_monai.maps.map_plan import MapPlan, fit_maps, plan_maps
 from mrh_monai.protocol import MRH_NET, Channel, MRProtocol
+from mrh_monai.subjects.subject_search import find_subject
 
 pytestmark = pytest.mark.analysis
 

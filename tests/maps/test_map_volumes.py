@@ -12,13 +12,13 @@ from helpers.gradient_files import write_fsl
 from helpers.subjects import write_mrh_subject, write_nifti
 from mrh_monai.data.checked_voxels import ReadingOptions
 from mrh_monai.data.input_kinds import load_subject
-from mrh_monai.data.subject_search import find_subject
 from mrh_monai.errors import MRHWarning, OutputError, SubjectError
 from mrh_monai.io.volume_files import read_header
 from mrh_monai.maps.map_plan import fit_maps, plan_maps
 from mrh_monai.maps.map_volumes import ParameterMaps, parameter_maps
 from mrh_monai.protocol import MRH_NET
 from mrh_monai.protocol.mrh_net import SHELL_2000
+from mrh_monai.subjects.subject_search import find_subject
 
 pytest.importorskip("dipy", reason="maps need the extra `analysis`")
 

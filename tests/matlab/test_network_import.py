@@ -8,7 +8,6 @@ import torch
 
 from helpers.matlab_files import forward, mrh_net, stored_graph, write_network
 from mrh_monai.data.input_kinds import load_subject
-from mrh_monai.data.subject_search import find_subject
 from mrh_monai.errors import CheckpointError, OptionError, root_cause
 from mrh_monai.inference.voxelwise import predict_volume
 from mrh_monai.matlab.network_export import released_layer_names
@@ -17,6 +16,7 @@ from mrh_monai.network.checkpoint import load_network
 from mrh_monai.network.mrh_net import MRHNet
 from mrh_monai.network.sidecar import read_sidecar
 from mrh_monai.protocol.mrh_net import MRH_NET
+from mrh_monai.subjects.subject_search import find_subject
 
 pytestmark = pytest.mark.usefixtures("undo_hooks")
 

@@ -2,8 +2,9 @@
 
 import pytest
 
-from mrh_monai.data import ReadingOptions, find_subjects, load_subjects
+from mrh_monai.data import ReadingOptions, load_subjects
 from mrh_monai.protocol import MRH_NET
+from mrh_monai.subjects import find_subjects
 
 
 @pytest.fixture

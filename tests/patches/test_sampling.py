@@ -7,11 +7,11 @@ from helpers.subjects import write_mrh_subject
 from mrh_monai.data.checked_voxels import ReadingOptions
 from mrh_monai.data.input_kinds import load_subject
 from mrh_monai.data.subject_in_memory import SubjectInMemory
-from mrh_monai.data.subject_search import find_subject
 from mrh_monai.errors import MRHWarning, OptionError, SubjectError
 from mrh_monai.patch_geometry import PatchGeometry
 from mrh_monai.patches.sampling import hold_out, published_candidates, sample_centres, whole_patches
 from mrh_monai.protocol.mrh_net import MRH_NET
+from mrh_monai.subjects.subject_search import find_subject
 
 
 def make(rng, shape=(60, 3, 50), fa_high=2):

@@ -5,12 +5,12 @@ import pytest
 from helpers.reports import predict
 from mrh_monai.data.checked_voxels import ReadingOptions
 from mrh_monai.data.input_kinds import load_subjects
-from mrh_monai.data.subject_search import find_subject
 from mrh_monai.inference.provenance import about_network
 from mrh_monai.network.sidecar import Sidecar
 from mrh_monai.protocol.mrh_net import MRH_NET
 from mrh_monai.report import prediction_sections
 from mrh_monai.scaling import RobustScaling
+from mrh_monai.subjects.subject_search import find_subject
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,6 @@ from helpers.reports import MADE_BY, VIEWER, cells, needs_viewer, predict, read,
 from helpers.subjects import write_mrh_subject, write_nifti
 from mrh_monai.data.checked_voxels import ReadingOptions
 from mrh_monai.data.input_kinds import load_subject
-from mrh_monai.data.subject import Subject
-from mrh_monai.data.subject_in_memory import SubjectArrays
-from mrh_monai.data.subject_search import find_subject
 from mrh_monai.errors import OptionError, SubjectError
 from mrh_monai.evaluation.scores import score
 from mrh_monai.inference.predictor import load_bundle
@@ -22,6 +19,9 @@ from mrh_monai.protocol.mrh_net import MRH_NET
 from mrh_monai.report import page as report
 from mrh_monai.report.page import write_report, write_report_after_inference
 from mrh_monai.report.predicted_subject import find_predictions, read_predicted_subject
+from mrh_monai.subjects import SubjectArrays
+from mrh_monai.subjects.subject import Subject
+from mrh_monai.subjects.subject_search import find_subject
 
 pytestmark = pytest.mark.analysis
 

@@ -7,12 +7,12 @@ import pytest
 from helpers.reports import checks_of, predict, read
 from helpers.subjects import write_mrh_subject
 from mrh_monai.data.input_kinds import load_subject
-from mrh_monai.data.subject_search import find_subject
 from mrh_monai.io.nibabel_files import write_analyze
 from mrh_monai.io.volume_files import read_header, read_voxels
 from mrh_monai.protocol.mrh_net import MRH_NET
 from mrh_monai.report.predicted_subject import find_predictions, read_predicted_subject
 from mrh_monai.scaling.robust_scaling import robust_level
+from mrh_monai.subjects.subject_search import find_subject
 
 pytestmark = pytest.mark.analysis
 

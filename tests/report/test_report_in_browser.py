@@ -13,7 +13,6 @@ from PIL import Image
 from helpers.subjects import write_mrh_subject
 from mrh_monai.data.checked_voxels import ReadingOptions
 from mrh_monai.data.input_kinds import load_subject
-from mrh_monai.data.subject_search import find_subject
 from mrh_monai.inference.prediction_record import input_state, write_record
 from mrh_monai.inference.provenance import about_network, about_subject
 from mrh_monai.io.nibabel_files import write_nifti
@@ -22,6 +21,7 @@ from mrh_monai.protocol.mrh_net import MRH_NET
 from mrh_monai.report.page import write_report
 from mrh_monai.report.viewer import viewer_script
 from mrh_monai.scaling import RobustScaling
+from mrh_monai.subjects.subject_search import find_subject
 
 pytestmark = pytest.mark.browser
 

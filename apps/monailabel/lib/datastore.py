@@ -10,15 +10,15 @@ from typing import Any
 from monailabel.datastore.local import LocalDatastore
 
 from lib.answers import UnknownError, answered
-from mrh_monai.data import BESIDE_IMAGE, MANIFEST, MRH_NET_LAYOUT, input_name
 from mrh_monai.errors import OptionError, SubjectError
 from mrh_monai.io import READABLE_ENDINGS, volume_ending, writable_folder
+from mrh_monai.subjects import BESIDE_IMAGE, MANIFEST, MRH_NET_LAYOUT, input_name
 
 LABELS = ("*.nii.gz", "*.nii", "*.nrrd")
 
 
 class ScanDatastore(LocalDatastore):
-    """A datastore of subject folders, 4D images with a mask or an FA map beside them, and manifests, see `mrh_monai.data.find_input`.
+    """A datastore of subject folders, 4D images with a mask or an FA map beside them, and manifests, see `mrh_monai.subjects.find_input`.
 
     The folder is read again whenever it is listed, so that scans that were added later are found. Scans can neither be uploaded nor removed
     over HTTP.
@@ -38,7 +38,7 @@ class ScanDatastore(LocalDatastore):
         super().__init__(folder, extensions=LABELS)
 
     def path_of(self, image: str) -> Path:
-        """Return the path of an image, for `mrh_monai.data.find_input`. A manifest has priority over other files of its name.
+        """Return the path of an image, for `mrh_monai.subjects.find_input`. A manifest has priority over other files of its name.
 
         Raises:
             UnknownError: There is no image of that name.

@@ -18,11 +18,11 @@ from monailabel.interfaces.tasks.infer_v2 import InferType
 from monailabel.tasks.infer.bundle import BundleInferTask
 
 from mrh_monai.bundle import none_if_unset, slices
-from mrh_monai.data import find_input
 from mrh_monai.devices import PRECISIONS
 from mrh_monai.errors import MRHWarning, OptionError
 from mrh_monai.inference import PredictionOptions, load_bundle, prediction_path
 from mrh_monai.network import load_checkpoint
+from mrh_monai.subjects import find_input
 
 logger = logging.getLogger(__name__)
 

@@ -14,9 +14,9 @@ from helpers.deploy_application import APP, OBLIQUE, undone
 from helpers.paths import BUNDLE
 from helpers.random_weights import with_random_weights
 from helpers.subjects import write_nifti
-from mrh_monai.data.datalist import Datalist
-from mrh_monai.data.subject import Subject
-from mrh_monai.data.subject_search import find_subject
+from mrh_monai.subjects.datalist import Datalist
+from mrh_monai.subjects.subject import Subject
+from mrh_monai.subjects.subject_search import find_subject
 
 
 @pytest.fixture(scope="module")

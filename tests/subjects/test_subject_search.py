@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from mrh_monai.data.subject import Subject
-from mrh_monai.data.subject_search import find_input, find_subject, input_name
 from mrh_monai.errors import DatalistError, SubjectError
+from mrh_monai.subjects.subject import Subject
+from mrh_monai.subjects.subject_search import find_input, find_subject, input_name
 
 
 @pytest.fixture

@@ -7,12 +7,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mrh_monai.data import AnySubject, Subject, SubjectInMemory, load_subject, need_grid
+from mrh_monai.contributions.best_images import check_counts, retrain_on_best_images
+from mrh_monai.contributions.image_contribution import (
+    DEFAULT_NOISE,
+    Contribution,
+    NoiseOptions,
+    groups_of_images,
+    perturb_images,
+    single_images,
+)
+from mrh_monai.data import SubjectInMemory, load_subject, need_grid
 from mrh_monai.evaluation import LabelFiles, Regions
-from mrh_monai.inference import Predictor, as_subject, load_bundle
-from mrh_monai.studies.best_images import check_counts, retrain_on_best_images
-from mrh_monai.studies.image_contribution import DEFAULT_NOISE, Contribution, NoiseOptions, groups_of_images, perturb_images, single_images
-from mrh_monai.studies.study_networks import StudyData, TrainingEffort, load_study_data
+from mrh_monai.inference import Predictor, load_bundle
+from mrh_monai.studies import StudyData, TrainingEffort, load_study_data
+from mrh_monai.subjects import AnySubject, Subject, as_subject
 
 
 @dataclass(frozen=True)
@@ -34,13 +42,13 @@ class RetrainingOptions:
 
 @dataclass(frozen=True)
 class ContributionResult:
-    """Result of `contribution`; `mrh_monai.studies.write_contribution` writes its tables and pictures.
+    """Result of `contribution`; `mrh_monai.contributions.write_contribution` writes its tables and pictures.
 
     Attributes:
         about: Bundle, weights, stain, units, subject and noise.
         images: Contribution of single images.
         groups: Contribution of groups of images that are alike.
-        retrained: Scores of networks with fewer images, see `mrh_monai.studies.best_images.retrain_on_best_images`; empty without them.
+        retrained: Scores of networks with fewer images, see `RetrainingOptions`; empty without them.
     """
 
     about: dict[str, Any]

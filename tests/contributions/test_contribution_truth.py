@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
+from mrh_monai.contributions.image_contribution import NoiseOptions, perturb_images, rician, single_images
 from mrh_monai.data.subject_in_memory import SubjectInMemory
 from mrh_monai.network.sidecar import Sidecar
 from mrh_monai.phantom.digital_brain import make_subject
 from mrh_monai.protocol.mr_protocol import MRProtocol
 from mrh_monai.protocol.mrh_net import MRH_NET
-from mrh_monai.studies.image_contribution import NoiseOptions, perturb_images, rician, single_images
 from mrh_monai.studies.study_networks import TrainingEffort, score_study_network, train_study_network
 
 CHOSEN = [0, 2, 6, 11, 34, 40, 50, 64, 65, 66]

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from mrh_monai.contributions.contribution_study import ContributionResult
+from mrh_monai.contributions.image_contribution import Contribution, ImageRow
 from mrh_monai.evaluation import HEADLINE_SCORES
 from mrh_monai.figures import bars, curves
 from mrh_monai.io import as_csv, as_json, writable_folder, write_text
-from mrh_monai.studies.contribution_study import ContributionResult
-from mrh_monai.studies.image_contribution import Contribution, ImageRow
 
 SHARES = (0.25, 0.5, 0.75)
 LISTED = 10  # images in the table to read
@@ -25,7 +25,7 @@ def write_contribution(result: ContributionResult, out: Path | str) -> list[Path
     Where there are regions, or networks were trained on fewer images, ``regions.csv`` and ``fewer_images.csv`` are also written.
 
     Args:
-        result: Result of `mrh_monai.studies.contribution`.
+        result: Result of `mrh_monai.contributions.contribution`.
         out: Folder to write into.
 
     Returns:

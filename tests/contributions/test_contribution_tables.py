@@ -5,13 +5,13 @@ import matplotlib.image
 import numpy as np
 import pytest
 
+from mrh_monai.contributions.contribution_study import ContributionResult
+from mrh_monai.contributions.contribution_tables import contribution_table, region_rows, write_contribution
+from mrh_monai.contributions.image_contribution import Contribution, NoiseOptions, groups_of_images, perturb_images, single_images
 from mrh_monai.data.input_kinds import load_subject
-from mrh_monai.data.subject_search import find_subject
 from mrh_monai.network.checkpoint import load_network
 from mrh_monai.protocol.mrh_net import MRH_NET
-from mrh_monai.studies.contribution_study import ContributionResult
-from mrh_monai.studies.contribution_tables import contribution_table, region_rows, write_contribution
-from mrh_monai.studies.image_contribution import Contribution, NoiseOptions, groups_of_images, perturb_images, single_images
+from mrh_monai.subjects.subject_search import find_subject
 
 ABOUT = {"bundle": "mrh_af", "stain": "af", "units": "grey values", "noise": 0.1, "voxels": 50}
 FEWER = [

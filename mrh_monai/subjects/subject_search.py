@@ -9,10 +9,10 @@ from pathlib import Path
 
 import yaml
 
-from mrh_monai.data.datalist import read_manifest
-from mrh_monai.data.subject import Subject
 from mrh_monai.errors import OptionError, SubjectError
 from mrh_monai.io import is_patch_file, volume_ending
+from mrh_monai.subjects.datalist import read_manifest
+from mrh_monai.subjects.subject import Subject
 
 MANIFEST = ".mrh.json"
 # Files that lie beside a 4D image NAME.nii.gz, as NAME_mask.nii.gz and NAME_fa.nii.gz.

@@ -4,9 +4,9 @@ import os
 import pytest
 
 from helpers.subjects import write_mrh_subject
-from mrh_monai.data.datalist import Datalist
-from mrh_monai.data.subject_search import find_subjects
 from mrh_monai.errors import DatalistError
+from mrh_monai.subjects.datalist import Datalist
+from mrh_monai.subjects.subject_search import find_subjects
 
 
 @pytest.fixture

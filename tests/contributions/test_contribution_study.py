@@ -3,15 +3,15 @@ import pytest
 
 from helpers.patch_file_writing import write_patch_file
 from helpers.subjects import write_nifti
+from mrh_monai.contributions.contribution_study import RetrainingOptions, contribution, plan_contribution
+from mrh_monai.contributions.image_contribution import NoiseOptions, groups_of_images, perturb_images, single_images
 from mrh_monai.data.input_kinds import load_subject
-from mrh_monai.data.subject_in_memory import SubjectArrays
-from mrh_monai.data.subject_search import find_subject
 from mrh_monai.errors import CheckpointError, OptionError, SubjectError
 from mrh_monai.evaluation.regions import LabelFiles
 from mrh_monai.inference.predictor import PredictionOptions, load_bundle
 from mrh_monai.protocol.mrh_net import MRH_NET
-from mrh_monai.studies.contribution_study import RetrainingOptions, contribution, plan_contribution
-from mrh_monai.studies.image_contribution import NoiseOptions, groups_of_images, perturb_images, single_images
+from mrh_monai.subjects import SubjectArrays
+from mrh_monai.subjects.subject_search import find_subject
 
 pytestmark = pytest.mark.analysis
 

@@ -8,7 +8,7 @@ from typing import Any
 from mrh_monai.errors import OptionError
 from mrh_monai.progress import progress_bar
 from mrh_monai.protocol import MRProtocol
-from mrh_monai.studies.study_networks import StudyData, TrainingEffort, score_study_network, train_study_network
+from mrh_monai.studies import StudyData, TrainingEffort, score_study_network, train_study_network
 
 
 def scan_minutes(protocol: MRProtocol, chosen: Sequence[int]) -> float | None:

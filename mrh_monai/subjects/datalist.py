@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from mrh_monai.data.subject import FILE_KEYS, Slices, Subject, in_slices
 from mrh_monai.errors import DatalistError
 from mrh_monai.io import is_patch_file, write_text
+from mrh_monai.subjects.subject import FILE_KEYS, Slices, Subject, in_slices
 
 SECTIONS = ("training", "validation", "test")
 WRITE_ONE = "write one with `mrh datalist ROOT -o ROOT/datalist.json`"

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from mrh_monai.contributions.image_contribution import Contribution, NoiseOptions, groups_of_images, perturb_images, rician, single_images
 from mrh_monai.data.subject_in_memory import SubjectInMemory
 from mrh_monai.errors import OptionError, SubjectError
 from mrh_monai.evaluation.regions import Regions
@@ -13,7 +14,6 @@ from mrh_monai.protocol.channel import Channel
 from mrh_monai.protocol.mr_protocol import MRProtocol
 from mrh_monai.protocol.mrh_net import MRH_NET
 from mrh_monai.scaling import PublishedScaling, RobustScaling
-from mrh_monai.studies.image_contribution import Contribution, NoiseOptions, groups_of_images, perturb_images, rician, single_images
 
 NAMES = ["a", "b", "c", "d"]
 SHAPE = (9, 4, 8)
@@ -68,7 +68,7 @@ def oracle(network, sidecar, subject, channels, noise, draw, seed):
 )
 @pytest.mark.parametrize("perturbed", [{"a": [0], "d": [3]}, {"both": [1, 2], "d": [3]}])
 def test_the_fast_path_is_the_whole_network_on_a_noisy_subject(scaling, axes, radius, perturbed, monkeypatch):
-    monkeypatch.setattr("mrh_monai.studies.image_contribution.BATCH", 50)
+    monkeypatch.setattr("mrh_monai.contributions.image_contribution.BATCH", 50)
     network, sidecar, subject = make(scaling, axes, radius)
     found = perturb_images(network, sidecar, subject, perturbed, NoiseOptions(0.2, draws=2, voxels=None, seed=3))
     assert (found.names, found.rmse.shape) == (tuple(perturbed), (2, 2))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import operator
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -38,6 +41,14 @@ class Subject:
     target_mask: Path | None = None
     slices: Slices | None = None
 
+    def __post_init__(self) -> None:
+        image = (self.image,) if isinstance(self.image, str | os.PathLike) else self.image
+        object.__setattr__(self, "image", tuple(Path(path) for path in image))
+        for key in FILE_KEYS:
+            if getattr(self, key) is not None:
+                object.__setattr__(self, key, Path(getattr(self, key)))
+        object.__setattr__(self, "slices", checked_slices(self.slices))
+
     @property
     def is_patch_file(self) -> bool:
         """Whether the images are a patch file instead of volumes."""
@@ -48,13 +59,37 @@ class Subject:
         """The files besides the images that the subject has, by their names in a datalist."""
         return {key: path for key in FILE_KEYS if (path := getattr(self, key)) is not None}
 
-    def within(self, slices: Slices | None) -> Subject:
+    def within(self, slices: Sequence[tuple[int, int]] | None) -> Subject:
         """Return the same subject, restricted to those of its slices that also lie in ``slices``; None leaves it unchanged.
 
         Raises:
             OptionError: No slice lies in both.
         """
-        return self if slices is None else replace(self, slices=common_slices(self.name, self.slices, slices))
+        asked = checked_slices(slices)
+        return self if asked is None else replace(self, slices=common_slices(self.name, self.slices, asked))
+
+
+def checked_slices(slices: Sequence[tuple[int, int]] | None) -> Slices | None:
+    """Return ranges of slices as a tuple of pairs; None stays None.
+
+    Args:
+        slices: Ranges (start, stop), counted from 0, the stop excluded.
+
+    Raises:
+        OptionError: These are not such ranges.
+
+    Example:
+        >>> checked_slices([[0, 5], [8, 9]])
+        ((0, 5), (8, 9))
+    """
+    if slices is None:
+        return None
+    try:
+        pairs = tuple((operator.index(start), operator.index(stop)) for start, stop in slices)
+    except (TypeError, ValueError) as error:
+        remedy = "give pairs of whole numbers, such as [(0, 13), (17, 30)]"
+        raise OptionError("slices", "ranges (start, stop)", repr(slices)[:60], remedy) from error
+    return pairs
 
 
 def common_slices(name: str, own: Slices | None, asked: Slices) -> Slices:

@@ -1,11 +1,11 @@
 import pytest
 
+from mrh_monai.contributions import best_images
+from mrh_monai.contributions.best_images import check_counts, retrain_on_best_images, scan_minutes
 from mrh_monai.errors import OptionError
 from mrh_monai.protocol.channel import Channel
 from mrh_monai.protocol.mr_protocol import MRProtocol
 from mrh_monai.protocol.mrh_net import MRH_NET
-from mrh_monai.studies import best_images
-from mrh_monai.studies.best_images import check_counts, retrain_on_best_images, scan_minutes
 from mrh_monai.studies.study_networks import TrainingEffort, load_study_data, score_study_network, train_study_network
 
 EFFORT = TrainingEffort(patches=200, steps=8, residual_blocks=0)

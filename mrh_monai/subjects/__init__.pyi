@@ -1,0 +1,19 @@
+from .datalist import Datalist as Datalist, read_manifest as read_manifest
+from .subject import FILE_KEYS as FILE_KEYS, Slices as Slices, Subject as Subject, checked_slices as checked_slices, in_slices as in_slices
+from .subject_arrays import (
+    AnySubject as AnySubject,
+    SubjectArrays as SubjectArrays,
+    SubjectLike as SubjectLike,
+    as_subject as as_subject,
+    real_array as real_array,
+)
+from .subject_search import (
+    BESIDE_IMAGE as BESIDE_IMAGE,
+    MANIFEST as MANIFEST,
+    MRH_NET_LAYOUT as MRH_NET_LAYOUT,
+    Layout as Layout,
+    find_input as find_input,
+    find_subject as find_subject,
+    find_subjects as find_subjects,
+    input_name as input_name,
+)
