@@ -15,7 +15,7 @@ from mrh_monai.bundle.option_values import choice, flag, optional, path, slices 
 from mrh_monai.data import NAN_RULES, SUPPORTS
 from mrh_monai.devices import PRECISIONS
 from mrh_monai.errors import OptionError
-from mrh_monai.subjects import Datalist, Slices, Subject
+from mrh_monai.subjects import AnySubject, Datalist, Slices
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +136,7 @@ class InferenceSettings(RunSettings):
         """
         return cls(**read_options(cls, typed))
 
-    def subjects(self) -> list[Subject]:
+    def subjects(self) -> list[AnySubject]:
         """Return the subjects to predict.
 
         Raises:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 from mrh_monai.errors import MRHError, OptionError, root_cause
 from mrh_monai.network import read_sidecar
+from mrh_monai.subjects import AnySubject, Datalist, SubjectArrays, write_arrays
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class TrainingResult:
     val_r2: float
 
 
-def train(bundle: Path | str, datalist: Path | str, output_dir: Path | str, **options: Any) -> TrainingResult:
+def train(bundle: Path | str, datalist: Datalist | Path | str, output_dir: Path | str, **options: Any) -> TrainingResult:
     """Train the network of a bundle on the subjects of a datalist, and put the finished weights into the bundle.
 
     This runs the bundle's own `train.yaml` by MONAI, like ``python -m monai.bundle run``. It sets the random states of Python, NumPy and
@@ -41,7 +43,8 @@ def train(bundle: Path | str, datalist: Path | str, output_dir: Path | str, **op
 
     Args:
         bundle: Bundle folder.
-        datalist: JSON file with ``training`` and, if there are any, ``validation`` subjects.
+        datalist: ``training`` and, if there are any, ``validation`` subjects: a JSON file, or a `Datalist` of files or arrays. Arrays are
+            written to temporary files for the run.
         output_dir: Folder of the results.
         options: Any other option of training, such as ``epochs=10``, ``recipe="paper"``, ``pretrained=None`` or ``device="cpu"``. The page
             of the bundle, `docs/README.md`, lists all of them.
@@ -65,8 +68,9 @@ def train(bundle: Path | str, datalist: Path | str, output_dir: Path | str, **op
         raise OptionError(root, "a bundle folder with configs/train.yaml", "no such file", "name a bundle folder such as bundles/mrh_af")
     typed = {name: "none" if value is None else str(value) if isinstance(value, Path) else value for name, value in options.items()}
     # With `debug`, the config leaves the hooks of this process as they are.
-    typed |= {"bundle_root": str(root), "datalist": str(datalist), "output_dir": str(output_dir), "debug": True}
-    with _quiet_libraries(), _same_module_search():
+    typed |= {"bundle_root": str(root), "output_dir": str(output_dir), "debug": True}
+    with _quiet_libraries(), _same_module_search(), _datalist_file(datalist) as listed:
+        typed["datalist"] = str(listed)
         try:
             workflow = ConfigWorkflow(config_file=str(config), workflow_type="train", logging_file=False, **typed)
             workflow.initialize()
@@ -80,6 +84,21 @@ def train(bundle: Path | str, datalist: Path | str, output_dir: Path | str, **op
     weights = Path(output_dir) / "model.pt"
     source = read_sidecar(weights).source
     return TrainingResult(weights, Path(output_dir) / "metrics.csv", source["epoch"], source["val_rmse"], source["val_r2"])
+
+
+@contextlib.contextmanager
+def _datalist_file(datalist: Datalist | Path | str) -> Iterator[Path | str]:
+    """A context that gives the JSON file of a datalist. That of a `Datalist`, and the files of its arrays, are removed at the end."""
+    if not isinstance(datalist, Datalist):
+        yield datalist
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        in_files: dict[str, tuple[AnySubject, ...]] = {}
+        for name, subjects in datalist.sections.items():
+            place = Path(folder, name)
+            in_files[name] = tuple(write_arrays(one, place / one.name) if isinstance(one, SubjectArrays) else one for one in subjects)
+        Datalist(**in_files).write(Path(folder) / "datalist.json")
+        yield Path(folder) / "datalist.json"
 
 
 @contextlib.contextmanager

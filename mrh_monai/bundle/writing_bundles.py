@@ -84,7 +84,7 @@ def new_bundle(
     """
     folder = Path(folder)
     if not STAIN.fullmatch(stain):
-        raise OptionError("--stain", "a short name of letters, digits, - and _", repr(stain), "give a name such as nissl")
+        raise OptionError("stain", "a short name of letters, digits, - and _", repr(stain), "give a name such as nissl")
     for name, text in (("--stain-name", stain_name), ("--units", units)):
         if text is not None and not re.fullmatch(r"[\w(-][\w ,.()/%-]{0,79}", text, flags=re.ASCII):
             raise OptionError(name, "a few plain words", repr(text), "leave out quotes, colons and letters with accents")
@@ -95,7 +95,7 @@ def new_bundle(
         version = _version_of(Path(pretrained))
         if not re.fullmatch(r"[\w ./+-]+", parent):
             expected = "a path of letters, digits, blanks and . / + - _"
-            raise OptionError("--pretrained", expected, repr(parent), "rename the folders of this path")
+            raise OptionError("pretrained", expected, repr(parent), "rename the folders of this path")
     spec = BundleSpec(
         folder.resolve().name, stain, stain_name or stain, units or f"units of the {stain} histology", protocol, parent, version
     )

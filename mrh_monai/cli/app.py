@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 from mrh_monai.cli import analysis_verbs, bundle_verbs, data_verbs, matlab_verbs, prediction_verbs
-from mrh_monai.errors import MRHError, error_sentence, print_errors_as_sentences
+from mrh_monai.errors import MRHError, OptionError, error_sentence, print_errors_as_sentences
 
 app = typer.Typer(
     name="mrh", help="Virtual histology of the mouse brain from multi-contrast MRI.", no_args_is_help=True, add_completion=False,
@@ -34,5 +35,20 @@ def main() -> None:
     except MRHError as error:
         if "--debug" in sys.argv:
             raise
-        print(error_sentence(error), file=sys.stderr)
+        print(error_sentence(with_option_name(error, sys.argv[1:])), file=sys.stderr)
         sys.exit(1)
+
+
+def with_option_name(error: MRHError, words: Sequence[str]) -> MRHError:
+    """Return an error about an argument of a function as one about the option of the verb, such as ``--threshold`` for ``threshold``.
+
+    Args:
+        error: The error.
+        words: Words of the command line, the verb among them.
+    """
+    verbs = typer.main.get_group(app).commands
+    verb = next((verbs[word] for word in words if word in verbs), None)
+    for option in verb.params if verb is not None else ():
+        if isinstance(error, OptionError) and option.name == error.where and option.opts[0].startswith("-"):
+            return OptionError(max(option.opts, key=len), error.expected, error.found, error.remedy)
+    return error

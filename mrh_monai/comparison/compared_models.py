@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from mrh_monai.comparison.regression_models import Baseline, Voxels
-from mrh_monai.data import SubjectInMemory, load_subject, read_headers
+from mrh_monai.data import SubjectInMemory, input_kind, load_subject
 from mrh_monai.errors import MRHWarning, SubjectError
 from mrh_monai.evaluation import BlockSums, Regions, auc, blocks_of, r2, rmse, roc, ssim_map, stain_range, structures, sum_blocks
-from mrh_monai.inference import Computing, Predictor, predict_volume
+from mrh_monai.inference import Predictor
 from mrh_monai.maps import MapPlan, fit_maps, plan_maps
 from mrh_monai.scaling import LEVEL_PERCENTILE, robust_level
-from mrh_monai.subjects import Subject
+from mrh_monai.subjects import AnySubject
 
 NETWORK = "MRH network"
 PICTURED_VOXELS = 100_000
@@ -39,7 +39,7 @@ class VoxelReader:
         self.sources: set[str] = set()
         self._names: list[str] | None = None
 
-    def load(self, subject: Subject) -> SubjectInMemory:
+    def load(self, subject: AnySubject) -> SubjectInMemory:
         """Read one subject with its target into memory."""
         return load_subject(subject, self.predictor.protocol, self.predictor.reading(need_target=True))
 
@@ -48,7 +48,7 @@ class VoxelReader:
         sidecar = self.predictor.sidecar
         return sidecar.scaling.support(loaded.mask, sidecar.patch)
 
-    def draw(self, subject: Subject, count: int, rng: np.random.Generator) -> Voxels:
+    def draw(self, subject: AnySubject, count: int, rng: np.random.Generator) -> Voxels:
         """Read some voxels of a subject, drawn at random from those with an intact target; at least one voxel."""
         loaded = self.load(subject)
         inside = np.flatnonzero(loaded.scored)
@@ -56,7 +56,7 @@ class VoxelReader:
         chosen.flat[rng.permutation(inside)[: max(count, 1)]] = True
         return self.voxels(subject, loaded, chosen)
 
-    def voxels(self, subject: Subject, loaded: SubjectInMemory, chosen: np.ndarray) -> Voxels:
+    def voxels(self, subject: AnySubject, loaded: SubjectInMemory, chosen: np.ndarray) -> Voxels:
         """Return the voxels of a subject in memory that lie in ``chosen``, (X, Y, Z) bool."""
         gain, offset = self.predictor.sidecar.scaling.coefficients(loaded, self.support(loaded))
         signals = loaded.image[chosen]
@@ -67,7 +67,7 @@ class VoxelReader:
         assert loaded.target is not None
         return Voxels(signals.astype(np.float32) * gain + offset, maps, loaded.target[chosen].astype(np.float64))
 
-    def _plan(self, subject: Subject) -> MapPlan | None:
+    def _plan(self, subject: AnySubject) -> MapPlan | None:
         """Plan the maps of one subject. Each has a gradient table of its own, but all must allow the same maps."""
         if self.gradients is None:
             return None
@@ -75,7 +75,7 @@ class VoxelReader:
         with warnings.catch_warnings():
             if self._names is not None:
                 warnings.simplefilter("ignore", MRHWarning)  # the first subject has given the same warning
-            plan = plan_maps(read_headers(subject, protocol)["image"], protocol, self.gradients)
+            plan = plan_maps(input_kind(subject).image_headers(subject, protocol), protocol, self.gradients)
         if self._names is not None and self._names != plan.names:
             expected = f"the maps {', '.join(self._names)}"
             raise SubjectError(subject.name, expected, ", ".join(plan.names), "compare subjects of one protocol")
@@ -123,7 +123,7 @@ class ModelBench:
         self.edges: list[float] = []
         self.voxels = 0
 
-    def add(self, subject: Subject) -> None:
+    def add(self, subject: AnySubject) -> None:
         """Predict one subject with every model, and score the predictions.
 
         Raises:
@@ -159,12 +159,8 @@ class ModelBench:
     def _predict(self, loaded: SubjectInMemory, scored: np.ndarray) -> np.ndarray:
         """(N,) float32 stain of the scored voxels, by the network."""
         predictor = self.reader.predictor
-        scaling = predictor.sidecar.scaling
-        coefficients = scaling.coefficients(loaded, self.reader.support(loaded))
-        computing = Computing(predictor.device)
-        volume = predict_volume(predictor.network, loaded.slabs, scored, coefficients, predictor.sidecar.patch, computing)
-        stain: np.ndarray = volume.numpy() * scaling.target_max
-        return np.asarray(stain[scored])
+        coefficients = predictor.sidecar.scaling.coefficients(loaded, self.reader.support(loaded))
+        return np.asarray(predictor.trained.predict(loaded.slabs, scored, coefficients, predictor.computing)[scored])
 
     def _add_regions(self, regions: dict[str, np.ndarray], row: dict[str, str], prediction: np.ndarray, target: np.ndarray) -> None:
         for region, inside in regions.items():

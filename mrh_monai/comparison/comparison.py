@@ -11,7 +11,7 @@ import numpy as np
 
 from mrh_monai.comparison.compared_models import NETWORK, ModelBench, VoxelReader
 from mrh_monai.comparison.regression_models import baselines, join
-from mrh_monai.data import need_grid, read_headers
+from mrh_monai.data import input_kind, need_grid
 from mrh_monai.evaluation import BLOCK_MM, DRAWS, LEVEL, LabelFiles, check_unit, interval, intervals, resample, structures
 from mrh_monai.inference import Predictor, load_bundle
 from mrh_monai.progress import progress_bar
@@ -104,7 +104,8 @@ def compare(
 
     Args:
         bundle: Bundle folder with trained weights, or the result of `mrh_monai.load_bundle`.
-        datalist: Datalist with ``training`` and the section to score, all subjects with targets.
+        datalist: Datalist with ``training`` and the section to score, all subjects with targets: a `Datalist`, of files or arrays, or its
+            JSON file.
         options: How to compare.
         progress: Whether to show a progress bar on a terminal.
 
@@ -126,15 +127,14 @@ def compare(
     where = "datalist" if isinstance(datalist, Datalist) else datalist
     training, test = lists.section("training", where), lists.section(options.section, where)
     need_grid([*training, *test], "to compare")
-    for subject in (*training, *test):
-        read_headers(subject, protocol, need_target=True)
-    regions = None if options.labels is None else options.labels.read([subject.image[0] for subject in test])
+    headers = [input_kind(subject).image_headers(subject, protocol, need_target=True) for subject in (*training, *test)]
+    regions = None if options.labels is None else options.labels.read([images[0] for images in headers[len(training) :]])
 
     reader = VoxelReader(predictor, options.gradients if options.with_maps else None)
     rng = np.random.default_rng(options.seed)
     drawn = join([reader.draw(subject, options.voxels // len(training), rng) for subject in training])
     fitted = baselines(drawn, protocol.names)
-    threshold = structures(drawn.target, side, options.threshold, "--threshold")[1]
+    threshold = structures(drawn.target, side, options.threshold, "threshold")[1]
 
     bench = ModelBench(reader, fitted, side, threshold, options.block_mm, regions)
     for subject in progress_bar(test, "subject", progress):

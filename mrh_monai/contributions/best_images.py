@@ -35,7 +35,7 @@ def check_counts(counts: Sequence[int], channels: int) -> None:
     """
     wrong = next((count for count in counts if not 1 <= count <= channels), None)
     if wrong is not None:
-        raise OptionError("--retrain-top", f"numbers from 1 to {channels}, the number of images", f"{wrong}", "give other numbers")
+        raise OptionError("retrain_top", f"numbers from 1 to {channels}, the number of images", f"{wrong}", "give other numbers")
 
 
 def retrain_on_best_images(

@@ -16,11 +16,11 @@ from mrh_monai.contributions.image_contribution import (
     perturb_images,
     single_images,
 )
-from mrh_monai.data import SubjectInMemory, load_subject, need_grid
+from mrh_monai.data import SubjectInMemory, input_kind, load_subject, need_grid
 from mrh_monai.evaluation import LabelFiles, Regions
 from mrh_monai.inference import Predictor, load_bundle
 from mrh_monai.studies import StudyData, TrainingEffort, load_study_data
-from mrh_monai.subjects import AnySubject, Subject, as_subject
+from mrh_monai.subjects import AnySubject, as_subject
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,8 @@ def plan_contribution(
     check_counts([] if retraining is None else retraining.counts, len(perturbed))
     files = as_subject(subject)
     need_grid([files], "to add noise to")
-    regions = None if labels is None else labels.read(files.image if isinstance(files, Subject) else ())
+    headers = input_kind(files).image_headers(files, predictor.protocol)
+    regions = None if labels is None else labels.read(headers[:1])
     data = None if retraining is None else load_study_data(retraining.datalist, predictor.protocol)
     loaded = load_subject(files, predictor.protocol, predictor.reading())
     return ContributionPlan(predictor, loaded, perturbed, noise, regions, retraining, data)

@@ -43,9 +43,9 @@ class NoiseOptions:
 
     def __post_init__(self) -> None:
         if not 0 < self.noise < np.inf:
-            raise OptionError("--noise", "a number above 0, relative to an image's mean", f"{self.noise}", "give, for example, 0.1")
+            raise OptionError("noise", "a number above 0, relative to an image's mean", f"{self.noise}", "give, for example, 0.1")
         if self.draws < 1:
-            raise OptionError("--draws", "at least one draw", f"{self.draws}", "give 3, for example")
+            raise OptionError("draws", "at least one draw", f"{self.draws}", "give 3, for example")
 
 
 DEFAULT_NOISE = NoiseOptions()
@@ -220,7 +220,7 @@ def single_images(protocol: MRProtocol, names: Sequence[str] | None = None) -> d
         if name not in protocol.names:
             near = difflib.get_close_matches(name, protocol.names, 1)
             remedy = f"did you mean {near[0]!r}" if near else "see the channels in the bundle's metadata.json"
-            raise OptionError("--images", "names of the protocol's images", repr(name), remedy)
+            raise OptionError("images", "names of the protocol's images", repr(name), remedy)
     return {name: [protocol.names.index(name)] for name in chosen}
 
 

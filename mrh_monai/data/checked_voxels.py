@@ -191,6 +191,8 @@ def checked_mask(values: np.ndarray, where: object) -> np.ndarray:
     Raises:
         SubjectError: The volume holds other values; the sentence names the file ``where``.
     """
+    if values.dtype == bool:
+        return values
     kinds = np.unique(values)
     if not np.isin(kinds, (0, 1)).all():
         shown = ", ".join(f"{kind:g}" for kind in kinds[:4]) + (", ..." if len(kinds) > 4 else "")
@@ -231,9 +233,19 @@ def finite_voxels(voxels: np.ndarray, mask: np.ndarray, where: object, nan: str,
     inside = int(bad[mask].sum())
     if inside and nan == "refuse":
         place = "inside the mask" + ("" if channel is None else f" in channel {channel}")
-        found = f"{inside} NaN or Inf ({100 * inside / int(mask.sum()):.2g}%)"
+        found = f"{inside} NaN or Inf ({percent(inside / int(mask.sum()))})"
         raise SubjectError(where, f"numbers {place}", found, "correct the scan, or set them to 0 as published with --nan zero")
     return np.asarray(np.where(bad, voxels.dtype.type(0), voxels))
+
+
+def percent(share: float) -> str:
+    """Return a share as a text in percent with two significant digits.
+
+    Example:
+        >>> percent(0.01234), percent(0.5), percent(1)
+        ('1.2%', '50%', '100%')
+    """
+    return f"{100 * share:.2g}%" if share < 0.095 else f"{share:.0%}"
 
 
 def warn_if_swapped(subject: str, means: Mapping[str, float]) -> None:

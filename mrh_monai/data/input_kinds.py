@@ -17,7 +17,7 @@ from mrh_monai.data.patch_subjects import load_patch_files
 from mrh_monai.data.subject_in_memory import SubjectInMemory, load_arrays, load_volumes
 from mrh_monai.data.subject_on_disk import SubjectOnDisk, open_volumes
 from mrh_monai.errors import SubjectError
-from mrh_monai.io import check_nifti_output, check_patch_output, write_nifti, write_patch_output
+from mrh_monai.io import Header, check_nifti_output, check_patch_output, make_header, write_nifti, write_patch_output
 from mrh_monai.protocol import MRProtocol
 from mrh_monai.subjects import AnySubject, Subject, SubjectArrays
 
@@ -46,8 +46,8 @@ class InputKind(ABC):
         """Make one subject ready to be read slab by slab, in as little memory as the kind allows."""
 
     @abstractmethod
-    def check_headers(self, subject: AnySubject, protocol: MRProtocol, need_target: bool = False) -> None:
-        """Look for errors that can be found before any voxel is read.
+    def image_headers(self, subject: AnySubject, protocol: MRProtocol, need_target: bool = False) -> list[Header]:
+        """Look for errors that can be found before any voxel is read, and return the headers of the images; none for a patch file.
 
         Raises:
             SubjectError: The subject has such an error.
@@ -89,9 +89,9 @@ class VolumeInput(InputKind):
         """Check the volumes and leave them on disk."""
         return open_volumes(_on_disk(subject), protocol, options)
 
-    def check_headers(self, subject: AnySubject, protocol: MRProtocol, need_target: bool = False) -> None:
-        """Compare the headers of all files with each other and with the protocol."""
-        read_headers(_on_disk(subject), protocol, need_target)
+    def image_headers(self, subject: AnySubject, protocol: MRProtocol, need_target: bool = False) -> list[Header]:
+        """Compare the headers of all files with each other and with the protocol, and return those of the images."""
+        return read_headers(_on_disk(subject), protocol, need_target)["image"]
 
 
 class PatchFileInput(InputKind):
@@ -109,8 +109,9 @@ class PatchFileInput(InputKind):
         """Read the patch file into memory, since its patches lie in no slabs."""
         return self.load([subject], protocol, options)[0]
 
-    def check_headers(self, subject: AnySubject, protocol: MRProtocol, need_target: bool = False) -> None:
-        """Do nothing: a patch file has no header that could be compared without reading it."""
+    def image_headers(self, subject: AnySubject, protocol: MRProtocol, need_target: bool = False) -> list[Header]:
+        """Return nothing: a patch file has no header that could be compared without reading it."""
+        return []
 
     def check_output(self, path: Path | str) -> None:
         """Refuse a path that is not a MAT file in a folder that can be written."""
@@ -134,8 +135,14 @@ class ArrayInput(InputKind):
         """Check the arrays and add the margin that patches need."""
         return self.load([subject], protocol, options)[0]
 
-    def check_headers(self, subject: AnySubject, protocol: MRProtocol, need_target: bool = False) -> None:
-        """Do nothing: arrays are checked when they are loaded."""
+    def image_headers(self, subject: AnySubject, protocol: MRProtocol, need_target: bool = False) -> list[Header]:
+        """Return one header for the array, as a file would have it. Its path is the name of the subject, where there is no file."""
+        arrays = _in_memory(subject)
+        protocol.check_count(arrays.image.shape[3], arrays.name)
+        if need_target and arrays.target is None:
+            raise SubjectError(arrays.name, "a target", "no target", "give the stain as `target`")
+        spacing = np.linalg.norm(arrays.affine[:3, :3], axis=0).tolist()
+        return [make_header(Path(arrays.name), arrays.image.shape, spacing, arrays.affine, True, arrays.image.dtype)]
 
 
 VOLUMES, PATCH_FILE, ARRAYS = VolumeInput(), PatchFileInput(), ArrayInput()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mrh_monai.data.checked_voxels import ReadingOptions, warn_if_swapped
+from mrh_monai.data.checked_voxels import ReadingOptions, percent, warn_if_swapped
 from mrh_monai.data.subject_in_memory import SubjectInMemory
 from mrh_monai.errors import OptionError, SubjectError
 from mrh_monai.io import PatchVariable, expect_variable, open_patch_file, read_in_child_process, reserve_space
@@ -106,7 +106,7 @@ def _fill(
             patches[first : first + len(block)] = block
         extra = {name: _plane(variables[name], nan) if name in variables else None for name in ("label", "fa")}
     if bad and nan == "refuse":
-        found = f"{bad} NaN or Inf ({100 * bad / patches.size:.2g}%)"
+        found = f"{bad} NaN or Inf ({percent(bad / patches.size)})"
         raise SubjectError(f"{path}, data", "numbers", found, CORRECT_OR_ZERO)
     if not signal.all():
         name = protocol.names[int(np.argmin(signal))]

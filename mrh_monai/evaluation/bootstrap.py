@@ -147,7 +147,7 @@ def check_unit(unit: str) -> ResamplingUnit:
     for known in UNITS:
         if unit == known:
             return known
-    raise OptionError("--bootstrap", "blocks or animals", repr(unit), "choose one of the two")
+    raise OptionError("bootstrap", "blocks or animals", repr(unit), "choose one of the two")
 
 
 def resample(counts: Sequence[int], unit: ResamplingUnit, draws: int = DRAWS, seed: int = 0) -> Resampling:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import math
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from mrh_monai.data import check_one_grid, check_single, check_stain, checked_mask, finite_voxels
-from mrh_monai.errors import SubjectError
+from mrh_monai.errors import OptionError, SubjectError
 from mrh_monai.evaluation.detection import auc, structures
 from mrh_monai.evaluation.scores import score
 from mrh_monai.io import Header, read_header, read_voxels
+from mrh_monai.subjects import real_array
 
 if TYPE_CHECKING:  # predictions need torch, which takes seconds to load; scores of files do not need it
     from mrh_monai.inference import Prediction
 
-Volume = Path | str | np.ndarray
+Volume = Path | str | ArrayLike
 
 
 def evaluate(prediction: Volume | Prediction, target: Volume, mask: Volume, threshold: float | None = None) -> dict[str, float]:
@@ -32,9 +36,9 @@ def evaluate(prediction: Volume | Prediction, target: Volume, mask: Volume, thre
         The scores of `mrh_monai.score`, ``auc`` (area under the ROC curve, structures above the threshold) and ``threshold``.
 
     Raises:
-        SubjectError: A file cannot be read, the volumes do not lie on one grid, the mask has other values than 0 and 1, or a stain
-            has NaN inside the mask or is the same everywhere.
-        OptionError: All voxels of the target lie on one side of the threshold.
+        SubjectError: A file cannot be read, the volumes do not lie on one grid, an array does not hold real numbers, the mask has other
+            values than 0 and 1, or a stain has NaN inside the mask or is the same everywhere.
+        OptionError: The threshold is not a number, or all voxels of the target lie on one side of it.
 
     Example:
         >>> target = np.arange(24.0).reshape(2, 3, 4)
@@ -42,15 +46,20 @@ def evaluate(prediction: Volume | Prediction, target: Volume, mask: Volume, thre
         >>> scores["rmse"], scores["auc"]
         (2.0, 1.0)
     """
-    stain = prediction if isinstance(prediction, Path | str | np.ndarray) else prediction.stain
-    given: dict[str, Volume] = {"prediction": stain, "target": target, "mask": mask}
-    headers = {role: read_header(volume) for role, volume in given.items() if not isinstance(volume, np.ndarray)}
+    if threshold is not None and not (isinstance(threshold, float | int) and math.isfinite(threshold)):
+        raise OptionError("threshold", "a number in the stain's units", repr(threshold), "give a number, or None for Otsu's threshold")
+    in_memory = None if isinstance(prediction, str | os.PathLike) else getattr(prediction, "stain", None)
+    given = {"prediction": prediction if in_memory is None else in_memory, "target": target, "mask": mask}
+    headers = {role: read_header(os.fspath(volume)) for role, volume in given.items() if isinstance(volume, str | os.PathLike)}
     for header in headers.values():
         check_single(header, "stain or mask")
-    if headers:
-        check_one_grid(list(headers.values()))
     where = {role: headers[role].path if role in headers else role for role in given}
-    volumes = {role: _voxels(volume, headers.get(role)) for role, volume in given.items()}
+    placed = dict(headers)
+    if in_memory is not None:
+        placed["prediction"] = prediction.header  # type: ignore[union-attr]  # the only argument with a stain
+    if placed:
+        check_one_grid(list(placed.values()))
+    volumes = {role: _voxels(volume, headers.get(role), role) for role, volume in given.items()}
     shapes = {role: volume.shape for role, volume in volumes.items()}
     if len(set(shapes.values())) > 1 or len(shapes["mask"]) != 3:
         listed = ", ".join(f"{role} {shape}" for role, shape in shapes.items())
@@ -59,11 +68,11 @@ def evaluate(prediction: Volume | Prediction, target: Volume, mask: Volume, thre
     predicted, true = (finite_voxels(volumes[role], inside, where[role], "refuse") for role in ("prediction", "target"))
     scores = score(predicted, true, inside)
     check_stain(true[inside], where["target"], "inside the mask")
-    found, chosen = structures(true[inside], threshold=threshold, where="--threshold")
+    found, chosen = structures(true[inside], threshold=threshold, where="threshold")
     return {**scores, "auc": auc(predicted[inside], found), "threshold": chosen}
 
 
-def _voxels(volume: Volume, header: Header | None) -> np.ndarray:
+def _voxels(volume: object, header: Header | None, role: str) -> np.ndarray:
     if header is None:
-        return np.asarray(volume)
+        return real_array(volume, role, "buif")
     return read_voxels(header)[..., 0]

@@ -11,7 +11,7 @@ import numpy as np
 
 from mrh_monai.data import check_one_grid, check_single
 from mrh_monai.errors import SubjectError
-from mrh_monai.io import read_header, read_voxels
+from mrh_monai.io import Header, read_header, read_voxels
 
 
 @dataclass(frozen=True)
@@ -76,17 +76,17 @@ class LabelFiles:
     labels: Path | str
     names: Path | str | None = None
 
-    def read(self, beside: Sequence[Path]) -> Regions:
+    def read(self, beside: Sequence[Header]) -> Regions:
         """Read the regions, see `read_regions`."""
         return read_regions(self.labels, beside, self.names)
 
 
-def read_regions(path: Path | str, beside: Sequence[Path], names: Path | str | None = None) -> Regions:
+def read_regions(path: Path | str, beside: Sequence[Header], names: Path | str | None = None) -> Regions:
     """Read a label volume.
 
     Args:
         path: Volume of whole numbers.
-        beside: Volumes on whose grid the labels must lie.
+        beside: Headers of the volumes on whose grid the labels must lie.
         names: Text file with lines ``label,name`` (or separated by a tab or spaces); None to name regions by their numbers.
 
     Raises:
@@ -95,7 +95,7 @@ def read_regions(path: Path | str, beside: Sequence[Path], names: Path | str | N
     header = read_header(path)
     check_single(header, "labels")
     for other in beside:
-        check_one_grid([read_header(other), header])
+        check_one_grid([other, header])
     values = read_voxels(header)[..., 0]
     labels = np.asarray(np.rint(np.nan_to_num(values)), np.int64)
     if not np.array_equal(labels, values):

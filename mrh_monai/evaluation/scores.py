@@ -8,9 +8,12 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from mrh_monai.data import checked_mask
 from mrh_monai.errors import SubjectError
 from mrh_monai.evaluation.structural_similarity import ssim
+from mrh_monai.subjects import real_array
 
 
 def rmse(prediction: np.ndarray, target: np.ndarray) -> float:
@@ -78,13 +81,13 @@ def stain_range(target: np.ndarray) -> float:
 
 
 def psnr(error: float, data_range: float) -> float:
-    """Return the peak signal-to-noise ratio, 20 log10(range / RMSE), in dB; infinite for a perfect prediction.
+    """Return the peak signal-to-noise ratio, 20 log10(range / RMSE), in dB; infinite for a perfect prediction, NaN where the error is NaN.
 
     Args:
         error: RMSE.
         data_range: Range of the stain, in the units of the RMSE.
     """
-    return float(20 * np.log10(data_range / error)) if error > 0 else float("inf")
+    return float("inf") if error == 0 else float(20 * np.log10(data_range / error))
 
 
 @dataclass(frozen=True)
@@ -247,20 +250,22 @@ COMPARED_SCORES = tuple(sorted(SCORES, key=lambda each: each.key not in ("r2", "
 HEADLINE_SCORES = tuple(each for each in COMPARED_SCORES if each.tabled == "interval")
 
 
-def score(prediction: np.ndarray, target: np.ndarray, mask: np.ndarray) -> dict[str, float]:
-    """Return all scores of one subject that need its voxels only.
+def score(prediction: ArrayLike, target: ArrayLike, mask: ArrayLike) -> dict[str, float]:
+    """Return all scores of one subject that need its voxels only; `mrh_monai.evaluate` also takes files and predictions.
 
     Args:
         prediction: (X, Y, Z) predicted stain, in the stain's units.
         target: (X, Y, Z) true stain.
-        mask: (X, Y, Z) bool, the voxels to score.
+        mask: (X, Y, Z) of 0 and 1, or bool, the voxels to score.
 
     Returns:
         ``rmse`` and ``mae`` in the stain's units, ``nrmse`` (RMSE divided by the target's range in the mask), ``r2`` (squared correlation),
-        ``determination`` (1 - SSE/SST), ``ssim``, ``psnr`` in dB, and ``voxels``, their number.
+        ``determination`` (1 - SSE/SST), ``ssim``, ``psnr`` in dB, and ``voxels``, their number. NaN in a stain
+        inside the mask makes the scores NaN.
 
     Raises:
-        SubjectError: The shapes differ, or the mask is empty.
+        SubjectError: The arrays are not of one shape (X, Y, Z), do not hold real numbers, or the mask is empty or has other values than
+            0 and 1.
 
     Example:
         >>> target = np.arange(24.0).reshape(2, 3, 4)
@@ -268,10 +273,13 @@ def score(prediction: np.ndarray, target: np.ndarray, mask: np.ndarray) -> dict[
         >>> scores["rmse"], scores["voxels"]
         (2.0, 24)
     """
-    if not prediction.shape == target.shape == mask.shape:
-        shapes = f"prediction {prediction.shape}, target {target.shape}, mask {mask.shape}"
-        raise SubjectError("scores", "one shape", shapes, "resample them to one grid")
-    if not mask.any():
+    p, t = real_array(prediction, "prediction"), real_array(target, "target")
+    inside = real_array(mask, "mask", "buif")
+    if not p.shape == t.shape == inside.shape or inside.ndim != 3:
+        shapes = f"prediction {p.shape}, target {t.shape}, mask {inside.shape}"
+        raise SubjectError("scores", "prediction, target and mask of one shape (X, Y, Z)", shapes, "resample them to one grid")
+    inside = checked_mask(inside, "mask")
+    if not inside.any():
         raise SubjectError("scores", "voxels inside the mask", "an empty mask", "check the mask")
-    pair = StainPair(prediction, target, mask)
-    return {each.key: each.from_voxels(pair) for each in SCORES if each.from_voxels is not None} | {"voxels": int(mask.sum())}
+    pair = StainPair(p, t, inside)
+    return {each.key: each.from_voxels(pair) for each in SCORES if each.from_voxels is not None} | {"voxels": int(inside.sum())}

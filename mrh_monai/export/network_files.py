@@ -45,7 +45,7 @@ def export_network(bundle: Path | str, output: Path | str, what: GraphKind = "pa
     """
     bundle, output = Path(bundle), Path(output)
     if what not in GRAPH_KINDS:
-        raise OptionError("--what", " or ".join(GRAPH_KINDS), repr(what), "choose one of the two")
+        raise OptionError("what", " or ".join(GRAPH_KINDS), repr(what), "choose one of the two")
     if output.suffix not in ENDINGS:
         found = output.suffix or "no ending"
         raise OptionError(output, f"a name that ends in {' or '.join(ENDINGS)}", found, "give the file one of these endings")

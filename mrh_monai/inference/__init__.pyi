@@ -19,4 +19,4 @@ from .transforms import (
     only_item as only_item,
     prepare_subject as prepare_subject,
 )
-from .voxelwise import Computing as Computing, predict_volume as predict_volume
+from .voxelwise import Computing as Computing, TrainedNetwork as TrainedNetwork, predict_volume as predict_volume

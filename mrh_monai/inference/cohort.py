@@ -63,7 +63,7 @@ def share_of_cohort(
     def decide() -> list[AnySubject]:
         left = list(subjects) if redo else output.unfinished(subjects)
         for subject in left:
-            input_kind(subject).check_headers(subject, protocol)
+            input_kind(subject).image_headers(subject, protocol)
         return left
 
     left = distributed.decide_on_first_process(decide)

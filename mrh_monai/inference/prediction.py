@@ -12,6 +12,7 @@ import numpy as np
 
 from mrh_monai.data import VOLUMES, InputKind
 from mrh_monai.inference.prediction_record import check_record_output, remove_record, write_record
+from mrh_monai.io import Header, make_header
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +44,12 @@ class Prediction:
     mask: np.ndarray
     record: Mapping[str, Any] = field(repr=False)
     kind: InputKind = field(default=VOLUMES, repr=False)
+
+    @property
+    def header(self) -> Header:
+        """Shape, voxel size and affine, as the header of a file would give them."""
+        spacing = np.linalg.norm(self.affine[:3, :3], axis=0).tolist()
+        return make_header(Path("prediction"), self.stain.shape, spacing, self.affine, True, self.stain.dtype)
 
     def save(self, path: Path | str) -> Path:
         """Write the stain, and its record as ``NAME.json`` beside it; each file is complete or absent.

@@ -15,7 +15,7 @@ from mrh_monai.inference.opened_subject import open_for_prediction
 from mrh_monai.inference.prediction import Prediction
 from mrh_monai.inference.prediction_record import fingerprint
 from mrh_monai.inference.provenance import about_network
-from mrh_monai.inference.voxelwise import BATCH_SIZE, Computing, predict_volume
+from mrh_monai.inference.voxelwise import BATCH_SIZE, Computing, TrainedNetwork
 from mrh_monai.network import MRHNet, Sidecar, load_network
 from mrh_monai.protocol import MRProtocol
 from mrh_monai.subjects import MRH_NET_LAYOUT, Layout, SubjectLike, as_subject
@@ -83,6 +83,11 @@ class Predictor:
         # Unknown values of options are refused before the first subject.
         self.reading()
 
+    @property
+    def trained(self) -> TrainedNetwork:
+        """The network with its scaling and the shape of its patches."""
+        return TrainedNetwork(self.network, self.sidecar.scaling, self.sidecar.patch)
+
     def reading(self, need_target: bool = False) -> ReadingOptions:
         """Return how subjects are read."""
         nan = self.sidecar.scaling.chosen_nan_rule(self.options.nan)
@@ -113,15 +118,13 @@ class Predictor:
             SubjectError: The subject cannot be read, or does not fit the bundle.
         """
         files = as_subject(subject, mask, affine, layout).within(slices)
-        scaling = self.sidecar.scaling
-        opened = open_for_prediction(files, self.protocol, scaling, self.reading())
+        opened = open_for_prediction(files, self.protocol, self.sidecar.scaling, self.reading())
         computing = replace(self.computing, progress=files.name if progress else None)
         try:
-            scaled = predict_volume(self.network, opened.slabs, opened.support, opened.coefficients, self.sidecar.patch, computing)
+            stain = self.trained.predict(opened.slabs, opened.support, opened.coefficients, computing)
         finally:
             opened.slabs.close()
         record = opened.record(self.made_by, about_network(self.sidecar, self.protocol))
-        stain = (scaled * scaling.target_max).numpy()
         return Prediction(stain, opened.affine, opened.support, record, opened.kind)
 
 

@@ -86,8 +86,8 @@ class InverseTargetScaled(MapTransform):
         self.scaling = scaling
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Multiply by the largest target of the training set."""
-        return {**data, **{key: data[key] * self.scaling.target_max for key in self.key_iterator(dict(data))}}
+        """Bring the predictions back into the units of the stain."""
+        return {**data, **{key: self.scaling.unscaled(data[key]) for key in self.key_iterator(dict(data))}}
 
 
 class SaveStaind(MapTransform):

@@ -17,7 +17,7 @@ from mrh_monai.network import centre_predictor
 from mrh_monai.patch_geometry import CORONAL_AXIS, CORONAL_PATCH, PatchGeometry
 from mrh_monai.patches import PatchSource
 from mrh_monai.progress import progress_bar
-from mrh_monai.scaling import Coefficients
+from mrh_monai.scaling import Coefficients, Scaling
 
 BATCH_SIZE = 4096
 
@@ -99,6 +99,36 @@ def predict_volume(
     volume = torch.zeros(mask.shape, dtype=torch.float32)
     volume[tuple(torch.from_numpy(axis) for axis in voxels.T)] = found
     return volume
+
+
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """A network with all that a prediction in the stain's own units needs. Every virtual stain of a whole subject is computed here.
+
+    Attributes:
+        network: Network from (B, C, 3, 3) scaled images to (B, 1, 3, 3) scaled stain.
+        scaling: Scaling of its training subjects.
+        patch: Shape of its patches.
+    """
+
+    network: nn.Module
+    scaling: Scaling
+    patch: PatchGeometry = CORONAL_PATCH
+
+    def predict(self, image: Slabs, mask: np.ndarray, coefficients: Coefficients, computing: Computing = Computing()) -> np.ndarray:
+        """Predict the stain of every voxel of the mask.
+
+        Args:
+            image: Raw intensities, in memory or on disk.
+            mask: (X, Y, Z) bool.
+            coefficients: Gain and offset of each channel, see `Scaling.coefficients`.
+            computing: Where and how to compute.
+
+        Returns:
+            (X, Y, Z) float32 in the stain's units, 0 outside the mask.
+        """
+        scaled = predict_volume(self.network, image, mask, coefficients, self.patch, computing)
+        return np.asarray(np.where(mask, self.scaling.unscaled(scaled.numpy()), np.float32(0)))
 
 
 class _Patches:

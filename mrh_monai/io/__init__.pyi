@@ -38,6 +38,7 @@ from .volume_files import (
 from .volume_format import (
     Header as Header,
     checked_affine as checked_affine,
+    make_header as make_header,
     map_voxels as map_voxels,
     scale_stored_voxels as scale_stored_voxels,
 )

@@ -96,7 +96,7 @@ def write_nifti(path: Path | str, voxels: np.ndarray, affine: np.ndarray) -> Non
 
     Args:
         path: The file.
-        voxels: (X, Y, Z).
+        voxels: (X, Y, Z) or (X, Y, Z, C).
         affine: (4, 4) matrix from voxel index to RAS+ mm.
 
     Raises:

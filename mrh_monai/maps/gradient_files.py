@@ -75,14 +75,16 @@ def gradients_of(
                 "give --gradients once for each, in their order",
             )  # fmt: skip
         return _joined(headers, dict(zip(diffusion, tables, strict=True)))
-    beside = {index: read_gradients(path) for index, header in enumerate(headers) if (path := _beside(header.path)) is not None}
+    # Arrays in memory have a name in place of a path.
+    on_disk = {index: header.path for index, header in enumerate(headers) if header.path.is_file()}
+    beside = {index: read_gradients(path) for index, image in on_disk.items() if (path := _beside(image)) is not None}
     if beside:
         without = [index for index in _diffusion_files(headers, protocol) if index not in beside]
         if without:
             expected = "a gradient table beside every diffusion file"
             raise SubjectError(headers[without[0]].path, expected, f"only beside {_names(headers, list(beside))}", HOW)
         return _joined(headers, beside)
-    if fitting := _in_folder(headers, protocol):
+    if on_disk and (fitting := _in_folder(headers, protocol)):
         return _joined(headers, fitting)
     channels = [] if protocol is None else [index for index, channel in enumerate(protocol) if channel.b_value is not None]
     if protocol is None or not channels:
@@ -91,11 +93,8 @@ def gradients_of(
     scans = np.repeat(np.arange(len(headers)), [header.channels for header in headers])[channels]
     b_values, directions = np.array([row.b_value for row in rows], float), np.array([row.direction or (0, 0, 0) for row in rows], float)
     table = GradientTable(b_values, directions, scans, "the protocol")
-    warnings.warn(
-        f"{headers[0].path.parent}: no gradient table beside the images; the b-values and directions of the protocol are used.",
-        MRHWarning,
-        stacklevel=2,
-    )
+    where = f"{headers[0].path.parent}: no gradient table beside the images" if on_disk else f"{headers[0].path}: no gradient table"
+    warnings.warn(f"{where}; the b-values and directions of the protocol are used.", MRHWarning, stacklevel=2)
     return table, channels
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from mrh_monai.data import ReadingOptions, check_one_grid, load_subject, read_headers, read_mask
-from mrh_monai.errors import SubjectError
-from mrh_monai.io import read_header, read_voxels, writable_folder, write_nifti
+from mrh_monai.data import ReadingOptions, check_one_grid, input_kind, load_subject, read_mask
+from mrh_monai.errors import OptionError, SubjectError
+from mrh_monai.io import read_header, read_voxels, volume_ending, writable_folder, write_nifti
 from mrh_monai.maps.map_plan import fit_maps, plan_maps
 from mrh_monai.protocol import MRH_NET, MRProtocol
-from mrh_monai.subjects import MRH_NET_LAYOUT, Layout, Subject, find_input
+from mrh_monai.subjects import MRH_NET_LAYOUT, Layout, Subject, SubjectArrays, SubjectLike, as_subject, mask_beside
 
 
 @dataclass(frozen=True)
@@ -44,40 +46,62 @@ class ParameterMaps:
 
 
 def parameter_maps(
-    scan: Path | str | Subject,
+    scan: SubjectLike,
     protocol: MRProtocol = MRH_NET,
     *,
     layout: Layout = MRH_NET_LAYOUT,
     gradients: Sequence[Path | str] = (),
-    mask: Path | str | None = None,
+    mask: Path | str | ArrayLike | None = None,
+    affine: ArrayLike | None = None,
 ) -> ParameterMaps:
     """Compute the MR parameter maps of one subject, or of one diffusion scan.
 
     Args:
-        scan: A subject's folder, a manifest or a `Subject`; or one 4D file of diffusion volumes with its gradient table.
+        scan: What `mrh_monai.predict` takes: a subject's folder, a 4D image with its mask beside it, a manifest, a `Subject`,
+            `SubjectArrays`, or an image array (X, Y, Z, C). Or one 4D file of diffusion volumes with its gradient table.
         protocol: Channels of the subject.
         layout: File patterns of a subject's folder.
         gradients: Files of gradient tables, see `gradients_of`.
-        mask: Mask to use instead of the subject's own. If None is given for a single 4D file, the mask has the
-            voxels with signal in every unweighted volume.
+        mask: Mask to use instead of the subject's own: a file, or for an image array (X, Y, Z) of 0 and 1. If None is given for a
+            diffusion file without a mask beside it, the mask has the voxels with signal in every unweighted volume.
+        affine: (4, 4) from voxel index to RAS+ mm; only with an image array, which needs it.
 
     Raises:
         SubjectError: The files cannot be read, do not fit the protocol, or allow no map.
+
+    Example:
+        >>> from mrh_monai import Channel
+        >>> protocol = MRProtocol((Channel("mt_on"), Channel("mt_off")))
+        >>> image = np.stack([np.full((4, 3, 2), 50.0), np.full((4, 3, 2), 100.0)], axis=-1)
+        >>> found = parameter_maps(image, protocol, mask=np.ones((4, 3, 2)), affine=np.eye(4))
+        >>> list(found.maps), float(found.maps["mtr"][0, 0, 0])
+        (['mtr'], 0.5)
     """
-    own_mask = None if mask is None else Path(mask)
-    if not isinstance(scan, Subject):
-        if Path(scan).is_file() and not Path(scan).name.endswith(".json"):
-            return _maps_of_file(Path(scan), gradients, own_mask)
-        scan = find_input(scan, layout)
-    subject = scan if own_mask is None else replace(scan, mask=own_mask)
-    plan = plan_maps(read_headers(subject, protocol)["image"], protocol, gradients)
+    has_own_mask = isinstance(scan, str | os.PathLike | Subject | SubjectArrays)
+    mask_file = Path(mask) if isinstance(mask, str | os.PathLike) else None
+    if has_own_mask and mask is not None and mask_file is None:
+        raise OptionError("mask", "a file, since the subject has files", "an array", "save the mask as a NIfTI file")
+    if isinstance(scan, str | os.PathLike) and _is_diffusion_file(Path(scan), protocol):
+        return _maps_of_file(Path(scan), gradients, mask_file)
+    subject = as_subject(scan, None if has_own_mask else mask, affine, layout)  # type: ignore[arg-type]  # a file is no array
+    if mask_file is not None and isinstance(subject, Subject):
+        subject = replace(subject, mask=mask_file)
+    plan = plan_maps(input_kind(subject).image_headers(subject, protocol), protocol, gradients)
     loaded = load_subject(subject, protocol, ReadingOptions(margin=0))
     return ParameterMaps(_volumes(fit_maps(loaded.image[loaded.mask], plan), loaded.mask), loaded.mask, loaded.affine)
+
+
+def _is_diffusion_file(path: Path, protocol: MRProtocol) -> bool:
+    """Return whether a path is a volume file that is no whole subject: it has another number of volumes, or no mask beside it."""
+    if not path.is_file() or not volume_ending(path):
+        return False
+    return read_header(path).channels != len(protocol) or mask_beside(path) is None
 
 
 def _maps_of_file(path: Path, gradients: Sequence[Path | str], mask: Path | None) -> ParameterMaps:
     header = read_header(path)
     plan = plan_maps([header], None, gradients)
+    mask = mask or mask_beside(path)
     masks = [] if mask is None else [read_header(mask)]
     check_one_grid([header, *masks])
     image = read_voxels(header)

@@ -161,7 +161,7 @@ def import_from_matlab(path: Path | str, bundle: Path | str, target_max: float |
     """
     path, bundle = Path(path), Path(bundle)
     if target_max is not None and not (np.isfinite(target_max) and target_max > 0):
-        raise OptionError("--target-max", "a positive number", f"{target_max}", "give the stain's largest value in training, such as 255")
+        raise OptionError("target_max", "a positive number", f"{target_max}", "give the stain's largest value in training, such as 255")
     protocol = MRProtocol.from_metadata(bundle / "configs" / "metadata.json")
     stain, units = _stain(bundle)
     read = read_mrh_network(path)

@@ -45,7 +45,7 @@ def reconstruct_slices(path: Path | str, height: int, width: int) -> np.ndarray:
     """
     path = Path(path)
     if min(height, width) < 3:
-        raise OptionError("--height, --width", "at least 3", f"{height} and {width}", "give the size of a coronal slice")
+        raise OptionError("height, width", "at least 3", f"{height} and {width}", "give the size of a coronal slice")
     values, bad, masked = read_in_child_process(_centres, path)
     if not masked:
         warnings.warn(f"{path}: the variable fa is missing, so no voxel is set to 0.", MRHWarning, stacklevel=2)
@@ -110,6 +110,6 @@ def read_in_template_order(path: Path | str, axes: str | None = None) -> np.ndar
     parts = [part.strip() for part in axes.split(",")]
     order = [int(part.lstrip("-")) if part.lstrip("-").isdigit() else -1 for part in parts]
     if sorted(order) != [0, 1, 2]:
-        raise OptionError("--axes", "the axes 0, 1 and 2 in the order x,y,z", repr(axes), "give something like 1,2,0 or -1,2,0")
+        raise OptionError("axes", "the axes 0, 1 and 2 in the order x,y,z", repr(axes), "give something like 1,2,0 or -1,2,0")
     voxels = read_voxels(header)[..., 0].transpose(order)
     return np.flip(voxels, tuple(axis for axis, part in enumerate(parts) if part.startswith("-")))

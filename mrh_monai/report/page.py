@@ -69,7 +69,7 @@ def write_report(folder: Path | str, output: Path | str | None = None, subject: 
     names = [prediction.name for prediction in predictions]
     if subject is not None and subject not in names:
         expected = f"one of {', '.join(names)}" if names else "a predicted subject in this folder"
-        raise OptionError("--subject", expected, repr(subject), "choose another subject" if names else "leave --subject out")
+        raise OptionError("subject", expected, repr(subject), "choose another subject" if names else "leave --subject out")
     predictions.sort(key=lambda prediction: prediction.name != subject)
     output = folder / "report.html" if output is None else Path(output)
     with tempfile.TemporaryDirectory() as pictures:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from mrh_monai.data import Slabs, SubjectInMemory
 from mrh_monai.patch_geometry import PatchGeometry
 
 NanRule = Literal["refuse", "zero"]
+Values = TypeVar("Values", bound=Any)  # an array or a tensor; this room does not need PyTorch
 
 
 class Coefficients(NamedTuple):
@@ -114,9 +115,18 @@ class Scaling(ABC):
 
     @classmethod
     def scaled_targets(cls, subject: SubjectInMemory) -> np.ndarray:
-        """Return the target voxels of a subject among which the largest is looked for."""
+        """Return the target voxels of a subject from which the largest value is taken."""
         assert subject.target is not None
         return np.asarray(subject.target[subject.scored])
+
+    def unscaled(self, prediction: Values) -> Values:
+        """Return a prediction of the network in the stain's own units.
+
+        Args:
+            prediction: Scaled prediction, an array or a tensor of any shape.
+        """
+        scaled: Values = prediction * self.target_max
+        return scaled
 
     def with_targets_of(self, subjects: Sequence[SubjectInMemory]) -> Self:
         """Return the same scaling of the images, with the largest target of other training subjects."""

@@ -81,7 +81,7 @@ class StudyOptions:
 
     def __post_init__(self) -> None:
         if self.stain not in STAIN_FILES:
-            raise OptionError("--stain", " or ".join(STAIN_FILES), repr(self.stain), "choose a stain of the digital brain")
+            raise OptionError("stain", " or ".join(STAIN_FILES), repr(self.stain), "choose a stain of the digital brain")
 
 
 def run_study(name: str, out: Path | str, options: StudyOptions = StudyOptions(), progress: bool = False) -> tuple[Finding, list[Path]]:

@@ -17,7 +17,7 @@ from mrh_monai.bundle import shipped_settings
 from mrh_monai.data import ReadingOptions, SubjectInMemory, load_subjects, need_grid
 from mrh_monai.errors import OptionError
 from mrh_monai.evaluation import HEADLINE_SCORES, StainPair, auc, structures
-from mrh_monai.inference import Computing, predict_volume
+from mrh_monai.inference import Computing, TrainedNetwork
 from mrh_monai.network import MRHNet, fold
 from mrh_monai.patch_geometry import CORONAL_PATCH, PatchGeometry
 from mrh_monai.patches import PatchBatches, PatchDataset, sample_centres
@@ -139,8 +139,8 @@ class StudyNetwork:
             (X, Y, Z) float32 in the stain's units, 0 outside the mask.
         """
         coefficients = self.scaling.coefficients(subject, subject.mask)
-        predicted = predict_volume(self.network, subject.slabs, mask, coefficients, self.patch, Computing(self.device))
-        return np.asarray(predicted.numpy() * self.scaling.target_max)
+        trained = TrainedNetwork(self.network, self.scaling, self.patch)
+        return trained.predict(subject.slabs, mask, coefficients, Computing(self.device))
 
 
 def train_study_network(

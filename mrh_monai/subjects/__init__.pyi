@@ -6,6 +6,7 @@ from .subject_arrays import (
     SubjectLike as SubjectLike,
     as_subject as as_subject,
     real_array as real_array,
+    write_arrays as write_arrays,
 )
 from .subject_search import (
     BESIDE_IMAGE as BESIDE_IMAGE,
@@ -16,4 +17,5 @@ from .subject_search import (
     find_subject as find_subject,
     find_subjects as find_subjects,
     input_name as input_name,
+    mask_beside as mask_beside,
 )

@@ -8,13 +8,16 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mrh_monai.errors import DatalistError
 from mrh_monai.io import is_patch_file, write_text
 from mrh_monai.subjects.subject import FILE_KEYS, Slices, Subject, in_slices
+
+if TYPE_CHECKING:  # that module finds files, for which it needs this one
+    from mrh_monai.subjects.subject_arrays import AnySubject
 
 SECTIONS = ("training", "validation", "test")
 WRITE_ONE = "write one with `mrh datalist ROOT -o ROOT/datalist.json`"
@@ -25,7 +28,7 @@ class Datalist:
     """The subjects of a study in three sections.
 
     Attributes:
-        training: Subjects to train on.
+        training: Subjects to train on: files (`Subject`) or arrays (`SubjectArrays`).
         validation: Subjects to validate on after each epoch of training.
         test: Subjects that no training sees.
 
@@ -36,16 +39,16 @@ class Datalist:
         ['m3']
     """
 
-    training: tuple[Subject, ...] = ()
-    validation: tuple[Subject, ...] = ()
-    test: tuple[Subject, ...] = ()
+    training: tuple[AnySubject, ...] = ()
+    validation: tuple[AnySubject, ...] = ()
+    test: tuple[AnySubject, ...] = ()
 
     @property
-    def sections(self) -> dict[str, tuple[Subject, ...]]:
+    def sections(self) -> dict[str, tuple[AnySubject, ...]]:
         """The three sections by name."""
         return {name: getattr(self, name) for name in SECTIONS}
 
-    def section(self, key: str, where: object = "datalist") -> tuple[Subject, ...]:
+    def section(self, key: str, where: object = "datalist") -> tuple[AnySubject, ...]:
         """Return the subjects of one section, which must have some.
 
         Args:
@@ -99,7 +102,11 @@ class Datalist:
         return datalist
 
     def write(self, path: Path | str) -> None:
-        """Write the datalist as JSON, with paths relative to its own folder."""
+        """Write the datalist as JSON, with paths relative to its own folder.
+
+        Raises:
+            DatalistError: A subject consists of arrays, which a JSON file cannot name.
+        """
         path = Path(path)
         content = {name: [_entry(subject, path.resolve().parent) for subject in subjects] for name, subjects in self.sections.items()}
         write_text(path, json.dumps(content, indent=2) + "\n")
@@ -152,7 +159,7 @@ class Datalist:
     def _check_no_leak(self, where: object) -> None:
         for one, other in itertools.combinations(SECTIONS, 2):
             for a, b in itertools.product(self.sections[one], self.sections[other]):
-                same = a.name == b.name or {p.resolve() for p in a.image} & {p.resolve() for p in b.image}
+                same = a.name == b.name or _files(a) & _files(b)
                 if same and not _disjoint(a.slices, b.slices):
                     expected = "every subject in one section, or with disjoint `slices`"
                     raise DatalistError(where, expected, f"{a.name} in {one} and in {other}", "remove it from one of them")
@@ -185,10 +192,18 @@ def _read_section(entries: Any, path: Path, section: str) -> tuple[Subject, ...]
     return tuple(_subject(entry, path, f"{section}[{index}]") for index, entry in enumerate(entries))
 
 
-def _entry(subject: Subject, folder: Path) -> dict[str, Any]:
+def _files(subject: AnySubject) -> set[Path]:
+    """Return the image files of a subject; none of one that consists of arrays."""
+    return {path.resolve() for path in subject.image} if isinstance(subject, Subject) else set()
+
+
+def _entry(subject: AnySubject, folder: Path) -> dict[str, Any]:
     def relative(path: Path) -> str:
         return Path(os.path.relpath(path.resolve(), folder)).as_posix()
 
+    if not isinstance(subject, Subject):
+        remedy = "list the files of the subject, or write its arrays as NIfTI files first"
+        raise DatalistError("datalist", "subjects in files, to be written as JSON", f"arrays as {subject.name}", remedy)
     entry: dict[str, Any] = {"subject": subject.name, "image": [relative(path) for path in subject.image]}
     entry |= {key: relative(path) for key, path in subject.files.items()}
     if subject.slices is not None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mrh_monai.errors import OptionError, SubjectError
-from mrh_monai.io import checked_affine
+from mrh_monai.io import checked_affine, write_nifti
 from mrh_monai.subjects.subject import Slices, Subject, checked_slices, common_slices
 from mrh_monai.subjects.subject_search import MRH_NET_LAYOUT, Layout, find_input
 
@@ -75,6 +75,31 @@ class SubjectArrays:
         """
         asked = checked_slices(slices)
         return self if asked is None else replace(self, slices=common_slices(self.name, self.slices, asked))
+
+
+def write_arrays(subject: SubjectArrays, folder: Path) -> Subject:
+    """Write the arrays of a subject as NIfTI files, and return these files as a subject.
+
+    Args:
+        subject: The arrays.
+        folder: Folder to write into.
+
+    Raises:
+        OutputError: The files cannot be written.
+    """
+    files = {}
+    for role in ("image", "mask", "target", "target_mask"):
+        if getattr(subject, role) is not None:
+            files[role] = folder / f"{role}.nii"
+            write_nifti(files[role], _storable(getattr(subject, role)), subject.affine)
+    image = files.pop("image")
+    return Subject(subject.name, (image,), slices=subject.slices, **files)
+
+
+def _storable(values: np.ndarray) -> np.ndarray:
+    """Return values in a type that NIfTI files hold and every reader knows."""
+    kinds = {"bool": np.uint8, "float16": np.float32, "int64": np.float64, "uint64": np.float64}
+    return values.astype(kinds[values.dtype.name]) if values.dtype.name in kinds else values
 
 
 AnySubject = Subject | SubjectArrays

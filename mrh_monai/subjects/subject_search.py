@@ -192,22 +192,15 @@ class ImagePath(InputPath):
         Raises:
             SubjectError: Neither a mask nor an FA map lies beside the image, or several files have such a name.
         """
-        mask, fa = (self._beside(path, name, key) for key in BESIDE_IMAGE)
+        mask, fa = (mask_beside(path, key) for key in BESIDE_IMAGE)
         if mask is None and fa is None:
             sought = " or ".join(f"{name}_{key}{volume_ending(path)}" for key in BESIDE_IMAGE)
             remedy = "put one of them there, or name it in a manifest"
             raise SubjectError(path, f"its mask or its FA map beside it, as {sought}", "neither file", remedy)
         return Subject(name, (path,), mask, fa)
 
-    def _beside(self, path: Path, name: str, key: str) -> Path | None:
-        found = [file for file in sorted(path.parent.glob(f"{glob.escape(name)}_{key}.*")) if volume_ending(file) and file.suffix != ".hdr"]
-        if len(found) > 1:
-            names = ", ".join(file.name for file in found)
-            raise SubjectError(path, f"one file {name}_{key}.*", names, "keep one of them, or name it in a manifest")
-        return found[0] if found else None
 
-
-FILE_INPUTS: tuple[InputPath, ...] = (ManifestPath(), PatchFilePath(), ImagePath())
+FILE_INPUTS: tuple[InputPath, ...] = (ImagePath(), ManifestPath(), PatchFilePath())
 INPUTS: tuple[InputPath, ...] = (FolderPath(), *FILE_INPUTS)
 
 
@@ -229,9 +222,27 @@ def find_input(path: Path | str, layout: Layout = MRH_NET_LAYOUT) -> Subject:
         name = kind.subject_name(path)
         if name is not None and path.exists():
             return kind.find(path, name, layout)
-    first, *others, last = (kind.description for kind in (INPUTS[0], INPUTS[3], INPUTS[1], INPUTS[2]))
+    first, *others, last = (kind.description for kind in INPUTS)
     expected = f"{', '.join([first, *others])} or {last}"
     raise SubjectError(path, expected, "another kind of file" if path.exists() else "no such file", "check the path")
+
+
+def mask_beside(image: Path, key: str = "mask") -> Path | None:
+    """Return the mask of an image ``NAME.nii.gz``, which lies beside it as ``NAME_mask.*``; None if there is no such file.
+
+    Args:
+        image: The image.
+        key: ``mask``, or ``fa`` for the FA map.
+
+    Raises:
+        SubjectError: There are several such files.
+    """
+    name = image.name[: -len(volume_ending(image))]
+    found = [file for file in sorted(image.parent.glob(f"{glob.escape(name)}_{key}.*")) if volume_ending(file) and file.suffix != ".hdr"]
+    if len(found) > 1:
+        names = ", ".join(file.name for file in found)
+        raise SubjectError(image, f"one file {name}_{key}.*", names, "keep one of them, or name it in a manifest")
+    return found[0] if found else None
 
 
 def input_name(path: Path) -> str | None:

@@ -7,9 +7,11 @@ import warnings
 import pytest
 
 from helpers.bundle_runs import SMALL, bundle_run
+from helpers.subjects import arrays_of_datalist
 from mrh_monai.bundle.running import train
 from mrh_monai.errors import CheckpointError, DatalistError, OptionError
 from mrh_monai.network.checkpoint import load_checkpoint
+from mrh_monai.subjects import Datalist
 
 
 @pytest.fixture
@@ -44,6 +46,14 @@ def test_training_from_python_is_the_run_of_the_command_line(bundle_copy, study,
         logging.getLogger("ignite").setLevel(level)
         sys.path[:] = path
     assert (tmp_path / "run" / "model.pt").read_bytes() == result.weights.read_bytes()
+
+
+@pytest.mark.usefixtures("unchanged")
+def test_a_datalist_of_files_or_arrays_trains_the_same_weights_as_its_json_file(bundle_copy, study, tmp_path):
+    listed = Datalist.read(study / "datalist.json")
+    given = {"json": study / "datalist.json", "files": listed, "arrays": arrays_of_datalist(listed)}
+    weights = {name: train(bundle_copy, each, tmp_path / name, **SMALL).weights.read_bytes() for name, each in given.items()}
+    assert weights["json"] == weights["files"] == weights["arrays"]
 
 
 @pytest.mark.usefixtures("unchanged")

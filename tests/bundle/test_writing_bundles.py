@@ -82,8 +82,8 @@ def test_a_new_bundle_starts_from_another_of_other_channels_if_told_to(own, trai
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"stain": "a b"}, OptionError, "--stain: expected a short name"),
-        ({"stain": "../x"}, OptionError, "--stain: expected a short name"),
+        ({"stain": "a b"}, OptionError, "stain: expected a short name"),
+        ({"stain": "../x"}, OptionError, "stain: expected a short name"),
         ({"units": "a: b\n$x"}, OptionError, "--units: expected a few plain words"),
         ({"channels": "absent.yaml"}, OptionError, "absent.yaml: expected a YAML file with a list `channels`"),
         ({"pretrained": "absent"}, OptionError, "absent: expected a bundle folder to start from, found no such folder"),
@@ -129,5 +129,5 @@ def test_a_new_bundle_declares_the_version_that_its_parent_has(tmp_path):
     with pytest.raises(OptionError, match=r"metadata\.json: expected bundle metadata with a version such as 0\.2\.0"):
         new_bundle(tmp_path / "other", "x", pretrained=parent)
     odd = Path(shutil.copytree(ROOT / "bundles" / "mrh_af", tmp_path / "it's" / "mrh_af", ignore=shutil.ignore_patterns("model.*")))
-    with pytest.raises(OptionError, match="--pretrained: expected a path of letters"):
+    with pytest.raises(OptionError, match="pretrained: expected a path of letters"):
         new_bundle(tmp_path / "other", "x", pretrained=odd)

@@ -51,7 +51,7 @@ def test_datalist_of_another_layout(call, tmp_path):
             ["datalist", "{study}", "--train", "1", "--test-slices", "0:2", "-o", "d.json"],
             "expected subjects divided either by number or by slices",
         ),
-        (["phantom", "p", "--subjects", "0"], "error: subjects: expected at least 1, found 0"),
+        (["phantom", "p", "--subjects", "0"], "error: --subjects: expected at least 1, found 0"),
         (["phantom", "p", "--shape", "5", "5", "5"], "shape: expected at least 24 3 24 voxels, found 5 5 5"),
         (["phantom", "{study}/datalist.json/p"], "expected a folder that can be written"),
     ],

@@ -35,7 +35,7 @@ def test_subsets_have_between_one_and_all_images(wrong):
     check_counts([1, 67], 67)
     check_counts([], 67)
     with pytest.raises(
-        OptionError, match=f"--retrain-top: expected numbers from 1 to 67, the number of images, found {wrong}; give other numbers"
+        OptionError, match=f"retrain_top: expected numbers from 1 to 67, the number of images, found {wrong}; give other numbers"
     ):
         check_counts([4, wrong], 67)
 

@@ -69,9 +69,9 @@ def test_networks_are_trained_again_on_the_best_images(predictor, study):
 
 def test_everything_is_checked_before_anything_is_computed(predictor, bundle_copy, study, tmp_path):
     subject = study / "subject04"
-    with pytest.raises(OptionError, match="--images: expected names of the protocol's images, found 'mt_one'"):
+    with pytest.raises(OptionError, match="images: expected names of the protocol's images, found 'mt_one'"):
         plan_contribution(predictor, subject, ["mt_one"])
-    with pytest.raises(OptionError, match="--retrain-top: expected numbers from 1 to 2, the number of images, found 3"):
+    with pytest.raises(OptionError, match="retrain_top: expected numbers from 1 to 2, the number of images, found 3"):
         plan_contribution(predictor, subject, IMAGES, retraining=RetrainingOptions([3], study / "datalist.json"))
     with pytest.raises(CheckpointError, match="model.pt: expected trained weights"):
         plan_contribution(bundle_copy, subject)

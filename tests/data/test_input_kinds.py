@@ -76,12 +76,12 @@ def test_mixed_kinds_are_refused(kinds, few, names, message):
 
 def test_headers_are_checked_before_voxels_are_read(kinds, few):
     for subject in kinds.values():
-        input_kind(subject).check_headers(subject, few)
+        input_kind(subject).image_headers(subject, few)
     kinds["volumes"].image[1].unlink()
     with pytest.raises(SubjectError, match="mt.nii: expected a volume file, found no such file"):
-        VOLUMES.check_headers(kinds["volumes"], few)
+        VOLUMES.image_headers(kinds["volumes"], few)
     with pytest.raises(SubjectError, match="s: expected a target, found no target in the datalist"):
-        VOLUMES.check_headers(replace(kinds["volumes"], target=None), few, need_target=True)
+        VOLUMES.image_headers(replace(kinds["volumes"], target=None), few, need_target=True)
 
 
 @pytest.mark.parametrize("kind", [VOLUMES, ARRAYS])

@@ -1,18 +1,16 @@
 from dataclasses import fields, replace
 
-import nibabel
 import numpy as np
 import pytest
 import torch
 
-from helpers.subjects import write_nifti
+from helpers.subjects import arrays_of, write_nifti
 from mrh_monai.data.checked_voxels import ReadingOptions
 from mrh_monai.data.input_kinds import load_subject, load_subjects
 from mrh_monai.errors import OptionError, SubjectError
 from mrh_monai.io.volume_files import read_header, read_voxels
 from mrh_monai.patch_geometry import PatchGeometry
 from mrh_monai.protocol.mrh_net import MRH_NET
-from mrh_monai.subjects import SubjectArrays
 from mrh_monai.subjects.subject_search import find_subjects
 
 
@@ -57,15 +55,6 @@ def test_memory_runs_along_the_patches_last_axis(parts, few):
         assert loaded.padded.strides[axes[-1]] == 3 * loaded.padded.itemsize
 
 
-def arrays_of(subject, dtype=np.float32):
-    """The voxels of a subject's files as arrays, read without the package."""
-    images = [np.asarray(nibabel.load(path).dataobj) for path in subject.image]
-    image = np.concatenate([volume if volume.ndim == 4 else volume[..., None] for volume in images], axis=3).astype(dtype)
-    volumes = {key: np.asarray(nibabel.load(path).dataobj) for key, path in subject.files.items() if key != "fa"}
-    affine = nibabel.load(subject.image[0]).affine
-    return SubjectArrays(image, affine=affine, name=subject.name, slices=subject.slices, **volumes)
-
-
 @pytest.mark.parametrize("dtype", [np.float32, np.int16])
 @pytest.mark.parametrize("slices", [None, ((1, 2), (3, 5))])
 @pytest.mark.parametrize("patch", [PatchGeometry(), PatchGeometry((0, 1, 2), 2)])
@@ -74,8 +63,8 @@ def test_arrays_give_the_same_subject_as_files(parts, few, dtype, slices, patch)
     values = np.round(image * 1000).astype(dtype)
     for path, voxels in zip(subject.image, (values[..., 0], values[..., 1:]), strict=True):
         write_nifti(path, voxels)
-    sound = write_nifti(subject.mask.parent / "sound.nii", np.roll(mask, 1, axis=0))
-    subject = replace(subject, slices=slices, target_mask=sound)
+    intact = write_nifti(subject.mask.parent / "intact.nii", np.roll(mask, 1, axis=0))
+    subject = replace(subject, slices=slices, target_mask=intact)
     options = ReadingOptions(need_target=True, patch=patch)
     from_files, from_arrays = load_subject(subject, few, options), load_subject(arrays_of(subject, dtype), few, options)
     assert from_arrays.padded.dtype == from_files.padded.dtype == dtype

@@ -8,6 +8,7 @@ from mrh_monai.errors import OptionError, SubjectError
 from mrh_monai.evaluation.prediction_evaluation import evaluate
 from mrh_monai.evaluation.scores import score
 from mrh_monai.inference.prediction import Prediction
+from mrh_monai.io import read_header
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def test_scores_auc_and_threshold_are_of_the_voxels_in_the_mask(volumes):
 
 
 def test_files_arrays_and_a_prediction_give_the_same_numbers(volumes, files):
-    prediction = Prediction(volumes[0], np.eye(4), volumes[2] > 0, {"made_by": {}})
+    prediction = Prediction(volumes[0], read_header(files[0]).affine, volumes[2] > 0, {"made_by": {}})
     expected = evaluate(*volumes)
     assert evaluate(*files) == evaluate(*map(str, files)) == expected
     assert evaluate(prediction, files[1], volumes[2] > 0) == evaluate(prediction, *volumes[1:]) == expected
@@ -66,5 +67,20 @@ def test_masks_and_stains_that_cannot_be_judged_are_refused(volumes, files):
         evaluate(prediction, np.full_like(target, 7), mask)
     with pytest.raises(SubjectError, match="mask.nii.gz: expected a stain inside the mask, found 1 everywhere"):
         evaluate(prediction, files[2], mask)
-    with pytest.raises(OptionError, match="--threshold: expected a threshold within the target's"):
+    with pytest.raises(OptionError, match="^threshold: expected a threshold within the target's"):
         evaluate(*volumes, threshold=999)
+    for threshold in ("a", float("nan")):
+        with pytest.raises(OptionError, match="threshold: expected a number in the stain's units, found"):
+            evaluate(*volumes, threshold=threshold)
+
+
+def test_a_prediction_lies_where_its_affine_says(volumes, files):
+    moved = Prediction(volumes[0], np.diag([-0.1, 0.1, 0.1, 1]), volumes[2] > 0, {"made_by": {}})
+    with pytest.raises(SubjectError, match="prediction|target.nii.gz: expected the affine of"):
+        evaluate(moved, files[1], files[2])
+
+
+@pytest.mark.parametrize("wrong", [None, 5, "text", np.zeros((16, 3, 14), complex), [[1, 2], [3]]])
+def test_what_is_no_volume_is_refused(volumes, wrong):
+    with pytest.raises(SubjectError):
+        evaluate(wrong, *volumes[1:])

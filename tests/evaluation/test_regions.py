@@ -4,6 +4,7 @@ import pytest
 from helpers.subjects import write_nifti
 from mrh_monai.errors import SubjectError
 from mrh_monai.evaluation.regions import Regions, read_regions
+from mrh_monai.io import read_header
 
 
 @pytest.fixture
@@ -18,7 +19,7 @@ def labels(rng):
 
 @pytest.mark.parametrize("dtype", [np.int16, np.float32, np.uint16])
 def test_labels_are_called_by_their_numbers_without_names(scan, labels, tmp_path, dtype):
-    regions = read_regions(write_nifti(tmp_path / "labels.nii", labels.astype(dtype)), [scan])
+    regions = read_regions(write_nifti(tmp_path / "labels.nii", labels.astype(dtype)), [read_header(scan)])
     np.testing.assert_array_equal(regions.labels, labels)
     assert regions.labels.dtype == np.int64
     assert regions.names == {2: "region 2", 7: "region 7", 1000: "region 1000"}
@@ -37,7 +38,7 @@ def test_labels_are_called_by_their_numbers_without_names(scan, labels, tmp_path
 def test_names_come_from_a_file(scan, labels, tmp_path, text):
     path = write_nifti(tmp_path / "labels.nii", labels)
     (tmp_path / "names.txt").write_text(text, newline="")
-    assert read_regions(path, [scan], tmp_path / "names.txt").names == {2: "cortex", 7: "region 7", 1000: "left thalamus"}
+    assert read_regions(path, [read_header(scan)], tmp_path / "names.txt").names == {2: "cortex", 7: "region 7", 1000: "left thalamus"}
 
 
 def test_each_region_has_its_voxels_of_the_mask(labels, rng):
@@ -67,12 +68,12 @@ def test_wrong_label_volumes_are_refused(scan, labels, tmp_path):
     ):
         write_nifti(path, voxels)
         with pytest.raises(SubjectError, match=message):
-            read_regions(path, [scan])
+            read_regions(path, [read_header(scan)])
     write_nifti(path, labels, np.diag([0.2, 0.1, 0.1, 1]))
     with pytest.raises(SubjectError, match="expected voxels of .* mm as in scan.nii.gz"):
-        read_regions(path, [scan])
+        read_regions(path, [read_header(scan)])
     with pytest.raises(SubjectError, match="nowhere.nii: expected a"):
-        read_regions(tmp_path / "nowhere.nii", [scan])
+        read_regions(tmp_path / "nowhere.nii", [read_header(scan)])
 
 
 @pytest.mark.parametrize(
@@ -88,13 +89,13 @@ def test_wrong_names_are_refused(scan, labels, tmp_path, text, message):
     path = write_nifti(tmp_path / "labels.nii", labels)
     (tmp_path / "names.txt").write_text(text)
     with pytest.raises(SubjectError, match=message):
-        read_regions(path, [scan], tmp_path / "names.txt")
+        read_regions(path, [read_header(scan)], tmp_path / "names.txt")
 
 
 def test_names_that_are_no_text(scan, labels, tmp_path):
     path = write_nifti(tmp_path / "labels.nii", labels)
     (tmp_path / "names.txt").write_bytes(b"\xff\xfe1\x00")
     with pytest.raises(SubjectError, match="names.txt: expected a text file of labels and names, found UnicodeDecodeError"):
-        read_regions(path, [scan], tmp_path / "names.txt")
+        read_regions(path, [read_header(scan)], tmp_path / "names.txt")
     with pytest.raises(SubjectError, match="nowhere.txt: expected a text file of labels and names, found FileNotFoundError"):
-        read_regions(path, [scan], tmp_path / "nowhere.txt")
+        read_regions(path, [read_header(scan)], tmp_path / "nowhere.txt")

@@ -69,7 +69,7 @@ def test_score_is_inside_the_mask_alone(pair):
     assert scores["mae"] == pytest.approx(mae(p[mask], t[mask]))
     assert scores["psnr"] == pytest.approx(-20 * np.log10(scores["nrmse"]))
     assert scores["voxels"] == mask.sum()
-    with pytest.raises(SubjectError, match="expected one shape, found prediction"):
+    with pytest.raises(SubjectError, match="of one shape .*, found prediction"):
         score(p[:3], t, mask)
     with pytest.raises(SubjectError, match="voxels inside the mask, found an empty mask"):
         score(p, t, mask & False)
@@ -92,3 +92,25 @@ def test_every_score_has_a_title_of_its_own_and_is_named_once():
 def test_a_value_is_written_with_the_digits_of_its_unit():
     by_key = {each.key: each for each in SCORES}
     assert (by_key["rmse"].text(27.947), by_key["r2"].text(0.7719), by_key["psnr"].text(18.0002)) == ("27.95", "0.772", "18.000")
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int64, np.float32, float])
+def test_a_mask_of_0_and_1_is_the_same_as_one_of_bool(pair, kind):
+    p, t, mask = pair
+    assert score(p, t, mask.astype(kind)) == score(p, t, mask)
+    assert score(p.tolist(), t.tolist(), mask.tolist())["rmse"] == pytest.approx(score(p, t, mask)["rmse"])
+    with pytest.raises(SubjectError, match="mask: expected a mask of 0 and 1, found the values"):
+        score(p, t, mask.astype(kind) * 2)
+
+
+def test_nan_is_no_perfect_prediction(pair):
+    p, t, mask = pair
+    scores = score(np.full_like(p, np.nan), t, mask)
+    assert np.isnan([scores["psnr"], scores["rmse"], scores["mae"]]).all()
+    assert score(t, t, mask)["psnr"] == np.inf
+
+
+@pytest.mark.parametrize("wrong", [np.ones(3), "text", None, np.ones((2, 2, 2), complex)])
+def test_what_is_no_volume_is_refused(pair, wrong):
+    with pytest.raises(SubjectError):
+        score(wrong, *pair[1:])

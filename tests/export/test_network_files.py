@@ -175,7 +175,7 @@ def test_a_file_that_differs_is_not_put_in_place(bundle, tmp_path, monkeypatch, 
 def test_wrong_inputs_end_in_a_sentence(bundle, bundle_copy, tmp_path, monkeypatch):
     with pytest.raises(OptionError, match=r"net.pt: expected a name that ends in .ts or .onnx, found .pt; give"):
         export_network(bundle, tmp_path / "net.pt")
-    with pytest.raises(OptionError, match=r"--what: expected patch or slab, found 'brain'; choose"):
+    with pytest.raises(OptionError, match=r"what: expected patch or slab, found 'brain'; choose"):
         export_network(bundle, tmp_path / "net.ts", "brain")
     with pytest.raises(CheckpointError, match="expected trained weights, found no such file; train the bundle first"):
         export_network(bundle_copy, tmp_path / "net.ts")

@@ -1,5 +1,6 @@
 """Tiny subjects on disk."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel
@@ -7,6 +8,7 @@ import numpy as np
 
 from mrh_monai.io.nibabel_files import write_analyze
 from mrh_monai.protocol.mrh_net import MRH_NET
+from mrh_monai.subjects import Datalist, SubjectArrays
 
 SHAPE = (16, 6, 14)
 
@@ -33,3 +35,23 @@ def write_nifti(path: Path, voxels: np.ndarray, affine: np.ndarray | None = None
     path.parent.mkdir(parents=True, exist_ok=True)
     nibabel.save(nibabel.Nifti1Image(voxels, np.diag([0.1, 0.1, 0.1, 1]) if affine is None else affine), path)
     return path
+
+
+def arrays_of(subject, dtype=None):
+    """The voxels of a subject's files as arrays, read without the package; in the type of the files, if no other is given."""
+    images = [np.asarray(nibabel.load(path).dataobj) for path in subject.image]
+    image = np.concatenate([volume if volume.ndim == 4 else volume[..., None] for volume in images], axis=3)
+    volumes = {key: np.asarray(nibabel.load(path).dataobj) for key, path in subject.files.items() if key != "fa"}
+    affine = nibabel.load(subject.image[0]).affine
+    image = image if dtype is None else image.astype(dtype)
+    return SubjectArrays(image, affine=affine, name=subject.name, slices=subject.slices, **volumes)
+
+
+def arrays_of_datalist(datalist, affine=None):
+    """A datalist whose subjects are arrays instead of files; at another place, if an affine is given."""
+
+    def arrays(subject):
+        found = arrays_of(subject)
+        return found if affine is None else replace(found, affine=affine)
+
+    return Datalist(**{name: tuple(map(arrays, subjects)) for name, subjects in datalist.sections.items()})

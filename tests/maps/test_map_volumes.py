@@ -9,10 +9,10 @@ import pytest
 
 import mrh_monai
 from helpers.gradient_files import write_fsl
-from helpers.subjects import write_mrh_subject, write_nifti
+from helpers.subjects import arrays_of, write_mrh_subject, write_nifti
 from mrh_monai.data.checked_voxels import ReadingOptions
 from mrh_monai.data.input_kinds import load_subject
-from mrh_monai.errors import MRHWarning, OutputError, SubjectError
+from mrh_monai.errors import MRHWarning, OptionError, OutputError, SubjectError
 from mrh_monai.io.volume_files import read_header
 from mrh_monai.maps.map_plan import fit_maps, plan_maps
 from mrh_monai.maps.map_volumes import ParameterMaps, parameter_maps
@@ -117,6 +117,44 @@ def test_folder_manifest_and_subject_give_the_same_maps(folder, tmp_path):
         assert all(np.array_equal(other.maps[name], volume) for name, volume in whole.maps.items())
         np.testing.assert_array_equal(other.mask, whole.mask)
         np.testing.assert_array_equal(other.affine, whole.affine)
+
+
+@pytest.mark.filterwarnings("ignore:.*no gradient table")
+def test_arrays_give_the_maps_of_their_files(folder):
+    arrays, expected = arrays_of(find_subject(folder)), mrh_monai.parameter_maps(folder)
+    # Two diffusion files are two scans, each with unweighted volumes of its own; one array is one scan.
+    same = {"t2w", "mtr"}
+    whole = mrh_monai.parameter_maps(arrays)
+    for found in (
+        mrh_monai.parameter_maps(arrays.image, mask=arrays.mask, affine=arrays.affine),
+        mrh_monai.parameter_maps(arrays.image, mask=arrays.mask.tolist(), affine=arrays.affine.tolist()),
+    ):
+        assert all(np.array_equal(found.maps[name], volume) for name, volume in whole.maps.items())
+        np.testing.assert_array_equal(found.affine, expected.affine)
+    assert list(whole.maps) == list(expected.maps)
+    assert all(np.array_equal(whole.maps[name], expected.maps[name]) for name in same)
+    np.testing.assert_allclose(whole.maps["md_1900"], expected.maps["md_1900"], atol=0.3)
+    with pytest.raises(SubjectError, match="image array: expected a mask and an affine with it"):
+        mrh_monai.parameter_maps(arrays.image)
+    with pytest.raises(OptionError, match="mask: expected a file, since the subject has files, found an array"):
+        mrh_monai.parameter_maps(folder, mask=arrays.mask)
+
+
+@pytest.mark.filterwarnings("ignore:.*no gradient table")
+def test_a_4d_image_with_its_mask_beside_it_is_a_subject(folder, tmp_path):
+    arrays = arrays_of(find_subject(folder))
+    write_nifti(tmp_path / "m1.nii.gz", arrays.image, arrays.affine)
+    write_nifti(tmp_path / "m1_mask.nii.gz", arrays.mask, arrays.affine)
+    found, expected = mrh_monai.parameter_maps(tmp_path / "m1.nii.gz"), mrh_monai.parameter_maps(arrays)
+    assert all(np.array_equal(found.maps[name], volume) for name, volume in expected.maps.items())
+
+
+@pytest.mark.filterwarnings("ignore:.*has too few directions")
+def test_a_diffusion_file_is_fitted_inside_the_mask_beside_it(scan):
+    mask = np.zeros(nibabel.load(scan).shape[:3], np.uint8)
+    mask[1:3, 1] = 1
+    write_nifti(scan.parent / f"{scan.name.split('.')[0]}_mask.nii.gz", mask, nibabel.load(scan).affine)
+    np.testing.assert_array_equal(parameter_maps(scan).mask, mask > 0)
 
 
 def test_maps_are_saved_under_their_names(tmp_path, rng):

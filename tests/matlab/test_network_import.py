@@ -100,7 +100,7 @@ def test_a_failed_import_leaves_the_bundle_as_it_was(tmp_path, bundle_copy):
     with pytest.raises(CheckpointError, match=r"other.mat: expected 67 channels as .*mrh_af has, found 42"):
         import_from_matlab(other, bundle_copy)
     for target_max in (0, -1, float("nan")):
-        with pytest.raises(OptionError, match="--target-max: expected a positive number"):
+        with pytest.raises(OptionError, match="target_max: expected a positive number"):
             import_from_matlab(full(tmp_path), bundle_copy, target_max)
     assert {path: path.read_bytes() for path in (bundle_copy / "models").iterdir()} == before
     with pytest.raises(OptionError, match="expected a bundle folder, found no such folder"):

@@ -107,7 +107,7 @@ def test_axes_can_be_named(tmp_path, rng):
     with pytest.raises(SubjectError, match=r"expected the shape of a released volume, .* found \(4, 5, 6\); name its axes with --axes"):
         read_in_template_order(tmp_path / "odd.img")
     for axes in ("1,2", "0,0,1", "x,y,z", "0,1,3", ""):
-        with pytest.raises(OptionError, match="--axes: expected the axes 0, 1 and 2"):
+        with pytest.raises(OptionError, match="axes: expected the axes 0, 1 and 2"):
             read_in_template_order(tmp_path / "odd.img", axes)
 
 

@@ -237,7 +237,7 @@ def test_no_results_and_no_such_subject_are_refused(results, tmp_path):
         write_report(tmp_path / "empty")
     with pytest.raises(OptionError, match="nowhere: expected a folder of results, found no such folder; name the folder that"):
         write_report(tmp_path / "nowhere")
-    with pytest.raises(OptionError, match="--subject: expected one of subject04, found 'subject05'; choose another subject"):
+    with pytest.raises(OptionError, match="subject: expected one of subject04, found 'subject05'; choose another subject"):
         write_report(results, subject="subject05")
     with pytest.raises(OptionError, match="expected a predicted subject in this folder, found 'x'; leave --subject out"):
         write_report(tmp_path / "empty", subject="x")

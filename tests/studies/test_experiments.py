@@ -253,7 +253,7 @@ def test_too_coarse_a_grid_has_no_resolution(study, tmp_path):
         ("dept", {}, "study: expected one of training-size, depth, .*resolution, found 'dept'; did you mean depth"),
         ("trainingsize", {}, "found 'trainingsize'; did you mean training-size"),
         ("xyz", {}, "found 'xyz'; choose one of them"),
-        ("depth", {"stain": "gfap"}, "--stain: expected af or nf or mbp, found 'gfap'; choose a stain of the digital brain"),
+        ("depth", {"stain": "gfap"}, "stain: expected af or nf or mbp, found 'gfap'; choose a stain of the digital brain"),
     ],
 )
 def test_unknown_names_are_refused_before_anything_is_written(name, options, message, tmp_path):
