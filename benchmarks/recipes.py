@@ -52,7 +52,7 @@ def train_and_test(name: str, datalist: Path, out: Path, seed: int, **options: o
     bundle_run(["inference.yaml", "evaluate.yaml"], datalist=datalist, output_dir=run / "test", ckpt_path=run / "model.pt")
     rows = list(csv.DictReader((run / "metrics.csv").open()))
     best = min(rows, key=lambda row: float(row["val_rmse"]))
-    scores = json.loads((run / "test" / "scores.json").read_text())
+    scores = json.loads((run / "test" / "scores.json").read_text(encoding="utf-8"))
     mean = {key: sum(s[key] for s in scores.values()) / len(scores) for key in ("r2", "rmse", "nrmse", "ssim")}
     return {
         "recipe": name, "seed": seed, "seconds": round(seconds, 1), "epochs": len(rows), "best_epoch": best["epoch"],

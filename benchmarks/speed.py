@@ -61,7 +61,7 @@ def routes(blocks: int) -> list[dict[str, Any]]:
 
 def has_bf16() -> bool:
     """Return whether the processor has AMX or AVX512-BF16. Without them bf16 is computed in software and slower than float32."""
-    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").is_file() else ""
+    flags = Path("/proc/cpuinfo").read_text(encoding="utf-8") if Path("/proc/cpuinfo").is_file() else ""
     return "amx_bf16" in flags or "avx512_bf16" in flags
 
 

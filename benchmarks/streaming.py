@@ -89,7 +89,7 @@ def watch(command: list[str]) -> tuple[float, float]:
     peak = 0
     while process.poll() is None:
         try:
-            lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+            lines = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8").splitlines()
             peak = max([peak, *(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon"))])
         except OSError:
             break  # the process has just ended

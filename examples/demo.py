@@ -167,13 +167,13 @@ def run(*command: object, beside: bool = False) -> None:
 
 def scores_of(folder: Path) -> dict[str, float]:
     """Return the scores of the unseen subject."""
-    scores: dict[str, float] = json.loads((folder / "prediction" / "scores.json").read_text())[TEST_SUBJECT]
+    scores: dict[str, float] = json.loads((folder / "prediction" / "scores.json").read_text(encoding="utf-8"))[TEST_SUBJECT]
     return scores
 
 
 def best_r2_of_others(comparison: Path) -> tuple[float, float]:
     """Return R2 of the regression on all images, and of the best single image or parameter map."""
-    models = json.loads((comparison / "comparison.json").read_text())["models"]
+    models = json.loads((comparison / "comparison.json").read_text(encoding="utf-8"))["models"]
     linear = next(model["scores"]["r2"] for model in models if model["name"] == "linear, 67 images")
     return linear, max(model["scores"]["r2"] or 0 for model in models if model["kind"] == "marker")
 

@@ -8,10 +8,11 @@ from typing import Any, Literal
 
 import torch
 
-from mrh_monai.errors import OptionError
+from mrh_monai.errors import OptionError, one_of
 
 Precision = Literal["float32", "tf32", "bf16"]
-PRECISIONS = ("float32", "tf32", "bf16", "auto")  # Values of the option; auto chooses one of the others.
+PrecisionOption = Literal["float32", "tf32", "bf16", "auto"]  # auto chooses one of the others
+PRECISIONS: tuple[PrecisionOption, ...] = ("float32", "tf32", "bf16", "auto")
 
 
 def choose_device(name: str | torch.device = "auto") -> torch.device:
@@ -58,8 +59,7 @@ def check_precision(device: torch.device | str, precision: str) -> Precision:
         >>> check_precision("cpu", "auto"), check_precision("cpu", "bf16")
         ('float32', 'bf16')
     """
-    if precision not in PRECISIONS:
-        raise OptionError("precision", ", ".join(PRECISIONS), repr(precision), "choose one of them")
+    one_of("precision", precision, PRECISIONS)
     on_cuda = torch.device(device).type == "cuda"
     if precision == "auto":
         return "bf16" if on_cuda and torch.cuda.is_bf16_supported(including_emulation=False) else "float32"

@@ -6,8 +6,9 @@ import logging
 import os
 import sys
 import warnings
+from collections.abc import Iterable
 from types import TracebackType
-from typing import TextIO
+from typing import TextIO, TypeVar
 
 
 class MRHError(Exception):
@@ -61,6 +62,32 @@ class OptionError(MRHError):
 
 class CheckpointError(MRHError):
     """Weights are missing, damaged, or belong to another network."""
+
+
+Choice = TypeVar("Choice", bound=str)
+
+
+def one_of(where: str, value: str, choices: Iterable[Choice]) -> Choice:
+    """Return a value that is one of a few words.
+
+    Args:
+        where: Argument or option that the error names.
+        value: What was given.
+        choices: The words.
+
+    Raises:
+        OptionError: The value is none of them.
+
+    Example:
+        >>> one_of("support", "mask", ("mask", "fa"))
+        'mask'
+    """
+    known = list(choices)
+    for choice in known:
+        if value == choice:
+            return choice
+    remedy = "choose one of the two" if len(known) == 2 else "choose one of them"
+    raise OptionError(where, (" or " if len(known) == 2 else ", ").join(known), repr(value), remedy)
 
 
 class OutputError(MRHError):

@@ -75,7 +75,7 @@ def summary(folder: Path) -> tuple[str, bool]:
     """Return the table as text, and whether everything passed."""
     by_target = {path.stem: read_results(path) for path in sorted(folder.glob("*.xml"), key=lambda path: path.stat().st_mtime_ns)}
     failures = folder / "failed"
-    failed_targets = failures.read_text().splitlines() if failures.is_file() else []
+    failed_targets = failures.read_text(encoding="utf-8").splitlines() if failures.is_file() else []
     total = Results()
     lines = ["", "Skipped tests", f"  {'times':>5}  {'target':18}reason"]
     for target, results in by_target.items():

@@ -69,7 +69,9 @@ def refuse_scores(need_target: object) -> None:
 def _read_config(path: Path) -> dict[str, Any]:
     exported = path.with_suffix(".json")
     try:
-        content = yaml.safe_load((exported if exported.is_file() and not path.is_file() else path).read_text())  # JSON is YAML too
+        content = yaml.safe_load(
+            (exported if exported.is_file() and not path.is_file() else path).read_text(encoding="utf-8")
+        )  # JSON is YAML too
     except FileNotFoundError as error:
         remedy = "give --bundle_root and the folder of a bundle, such as bundles/mrh_af"
         raise OptionError("--bundle_root", "the folder of a bundle", f"no file {path}", remedy) from error

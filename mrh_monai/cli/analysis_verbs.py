@@ -23,14 +23,17 @@ Out = Annotated[Path, typer.Option("--output", "-o", help="Folder for the result
 
 @verbs.command()
 def maps(
-    scan: Annotated[Path, typer.Argument(help="Subject folder, or one 4D file of diffusion volumes.")],
+    scan: Annotated[
+        Path,
+        typer.Argument(help="Subject folder, 4D image with NAME_mask.* beside it, manifest, or 4D file of diffusion volumes."),
+    ],
     output: Out,
     gradients: Gradients = None,
     mask: Annotated[Path | None, typer.Option(help="Brain mask of 0 and 1, to use instead of the subject's.")] = None,
     channels: ProtocolFile = None,
     layout: LayoutFile = None,
 ) -> None:
-    """Write MR parameter maps: T2-weighted, MTR, FA, MD, AD and RD of each shell, mean kurtosis."""
+    """Write the MR parameter maps that the images allow, such as MTR, or FA and MD of each diffusion shell."""
     from mrh_monai.maps import parameter_maps
     from mrh_monai.protocol import MRH_NET, MRProtocol
     from mrh_monai.subjects import Layout
@@ -75,7 +78,7 @@ def compare(
 ) -> None:
     """Compare a network with MR markers and regressions, on subjects that were not used to train or fit any of them."""
     from mrh_monai.comparison import ComparisonOptions, compare as run, comparison_table, regions_table, write_comparison
-    from mrh_monai.evaluation import LabelFiles
+    from mrh_monai.evaluation import LabelFiles, check_side, check_unit
     from mrh_monai.inference import PredictionOptions, load_bundle
     from mrh_monai.io import writable_folder
 
@@ -84,9 +87,9 @@ def compare(
         labels=LabelFiles(labels, label_names) if labels else None,
         gradients=gradients or (),
         with_maps=maps,
-        side=structures,
+        side=None if structures is None else check_side(structures),
         threshold=threshold,
-        resampled=bootstrap,
+        resampled=None if bootstrap is None else check_unit(bootstrap),
         block_mm=block_mm,
         voxels=voxels,
         seed=seed,

@@ -80,6 +80,10 @@ def verify(archive: Archive, signers: Signers = None, signature: Signature = Non
         print(f"signed by {printable(found.signer)}")
     release = found.difference.version
     print(f"configs: {'those' if not strange else 'not those'} of release {release}{' (the nearest one)' if strange else ''}")
+    if found.difference.changed:
+        print(f"values that differ from the release's own: {len(found.difference.changed)}")
+        for changed in found.difference.changed:
+            print(f"         {changed}")
     print(f"code that its configs run: {len(listed)} places, {len(strange)} of them not written by this project")
     for code in listed:
         print(f"{'NOT OURS ' if code in strange else '         '}{code}")

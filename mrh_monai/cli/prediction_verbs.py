@@ -35,17 +35,21 @@ def predict(
     layout: LayoutFile = None,
 ) -> None:
     """Predict the stain of one subject."""
-    from mrh_monai.data import input_kind
+    from mrh_monai.data import NAN_RULES, SUPPORTS, input_kind
+    from mrh_monai.errors import one_of
     from mrh_monai.subjects import Layout, find_input
 
     patterns = Layout.from_yaml(layout)
     files = find_input(subject, patterns)
     input_kind(files).check_output(output)
 
+    from mrh_monai.devices import PRECISIONS
     from mrh_monai.inference import PredictionOptions, check_output, load_bundle
 
     check_output(output, input_kind(files))
-    predictor = load_bundle(bundle, PredictionOptions(device, precision, batch_size, nan, support))
+    rule = None if nan is None else one_of("nan", nan, NAN_RULES)
+    options = PredictionOptions(device, one_of("precision", precision, PRECISIONS), batch_size, rule, one_of("support", support, SUPPORTS))
+    predictor = load_bundle(bundle, options)
     print(predictor.predict(files, progress=True).save(output))
 
 

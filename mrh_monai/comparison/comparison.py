@@ -12,7 +12,19 @@ import numpy as np
 from mrh_monai.comparison.compared_models import NETWORK, ModelBench, VoxelReader
 from mrh_monai.comparison.regression_models import baselines, join
 from mrh_monai.data import input_kind, need_grid
-from mrh_monai.evaluation import BLOCK_MM, DRAWS, LEVEL, LabelFiles, check_unit, interval, intervals, resample, structures
+from mrh_monai.evaluation import (
+    BLOCK_MM,
+    DRAWS,
+    LEVEL,
+    LabelFiles,
+    ResamplingUnit,
+    Side,
+    check_unit,
+    interval,
+    intervals,
+    resample,
+    structures,
+)
 from mrh_monai.inference import Predictor, load_bundle
 from mrh_monai.progress import progress_bar
 from mrh_monai.subjects import Datalist
@@ -44,9 +56,9 @@ class ComparisonOptions:
     labels: LabelFiles | None = None
     gradients: Sequence[Path | str] = ()
     with_maps: bool = True
-    side: str | None = None
+    side: Side | None = None
     threshold: float | None = None
-    resampled: str | None = None
+    resampled: ResamplingUnit | None = None
     block_mm: float = BLOCK_MM
     voxels: int = TRAINING_VOXELS
     seed: int = 0

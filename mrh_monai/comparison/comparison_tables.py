@@ -10,7 +10,7 @@ import numpy as np
 
 from mrh_monai.comparison.compared_models import NETWORK
 from mrh_monai.comparison.comparison import ComparedModel, Comparison
-from mrh_monai.evaluation import COMPARED_SCORES, HEADLINE_SCORES
+from mrh_monai.evaluation import COMPARED_SCORES, HEADLINE_SCORES, rank
 from mrh_monai.figures import bars, bland_altman, predicted_against_true, roc_curves
 from mrh_monai.io import as_csv, as_json, writable_folder, write_text
 
@@ -89,8 +89,8 @@ def comparison_table(found: Comparison) -> str:
 
 
 def ranked(models: Sequence[ComparedModel]) -> list[ComparedModel]:
-    """Return the models with the best R2 first, and models without R2 last, such as a marker that is the same everywhere."""
-    return sorted(models, key=lambda model: -float(np.nan_to_num(model["scores"]["r2"], nan=-1.0)))
+    """Return the models in the order of tables, see `mrh_monai.evaluation.rank`."""
+    return sorted(models, key=lambda model: rank(model["scores"]))
 
 
 def standing(found: Comparison) -> str:

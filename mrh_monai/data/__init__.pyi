@@ -1,7 +1,9 @@
 from .checked_voxels import (
     NAN_RULES as NAN_RULES,
     SUPPORTS as SUPPORTS,
+    NanRule as NanRule,
     ReadingOptions as ReadingOptions,
+    Support as Support,
     check_stain as check_stain,
     checked_mask as checked_mask,
     finite_voxels as finite_voxels,

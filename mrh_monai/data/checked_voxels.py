@@ -7,18 +7,21 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from mrh_monai.data.grid import check_one_grid, check_single
-from mrh_monai.errors import MRHWarning, OptionError, SubjectError
+from mrh_monai.errors import MRHWarning, SubjectError, one_of
 from mrh_monai.io import Header, read_header, read_voxels
 from mrh_monai.patch_geometry import CORONAL_AXIS, CORONAL_PATCH, PatchGeometry
 from mrh_monai.protocol import MT_OFF, MT_ON, MRProtocol
 from mrh_monai.subjects import Slices, in_slices
 
-NAN_RULES = ("refuse", "zero")
-SUPPORTS = ("mask", "fa")
+NanRule = Literal["refuse", "zero"]
+Support = Literal["mask", "fa"]
+NAN_RULES: tuple[NanRule, ...] = ("refuse", "zero")
+SUPPORTS: tuple[Support, ...] = ("mask", "fa")
 
 
 @dataclass(frozen=True)
@@ -45,9 +48,8 @@ class ReadingOptions:
     margin: int | None = None
 
     def __post_init__(self) -> None:
-        for name, value, known in (("nan", self.nan, NAN_RULES), ("support", self.support, SUPPORTS)):
-            if value not in known:
-                raise OptionError(name, " or ".join(known), repr(value), "choose one of the two")
+        one_of("nan", self.nan, NAN_RULES)
+        one_of("support", self.support, SUPPORTS)
 
     @property
     def padding(self) -> int:

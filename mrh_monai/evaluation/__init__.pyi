@@ -3,6 +3,7 @@ from .bootstrap import (
     DRAWS as DRAWS,
     LEVEL as LEVEL,
     BlockSums as BlockSums,
+    ResamplingUnit as ResamplingUnit,
     blocks_of as blocks_of,
     check_unit as check_unit,
     interval as interval,
@@ -10,7 +11,7 @@ from .bootstrap import (
     resample as resample,
     sum_blocks as sum_blocks,
 )
-from .detection import auc as auc, roc as roc, structures as structures
+from .detection import Side as Side, auc as auc, check_side as check_side, roc as roc, structures as structures
 from .prediction_evaluation import evaluate as evaluate
 from .regions import LabelFiles as LabelFiles, Regions as Regions, read_regions as read_regions
 from .score_handler import ScoreSubjects as ScoreSubjects
@@ -21,6 +22,7 @@ from .scores import (
     Score as Score,
     StainPair as StainPair,
     r2 as r2,
+    rank as rank,
     rmse as rmse,
     score as score,
     stain_range as stain_range,

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from mrh_monai.errors import OptionError, SubjectError
+from mrh_monai.errors import SubjectError, one_of
 from mrh_monai.evaluation.scores import COMPARED_SCORES, SUMMED, DrawnSums
 
 DRAWS = 1000
@@ -144,10 +144,7 @@ def check_unit(unit: str) -> ResamplingUnit:
     Raises:
         OptionError: It is not ``blocks`` or ``animals``.
     """
-    for known in UNITS:
-        if unit == known:
-            return known
-    raise OptionError("bootstrap", "blocks or animals", repr(unit), "choose one of the two")
+    return one_of("bootstrap", unit, UNITS)
 
 
 def resample(counts: Sequence[int], unit: ResamplingUnit, draws: int = DRAWS, seed: int = 0) -> Resampling:

@@ -8,7 +8,7 @@ import numpy as np
 from skimage.filters import threshold_otsu
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from mrh_monai.errors import OptionError
+from mrh_monai.errors import OptionError, one_of
 
 Side = Literal["above", "below"]
 SIDES: tuple[Side, ...] = ("above", "below")
@@ -20,10 +20,7 @@ def check_side(side: str) -> Side:
     Raises:
         OptionError: It is not ``above`` or ``below``.
     """
-    for known in SIDES:
-        if side == known:
-            return known
-    raise OptionError("structures", " or ".join(SIDES), repr(side), "choose one of the two")
+    return one_of("structures", side, SIDES)
 
 
 def structures(

@@ -110,7 +110,7 @@ def read_regions(path: Path | str, beside: Sequence[Header], names: Path | str |
 def _read_names(path: Path) -> dict[int, str]:
     remedy = "write lines such as `1,cortex`"
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise SubjectError(path, "a text file of labels and names", type(error).__name__, remedy) from error
     found: dict[int, str] = {}

@@ -250,6 +250,20 @@ COMPARED_SCORES = tuple(sorted(SCORES, key=lambda each: each.key not in ("r2", "
 HEADLINE_SCORES = tuple(each for each in COMPARED_SCORES if each.tabled == "interval")
 
 
+def rank(scores: Mapping[str, float | None]) -> float:
+    """Return a key by which models are sorted: the best R2 first, and models without R2 last, such as a marker that is the same everywhere.
+
+    Args:
+        scores: Scores of a model by their keys; None or NaN where there is none.
+
+    Example:
+        >>> sorted([{"r2": None}, {"r2": 0.2}, {"r2": 0.9}], key=rank)
+        [{'r2': 0.9}, {'r2': 0.2}, {'r2': None}]
+    """
+    value = scores.get("r2")
+    return 1.0 if value is None or np.isnan(value) else -value
+
+
 def score(prediction: ArrayLike, target: ArrayLike, mask: ArrayLike) -> dict[str, float]:
     """Return all scores of one subject that need its voxels only; `mrh_monai.evaluate` also takes files and predictions.
 

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from mrh_monai import __version__
-from mrh_monai.errors import OptionError, OutputError
+from mrh_monai.errors import MRHWarning, OptionError, OutputError, one_of
 from mrh_monai.export.exported_graph import GRAPH_KINDS, ExportedGraph, GraphKind, build_graph
 from mrh_monai.io import replacing
 from mrh_monai.network import load_network
@@ -44,8 +44,7 @@ def export_network(bundle: Path | str, output: Path | str, what: GraphKind = "pa
         OutputError: The file differs from PyTorch by more than 1e-5 of the range of the predictions, or cannot be written.
     """
     bundle, output = Path(bundle), Path(output)
-    if what not in GRAPH_KINDS:
-        raise OptionError("what", " or ".join(GRAPH_KINDS), repr(what), "choose one of the two")
+    one_of("what", what, GRAPH_KINDS)
     if output.suffix not in ENDINGS:
         found = output.suffix or "no ending"
         raise OptionError(output, f"a name that ends in {' or '.join(ENDINGS)}", found, "give the file one of these endings")
@@ -120,7 +119,7 @@ def load_exported(path: Path | str) -> Callable[..., torch.Tensor]:
 def _scripted(module: nn.Module) -> torch.jit.ScriptModule:
     with warnings.catch_warnings():
         # PyTorch calls TorchScript deprecated, but C++ programs and MONAI Deploy load nothing else.
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("ignore", DeprecationWarning)
         return cast("torch.jit.ScriptModule", torch.jit.script(module))
 
 
@@ -133,8 +132,10 @@ def _write_onnx(graph: ExportedGraph, about: dict[str, Any], path: Path) -> None
     onnx = import_optional("onnx", "export")
     shapes = {name: _free_axes(one["axes"].split()) for name, one in (graph.inputs | graph.outputs).items()}
     with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")
-        # The older exporter takes scripts, and with them their loops.
+        # The older exporter takes scripts, and with them their loops. It is deprecated, and warns of its own code.
+        for category in (DeprecationWarning, FutureWarning, UserWarning):
+            warnings.simplefilter("ignore", category)
+        warnings.simplefilter("default", MRHWarning)
         torch.onnx.export(
             _scripted(graph.module), graph.example, str(path), dynamo=False, opset_version=OPSET, input_names=list(graph.inputs),
             output_names=list(graph.outputs), dynamic_axes={name: axes for name, axes in shapes.items() if axes},

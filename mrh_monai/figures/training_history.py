@@ -9,6 +9,19 @@ from typing import Any
 from mrh_monai.figures.canvas import new_figure, save_png
 
 
+def best_epoch(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Return the row of the best epoch of a training: the first with the smallest validation RMSE.
+
+    Args:
+        rows: One mapping for each epoch, with ``val_rmse``.
+
+    Example:
+        >>> best_epoch([{"epoch": 1, "val_rmse": 9.0}, {"epoch": 2, "val_rmse": "7.5"}])["epoch"]
+        2
+    """
+    return min(rows, key=lambda row: float(row["val_rmse"]))
+
+
 def training_curve(rows: Sequence[Mapping[str, Any]], path: Path | str, units: str) -> None:
     """Draw training loss and validation RMSE against the epoch, and mark the best epoch.
 
@@ -30,7 +43,7 @@ def training_curve(rows: Sequence[Mapping[str, Any]], path: Path | str, units: s
     """
     figure, axes = new_figure(1, 2, (9, 3.4))
     epochs = [row["epoch"] for row in rows]
-    best = min(rows, key=lambda row: row["val_rmse"])
+    best = best_epoch(rows)
     left, right = axes[0]
     left.plot(epochs, [row["train_loss"] for row in rows], color="#555555")
     left.set(xlabel="epoch", ylabel="training loss", yscale="log", title="Training")

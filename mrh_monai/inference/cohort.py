@@ -12,7 +12,7 @@ from monai.engines.evaluator import Evaluator
 
 from mrh_monai import distributed
 from mrh_monai.data import input_kind
-from mrh_monai.errors import MRHError, OptionError, SubjectError, error_sentence, root_cause
+from mrh_monai.errors import MRHError, SubjectError, error_sentence, one_of, root_cause
 from mrh_monai.inference.prediction_record import is_finished, prediction_path
 from mrh_monai.protocol import MRProtocol
 from mrh_monai.subjects import AnySubject
@@ -57,8 +57,7 @@ def share_of_cohort(
         OptionError: ``shared`` is unknown.
         SubjectError: The files of a subject do not belong together.
     """
-    if shared not in ("subjects", "slabs"):
-        raise OptionError("shared", "subjects or slabs", repr(shared), "choose one of the two")
+    one_of("shared", shared, ("subjects", "slabs"))
 
     def decide() -> list[AnySubject]:
         left = list(subjects) if redo else output.unfinished(subjects)

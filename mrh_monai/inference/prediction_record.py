@@ -10,11 +10,9 @@ from typing import Any
 
 from mrh_monai.data import input_kind
 from mrh_monai.errors import OutputError
-from mrh_monai.io import sha256, write_text
+from mrh_monai.io import is_patch_file, sha256, volume_ending, write_text
 from mrh_monai.network import sidecar_path
 from mrh_monai.subjects import AnySubject, Subject
-
-ENDINGS = (".mat", ".nii.gz", ".nii")
 
 
 def fingerprint(ckpt_path: Path | str, **options: Any) -> dict[str, Any]:
@@ -55,14 +53,14 @@ def record_path(prediction: Path | str) -> Path:
         'm1/m1_af.json'
     """
     path = Path(prediction)
-    ending = next((ending for ending in ENDINGS if path.name.endswith(ending)), "")
-    return path.with_name(f"{path.name.removesuffix(ending)}.json")
+    ending = path.suffix if is_patch_file(path) else volume_ending(path)
+    return path.with_name(f"{path.name[: len(path.name) - len(ending)]}.json")
 
 
 def read_record(prediction: Path | str) -> dict[str, Any] | None:
     """Return the record of a prediction; None where the file does not exist or is not a record."""
     try:
-        content = json.loads(record_path(prediction).read_text())
+        content = json.loads(record_path(prediction).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return content if isinstance(content, dict) and "made_by" in content else None
@@ -125,7 +123,7 @@ def is_finished(prediction: Path, subject: AnySubject, made_by: Mapping[str, Any
         return False  # A record cannot tell one array from another, because arrays have no files.
     try:
         content = {"made_by": dict(made_by), **input_state(subject), "bytes": prediction.stat().st_size}
-        record = json.loads(record_path(prediction).read_text())
+        record = json.loads(record_path(prediction).read_text(encoding="utf-8"))
         return {key: record.get(key) for key in content} == content
     except (OSError, ValueError):
         return False

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from mrh_monai.data import ReadingOptions
-from mrh_monai.devices import check_precision, choose_device
+from mrh_monai.data import NanRule, ReadingOptions, Support
+from mrh_monai.devices import PrecisionOption, check_precision, choose_device
 from mrh_monai.inference.opened_subject import open_for_prediction
 from mrh_monai.inference.prediction import Prediction
 from mrh_monai.inference.prediction_record import fingerprint
@@ -37,10 +37,10 @@ class PredictionOptions:
     """
 
     device: str = "auto"
-    precision: str = "float32"
+    precision: PrecisionOption = "float32"
     batch_size: int = BATCH_SIZE
-    nan: str | None = None
-    support: str = "mask"
+    nan: NanRule | None = None
+    support: Support = "mask"
 
 
 class Predictor:

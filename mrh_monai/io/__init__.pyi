@@ -18,7 +18,12 @@ from .files import (
     write_text as write_text,
 )
 from .mat_files import check_mat_file as check_mat_file, open_hdf5 as open_hdf5
-from .nibabel_files import check_nifti_output as check_nifti_output, write_analyze as write_analyze, write_nifti as write_nifti
+from .nibabel_files import (
+    check_nifti_output as check_nifti_output,
+    is_nifti as is_nifti,
+    write_analyze as write_analyze,
+    write_nifti as write_nifti,
+)
 from .patch_files import (
     PatchVariable as PatchVariable,
     check_patch_output as check_patch_output,

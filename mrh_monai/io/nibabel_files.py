@@ -118,6 +118,16 @@ def write_nifti(path: Path | str, voxels: np.ndarray, affine: np.ndarray) -> Non
         nibabel.save(image, temporary)
 
 
+def is_nifti(path: Path | str) -> bool:
+    """Return whether a path is that of a NIfTI file, by its ending in any case.
+
+    Example:
+        >>> is_nifti("AF.NII.GZ"), is_nifti("af.img")
+        (True, False)
+    """
+    return Path(path).name.lower().endswith(NIFTI_ENDINGS)
+
+
 def check_nifti_output(path: Path | str) -> None:
     """Refuse a path that no NIfTI file can be written to, before any work is done for it.
 
@@ -126,7 +136,7 @@ def check_nifti_output(path: Path | str) -> None:
     """
     path = Path(path)
     writable_folder(path.parent)
-    if not path.name.lower().endswith(NIFTI_ENDINGS):
+    if not is_nifti(path):
         raise OutputError(path, "a name ending in .nii or .nii.gz", f"{path.suffix!r}", "rename the output")
 
 

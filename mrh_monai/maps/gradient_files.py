@@ -86,7 +86,7 @@ def gradients_of(
         return _joined(headers, beside)
     if on_disk and (fitting := _in_folder(headers, protocol)):
         return _joined(headers, fitting)
-    channels = [] if protocol is None else [index for index, channel in enumerate(protocol) if channel.b_value is not None]
+    channels = [] if protocol is None else protocol.diffusion
     if protocol is None or not channels:
         raise SubjectError(headers[0].path, "a gradient table for diffusion maps", "no table, and no b-values in the protocol", HOW)
     rows = [protocol.channels[index] for index in channels]
@@ -119,11 +119,10 @@ def _joined(headers: Sequence[Header], tables: dict[int, GradientTable]) -> tupl
 
 def _diffusion_files(headers: Sequence[Header], protocol: MRProtocol | None) -> list[int]:
     everything = list(range(len(headers)))
-    if protocol is None or all(channel.b_value is None for channel in protocol):
+    if protocol is None or not protocol.diffusion:
         return everything
     starts = np.cumsum([0, *(header.channels for header in headers)])
-    rows = protocol.channels
-    return [i for i in everything if any(c.b_value is not None for c in rows[starts[i] : starts[i + 1]])]
+    return [i for i in everything if any(starts[i] <= channel < starts[i + 1] for channel in protocol.diffusion)]
 
 
 def _names(headers: Sequence[Header], indices: Sequence[int]) -> str:
@@ -168,7 +167,7 @@ def _read_fsl(path: Path) -> tuple[np.ndarray, np.ndarray]:
         if not file.is_file():
             raise ValueError(f"no {file.name} beside it")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # numpy warns of empty files, which are refused below
+        warnings.filterwarnings("ignore", "loadtxt: input contained no data", UserWarning)  # empty files are refused below
         b_values, directions = np.loadtxt(pair[0], ndmin=1).ravel(), np.loadtxt(pair[1], ndmin=2)
     if not len(b_values):
         raise ValueError("a file without numbers")

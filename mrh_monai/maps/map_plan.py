@@ -58,7 +58,7 @@ def plan_maps(headers: Sequence[Header], protocol: MRProtocol | None, gradients:
         families.append(TransferRatio(names.index(MT_ON), names.index(MT_OFF)))
     table: GradientTable | None = None
     diffusion: list[int] = []
-    if protocol is None or gradients or not families or any(channel.b_value is not None for channel in protocol):
+    if protocol is None or gradients or not families or protocol.diffusion:
         table, diffusion = gradients_of(headers, protocol, gradients)
         families += _diffusion_families(table, tuple(diffusion))
     if not families:

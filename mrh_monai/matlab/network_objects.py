@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from mrh_monai.child_process import ChildProcessFailure, run_in_child_process
-from mrh_monai.errors import CheckpointError, MatFileError
+from mrh_monai.errors import CheckpointError, MatFileError, MRHWarning
 from mrh_monai.io import COPY_AGAIN, check_mat_file, open_hdf5
 from mrh_monai.optional_imports import import_optional
 
@@ -96,7 +96,8 @@ def read_matlab_network(path: Path | str) -> MatlabNetwork:
 
 def _read(path: Path, is_hdf5: bool) -> MatlabNetwork:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # The content is checked in the following lines.
+        warnings.simplefilter("ignore")  # The libraries warn of damaged files, whose content is checked in the following lines.
+        warnings.simplefilter("error", MRHWarning)
         return _read_hdf5(path) if is_hdf5 else _read_version_5(path)
 
 

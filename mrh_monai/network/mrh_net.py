@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from mrh_monai.errors import OptionError
+from mrh_monai.errors import OptionError, one_of
 
 INITIALISATIONS = ("identity", "he", "glorot", "orthogonal")
 
@@ -113,8 +113,7 @@ def initialise(network: nn.Module, initialisation: str) -> None:
     Raises:
         OptionError: The name is unknown.
     """
-    if initialisation not in INITIALISATIONS:
-        raise OptionError("initialisation", ", ".join(INITIALISATIONS), repr(initialisation), "choose one of them")
+    one_of("initialisation", initialisation, INITIALISATIONS)
     blocks: list[ResidualBlock] = []
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Conv3d):

@@ -10,7 +10,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from scipy.ndimage import binary_erosion
 
 from mrh_monai.data import SubjectInMemory
-from mrh_monai.errors import MRHWarning, OptionError, SubjectError
+from mrh_monai.errors import MRHWarning, OptionError, SubjectError, one_of
 from mrh_monai.patch_geometry import CORONAL_AXIS, CORONAL_PATCH, PatchGeometry
 
 SAMPLING_METHODS = ("random", "published")
@@ -44,8 +44,7 @@ def sample_centres(
         OptionError: The method is unknown, or the count is below 1.
         SubjectError: There is no candidate.
     """
-    if method not in SAMPLING_METHODS:
-        raise OptionError("sampling", " or ".join(SAMPLING_METHODS), repr(method), "choose one of the two")
+    one_of("sampling", method, SAMPLING_METHODS)
     if count is not None and count < 1:
         raise OptionError("patches", "at least 1", f"{count}", "ask for more patches")
     candidates = []

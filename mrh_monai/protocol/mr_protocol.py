@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +71,21 @@ class MRProtocol:
         return [channel.name for channel in self.channels]
 
     @property
+    def diffusion(self) -> list[int]:
+        """Indices of the channels that belong to a diffusion scan, weighted or not."""
+        return [index for index, channel in enumerate(self) if channel.b_value is not None]
+
+    @property
+    def unweighted(self) -> list[int]:
+        """Indices of the channels of a diffusion scan that are not diffusion-weighted."""
+        return [index for index in self.diffusion if self.channels[index].is_unweighted]
+
+    @property
+    def weighted(self) -> list[int]:
+        """Indices of the diffusion-weighted channels."""
+        return [index for index in self.diffusion if not self.channels[index].is_unweighted]
+
+    @property
     def groups(self) -> list[ChannelGroup]:
         """The contrasts of the protocol, in the order of their first channels.
 
@@ -77,7 +93,7 @@ class MRProtocol:
         diffusion shell. Every other channel is a group of its own.
         """
         keys: dict[int, tuple[str, GroupKind]] = {}
-        directed = [i for i, c in enumerate(self) if c.contrast is None and not c.is_unweighted and c.b_value is not None and c.direction]
+        directed = [index for index in self.weighted if self.channels[index].contrast is None and self.channels[index].direction]
         for b_value, shell in shells_of([self.channels[index].b_value or 0.0 for index in directed]).items():
             keys |= {directed[place]: (f"b = {b_value}", "shell") for place in shell}
         for index, channel in enumerate(self):
@@ -138,6 +154,8 @@ class MRProtocol:
         Raises:
             OptionError: The folder is not a bundle, or its metadata lists no channels.
         """
+        if not isinstance(bundle, str | os.PathLike):
+            raise OptionError("bundle", "the folder of a bundle", f"a {type(bundle).__name__}", "name a folder such as bundles/mrh_af")
         return cls.from_metadata(Path(bundle) / "configs" / "metadata.json")
 
     @classmethod
@@ -151,7 +169,7 @@ class MRProtocol:
         if not path.is_file():
             raise _not_a_bundle(path)
         try:
-            return cls.from_rows(json.loads(path.read_text())["channels"])
+            return cls.from_rows(json.loads(path.read_text(encoding="utf-8"))["channels"])
         except OptionError as error:
             raise OptionError(f"{path}, {error.where}", error.expected, error.found, error.remedy) from error
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -167,7 +185,7 @@ class MRProtocol:
         """
         remedy = "write `channels: [{name: qa}, {name: iso}]`, where each may have b_value, direction, minutes and contrast"
         try:
-            rows = yaml.safe_load(Path(path).read_text())["channels"]
+            rows = yaml.safe_load(Path(path).read_text(encoding="utf-8"))["channels"]
             unknown = {key for row in rows for key in row} - set(FIELDS)
             protocol = cls.from_rows(rows)
             if unknown:
@@ -183,8 +201,8 @@ class MRProtocol:
 def _not_a_bundle(metadata: Path) -> OptionError:
     root = metadata.parent.parent
     is_zip = root.suffix.lower() == ".zip"
-    if is_zip and root.is_file():
-        found = "a zip file"
+    if root.is_file():
+        found = "a zip file" if is_zip else "a file"
     elif root.is_dir():
         found = f"a folder without {metadata.parent.name}/{metadata.name}"
     else:

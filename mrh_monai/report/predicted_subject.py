@@ -13,13 +13,12 @@ from mrh_monai.data import read_headers, read_masks, read_target
 from mrh_monai.errors import MRHError, SubjectError
 from mrh_monai.evaluation import score
 from mrh_monai.inference import input_state, read_record, record_path
-from mrh_monai.io import Header, each_volume, read_header, read_voxels
+from mrh_monai.io import Header, each_volume, is_nifti, read_header, read_voxels
 from mrh_monai.protocol import MT_OFF, MT_ON, T2, MRProtocol
 from mrh_monai.scaling import LEVEL_PERCENTILE, Scaling, scaling_from_dict
 from mrh_monai.subjects import Slices, Subject
 
 FAR = 1.0  # standard deviations of the training voxels by which the mean of a channel may differ
-ENDINGS = (".nii.gz", ".nii")
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ def find_predictions(folder: Path) -> list[WrittenPrediction]:
     Predictions of the same subject are told apart by the folders in which they lie, or by their files if they lie in one folder.
     """
     found: dict[Path, WrittenPrediction] = {}
-    for path in sorted(path for path in folder.rglob("*.nii*") if path.name.endswith(ENDINGS)):
+    for path in sorted(path for path in folder.rglob("*") if is_nifti(path)):
         record = read_record(path)
         # NAME.nii and NAME.nii.gz would have the same record, which belongs to the file whose size it names.
         known = found.get(record_path(path))
@@ -207,10 +206,8 @@ def _check_signals(means: np.ndarray, protocol: MRProtocol, scaling: Scaling | N
         on, off = means[names.index(MT_ON)], means[names.index(MT_OFF)]
         words = "MT off is brighter than MT on" if off > on else "MT on is brighter than MT off: the two look swapped"
         checks.append(Check("Magnetization transfer", f"{words} ({off:.3f} and {on:.3f} of the level)", bool(off > on)))
-    unweighted = [index for index, channel in enumerate(protocol) if channel.is_unweighted]
-    weighted = [index for index, channel in enumerate(protocol) if channel.b_value is not None and not channel.is_unweighted]
-    if unweighted and weighted:
-        good = bool(means[weighted].max() < means[unweighted].mean())
+    if protocol.unweighted and protocol.weighted:
+        good = bool(means[protocol.weighted].max() < means[protocol.unweighted].mean())
         darker, brighter = (
             "every weighted image is darker than the unweighted ones",
             "a weighted image is brighter than the unweighted ones",

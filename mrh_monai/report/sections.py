@@ -15,7 +15,8 @@ from typing import Any
 
 from mrh_monai.comparison import NETWORK
 from mrh_monai.errors import SubjectError
-from mrh_monai.evaluation import COMPARED_SCORES, Score
+from mrh_monai.evaluation import COMPARED_SCORES, Score, rank
+from mrh_monai.figures import best_epoch
 
 LISTED_IMAGES = 20
 AGAIN = "run the command that wrote the results again, or move the file to another folder"
@@ -92,7 +93,7 @@ def result_sections(folder: Path) -> list[Section]:
 
 def _comparison(path: Path) -> Section:
     content = read_results(path)
-    models = sorted(content["models"], key=lambda model: -(model["scores"]["r2"] or 0.0))
+    models = sorted(content["models"], key=lambda model: rank(model["scores"]))
     rows = [[model["name"], *(_value_and_interval(model, score) for score in TABLED)] for model in models]
     fitted, structures = content["fitted_on"], content["structures"]
     text = (
@@ -116,7 +117,7 @@ def _value_and_interval(model: Mapping[str, Any], score: Score) -> str:
     low, high = model["intervals"].get(score.key, (None, None))
     if value is None:
         return ""
-    return f"{value:.3g}" if low is None else f"{value:.3g} [{low:.3g}, {high:.3g}]"
+    return score.text(value) if low is None else f"{score.text(value)} [{score.text(low)}, {score.text(high)}]"
 
 
 def _contribution(path: Path) -> Section:
@@ -135,14 +136,14 @@ def _study(path: Path) -> Section | None:
     if not (path.with_suffix(".csv").is_file() and path.with_suffix(".png").is_file()):
         return None
     captions = {f"{path.stem}.png": f"{path.stem}; the numbers are in {path.stem}.csv."}
-    return Section(f"Study: {path.stem}", [path.read_text().strip()], pictures=_pictures(path.parent, captions))
+    return Section(f"Study: {path.stem}", [path.read_text(encoding="utf-8").strip()], pictures=_pictures(path.parent, captions))
 
 
 def _training(path: Path) -> Section | None:
-    rows = list(csv.DictReader(path.read_text().splitlines()))
+    rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
     if not rows or "val_rmse" not in rows[0]:
         return None
-    best = min(rows, key=lambda row: float(row["val_rmse"]))
+    best = best_epoch(rows)
     scores = f"validation RMSE {float(best['val_rmse']):.4g}, R2 {float(best['val_r2']):.4f}"
     text = f"{len(rows)} epochs; the best was epoch {best['epoch']}: {scores}."
     captions = {"training_curve.png": "Training loss, and RMSE on the validation patches."}
@@ -174,7 +175,7 @@ def read_results(path: Path) -> dict[str, Any]:
         SubjectError: The file cannot be read.
     """
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise SubjectError(path, "results in JSON", type(error).__name__, AGAIN) from error
     return content if isinstance(content, dict) else {}

@@ -8,14 +8,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self, TypeVar
+from typing import Any, ClassVar, NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
 
-from mrh_monai.data import Slabs, SubjectInMemory
+from mrh_monai.data import NanRule, Slabs, SubjectInMemory
 from mrh_monai.patch_geometry import PatchGeometry
 
-NanRule = Literal["refuse", "zero"]
 Values = TypeVar("Values", bound=Any)  # an array or a tensor; this room does not need PyTorch
 
 

@@ -8,10 +8,10 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from mrh_monai.data import SubjectInMemory
+from mrh_monai.data import NanRule, SubjectInMemory
 from mrh_monai.errors import OptionError
 from mrh_monai.patch_geometry import PatchGeometry
-from mrh_monai.scaling.intensity_scaling import Coefficients, MeasuredSubject, NanRule, Scaling
+from mrh_monai.scaling.intensity_scaling import Coefficients, MeasuredSubject, Scaling
 from mrh_monai.scaling.robust_scaling import LEVEL_PERCENTILE
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mrh_monai.errors import CheckpointError, OptionError
+from mrh_monai.errors import CheckpointError, one_of
 from mrh_monai.scaling.intensity_scaling import Scaling
 from mrh_monai.scaling.published_scaling import PublishedScaling
 from mrh_monai.scaling.robust_scaling import RobustScaling
@@ -26,8 +26,7 @@ def scaling_mode(name: str) -> type[Scaling]:
         >>> scaling_mode("robust").description
         'one level for each subject, then constants of the training set for each channel'
     """
-    if name not in SCALING_MODES:
-        raise OptionError("scaling", " or ".join(SCALING_MODES), repr(name), "choose one of them")
+    one_of("scaling", name, SCALING_MODES)
     return SCALING_MODES[name]
 
 

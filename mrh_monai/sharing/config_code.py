@@ -1,7 +1,7 @@
 """What the configs of a bundle would run.
 
 MONAI evaluates every text of a config that begins with ``$`` as Python, and calls whatever ``_target_`` names. So a config of a stranger
-can do anything. Here all such places are listed. `released_templates.py` compares them with the configs of this project.
+can do anything. Here all such places are listed. `template_history.py` compares them with the configs of this project.
 """
 
 from __future__ import annotations

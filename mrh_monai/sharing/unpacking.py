@@ -14,8 +14,8 @@ from mrh_monai.io import ASK_SENDER_AGAIN, BundleZip, sha256, writable_folder
 from mrh_monai.network import Sidecar
 from mrh_monai.sharing.config_code import Code, code_of
 from mrh_monai.sharing.packing import INFERENCE, MANIFEST, METADATA, WEIGHTS, check_weights
-from mrh_monai.sharing.released_templates import Difference, compare_with_releases
 from mrh_monai.sharing.signing import check_signature
+from mrh_monai.sharing.template_history import Difference, compare_with_releases
 
 NEEDED = (METADATA, *WEIGHTS)
 
@@ -157,7 +157,7 @@ def _check_manifest(root: Path, files: list[str]) -> None:
     if MANIFEST not in files:
         raise BundleError(MANIFEST, "the list of the bundle's files", "no such file", "pack the bundle with `mrh pack`")
     try:
-        lines = (root / MANIFEST).read_text().splitlines()
+        lines = (root / MANIFEST).read_text(encoding="utf-8").splitlines()
         listed = {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
     except ValueError as error:
         raise BundleError(MANIFEST, "lines with a SHA-256 and a path", "other lines", ASK_SENDER_AGAIN) from error

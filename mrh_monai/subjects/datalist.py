@@ -90,7 +90,7 @@ class Datalist:
             patches = (Subject(path.name.split(".")[0], (path,)),)
             return cls(training=patches, test=patches)
         try:
-            content = json.loads(path.read_text())
+            content = json.loads(path.read_text(encoding="utf-8"))
         except (UnicodeDecodeError, ValueError) as error:
             raise DatalistError(path, "a datalist in JSON", f"a file that is not valid JSON ({error})", WRITE_ONE) from error
         if not isinstance(content, dict) or not set(content) & set(SECTIONS):
@@ -178,7 +178,7 @@ def read_manifest(path: Path | str, name: str) -> Subject:
     path = Path(path)
     remedy = "write it like an entry of a datalist: image, mask or fa, and optionally subject and slices"
     try:
-        entry = json.loads(path.read_text())
+        entry = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, ValueError) as error:
         raise DatalistError(path, "a manifest in JSON", f"a file that is not valid JSON ({error})", remedy) from error
     if isinstance(entry, dict) and not entry.get("mask") and not entry.get("fa"):

@@ -44,7 +44,7 @@ class Layout:
             return MRH_NET_LAYOUT
         remedy = "write `image: [qa.nii.gz, iso.nii.gz]` and `mask: mask.nii.gz`"
         try:
-            content = yaml.safe_load(Path(path).read_text())
+            content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise OptionError(path, "a YAML file of file patterns", type(error).__name__, remedy) from error
         if not isinstance(content, dict) or not content.get("image") or set(content) - {"image", "mask", "fa"}:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, StepLR
 
-from mrh_monai.errors import OptionError
+from mrh_monai.errors import OptionError, one_of
 
 OPTIMIZERS = ("adamw", "sgd")
 SCHEDULES = ("drop", "one_cycle")
@@ -40,8 +40,7 @@ class OptimizerOptions:
     head_factor: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.name not in OPTIMIZERS:
-            raise OptionError("optimizer", " or ".join(OPTIMIZERS), repr(self.name), "choose one of the two")
+        one_of("optimizer", self.name, OPTIMIZERS)
         if not self.learning_rate > 0:
             raise OptionError("learning_rate", "a positive number", f"{self.learning_rate}", "give a larger learning rate")
 
@@ -146,8 +145,7 @@ def make_schedule(optimizer: torch.optim.Optimizer, name: str, epochs: int, step
     Raises:
         OptionError: The name is unknown.
     """
-    if name not in SCHEDULES:
-        raise OptionError("schedule", " or ".join(SCHEDULES), repr(name), "choose one of the two")
+    one_of("schedule", name, SCHEDULES)
     if name == "drop":
         return StepLR(optimizer, step_size=10 * steps_per_epoch, gamma=0.1)
     highest = [group["lr"] for group in optimizer.param_groups]

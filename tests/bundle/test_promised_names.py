@@ -11,11 +11,12 @@ import mrh_monai
 from helpers.paths import ROOT
 
 CONFIGS = sorted((ROOT / "mrh_monai" / "bundle" / "template" / "configs").glob("*.yaml"))
+RELEASED = sorted((ROOT / "mrh_monai" / "sharing" / "templates").glob("*.json"))  # the configs of every release
 NAME = re.compile(r"\bmrh_monai((?:\.\w+)+)")
 
 
 def promised():
-    names = {words for path in CONFIGS for words in NAME.findall(re.sub(r"#.*", "", path.read_text()))}
+    names = {words for path in (*CONFIGS, *RELEASED) for words in NAME.findall(re.sub(r"#.*", "", path.read_text(encoding="utf-8")))}
     return sorted(names)
 
 

@@ -12,7 +12,7 @@ from helpers.paths import ROOT
 from helpers.random_weights import with_random_weights
 from mrh_monai.io.bundle_zip import write_bundle_zip
 from mrh_monai.sharing.packing import MANIFEST, manifest, pack
-from mrh_monai.sharing.released_templates import foreign
+from mrh_monai.sharing.template_history import foreign
 
 NF = ROOT / "bundles" / "mrh_nf"
 INFERENCE = "configs/inference.yaml"

@@ -40,8 +40,8 @@ def test_trainings_comparisons_contributions_and_studies_have_sections(tmp_path)
     assert "3 epochs; the best was epoch 2: validation RMSE 0.25, R2 0.7500." in page
     assert all(f'src="{source}"' in page for source in (curve, roc, shares, drawn))
     found = cells(page)
-    network = found.index(["MRH network", "0.75 [0.625, 0.875]", "2.5 [2, 3]", "0.875", "", ""])
-    assert found[network + 1][:2] == ["mtr", "0.25 [0.125, 0.375]"]
+    network = found.index(["MRH network", "0.750 [0.625, 0.875]", "2.5 [2, 3]", "0.875", "", ""])
+    assert found[network + 1][:2] == ["mtr", "0.250 [0.125, 0.375]"]
     assert '<tr class="first"><td>MRH network</td>' in page
     assert "scored on s4; regressions were fitted on 4,000 voxels of s1, s2. AUC for structures below 42.5 (Otsu); 95% intervals" in page
     assert ["i19", "4.00%", "80%", "1.25"] in found
@@ -66,7 +66,7 @@ def test_what_our_own_commands_write_has_its_sections(study_bundle, study, tmp_p
     network = next(model for model in content["models"] if model["name"] == "MRH network")
     (row,) = [row for row in cells(page) if row and row[0] == "MRH network"]
     low, high = network["intervals"]["r2"]
-    assert row[1] == f"{network['scores']['r2']:.3g} [{low:.3g}, {high:.3g}]"
+    assert row[1] == f"{network['scores']['r2']:.3f} [{low:.3f}, {high:.3f}]"
     assert page.count("data:image/png;base64,") == 6
 
 

@@ -10,7 +10,7 @@ from mrh_monai.bundle.template_rendering import SHIPPED, render
 from mrh_monai.bundle.writing_bundles import new_bundle
 from mrh_monai.errors import BundleError
 from mrh_monai.sharing.config_code import Code, code_of
-from mrh_monai.sharing.released_templates import foreign
+from mrh_monai.sharing.template_history import foreign
 
 pytestmark = pytest.mark.sharing
 
