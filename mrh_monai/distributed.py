@@ -111,7 +111,7 @@ def gather_from_processes(value: Value) -> list[Value]:
 def decide_on_first_process(decide: Callable[[], Value]) -> Value:
     """Return to every process what the first process decides.
 
-    Files that a decision depends on may change while the processes look at them, so that only one of them may look.
+    A file may change between two reads. Therefore only the first process reads it and tells the others.
 
     Args:
         decide: Called by the first process only; it returns anything that can be pickled.
@@ -130,7 +130,7 @@ def decide_on_first_process(decide: Callable[[], Value]) -> Value:
 def merge_volume_shares(volume: torch.Tensor) -> torch.Tensor:
     """Merge the shares of one volume that the processes have computed; every process gets the whole volume.
 
-    The result is exact to the bit, because at each voxel all processes but one have 0: no two numbers are added.
+    Each voxel is computed by one process, and the others hold 0 there. The sum is therefore exact to the bit.
 
     Args:
         volume: Share of this process, float32 on the CPU, any shape, 0 at the voxels of the other processes.

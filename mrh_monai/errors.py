@@ -35,7 +35,7 @@ class MRHError(Exception):
 
 
 def printable(text: str) -> str:
-    r"""Return a text with its control characters escaped, because a terminal would obey those in a stranger's file.
+    r"""Return a text with its control characters escaped, because control characters from an unknown file can change the terminal.
 
     Example:
         >>> print(printable("line\nfeed"))
@@ -53,7 +53,7 @@ class MatFileError(SubjectError):
 
 
 class DatalistError(MRHError):
-    """The file is not a datalist, or one subject is in two parts of it that must not share subjects."""
+    """The file is not a datalist, or one subject stands in two sections, such as training and test."""
 
 
 class OptionError(MRHError):
@@ -107,7 +107,7 @@ class MRHWarning(UserWarning):
 
 
 def root_cause(error: BaseException) -> BaseException:
-    """Return the first `MRHError` in a chain of exceptions from the last to the first, or the exception that began the chain."""
+    """Go back from an exception to its causes, and return the first `MRHError`, or else the oldest cause."""
     chain: list[BaseException] = []
     link: BaseException | None = error
     while link is not None and link not in chain:

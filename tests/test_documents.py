@@ -2,11 +2,13 @@
 
 import doctest
 import importlib
+import inspect
 import re
 import warnings
 
 import pytest
 
+import mrh_monai
 from helpers.paths import ROOT
 from mrh_monai.errors import MRHWarning
 
@@ -19,6 +21,16 @@ def test_the_page_on_python_runs_as_it_stands():
         found = doctest.testfile(str(ROOT / "docs" / "python.md"), module_relative=False, optionflags=doctest.NORMALIZE_WHITESPACE)
     assert found.attempted > 25
     assert found.failed == 0
+
+
+def test_every_public_function_has_an_example_that_runs():
+    """In its own docstring, or on the page on Python."""
+    page = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    runs = re.compile(r">>> (?!.*# doctest: \+SKIP)")
+    functions = [name for name in mrh_monai.__all__ if inspect.isfunction(getattr(mrh_monai, name))]
+    assert len(functions) >= 9
+    without = [name for name in functions if f"mrh_monai.{name}(" not in page and not runs.search(getattr(mrh_monai, name).__doc__)]
+    assert without == []
 
 
 def test_the_journeys_open_at_most_three_source_files_and_name_files_that_exist():

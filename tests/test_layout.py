@@ -28,6 +28,23 @@ ELSEWHERE = {
     "training/training_state.py": "states are written and read by whole trainings: training/test_resume.py",
 }
 
+# Test files without a module: they test a whole room, or what several modules do together.
+WHOLE_ROOM = {
+    "bundle/test_bundle_runs.py": "whole trainings and predictions of a bundle",
+    "bundle/test_promised_names.py": "the names that configs may use",
+    "bundle/test_shipped_bundles.py": "the three bundles in `bundles/`",
+    "bundle/test_tracking.py": "MONAI's experiment tracking in a whole training",
+    "contributions/test_contribution_truth.py": "whether contributions find the images that matter, on data made for it",
+    "export/test_zoo_exports.py": "MONAI's own export commands on a bundle",
+    "matlab/test_damaged_networks.py": "damaged files through the whole import",
+    "report/test_report_in_browser.py": "whole reports in Chromium",
+    "sharing/test_received_bundles.py": "packed, received and run in another environment",
+    "sharing/test_released_bundles.py": "bundles that earlier releases packed",
+    "sharing/test_sharing_edge_cases.py": "packing and unpacking together",
+    "sharing/test_verification_holes.py": "attacks on the whole verification",
+    "training/test_resume.py": "trainings that are stopped and continued",
+}
+
 
 def modules():
     """Every module of the package, by its path inside it; a room's face has no code of its own."""
@@ -62,6 +79,12 @@ def test_the_list_of_modules_tested_elsewhere_names_modules_and_test_files():
         named = re.findall(r"[\w/]+\.py", reason)
         assert named, f"{module}: say which test file tests it"
         assert [name for name in named if not (TESTS / name).is_file()] == [], module
+
+
+def test_every_test_file_in_a_room_tests_a_module_or_says_what_it_tests():
+    files = {path.relative_to(TESTS).as_posix() for path in TESTS.glob("*/test_*.py")}
+    mirrored = {(Path(module).parent / f"test_{Path(module).name}").as_posix() for module in modules()}
+    assert files - mirrored == set(WHOLE_ROOM)
 
 
 def test_tests_stand_in_the_rooms_of_the_package():

@@ -29,9 +29,16 @@ def nightly():
 def test_the_same_tests_run_on_every_system(checks):
     (command,) = [step["run"] for step in checks["test"]["steps"] if "pytest" in step.get("run", "")]
     assert f'-m "not ({variable("SEPARATE")})"' in command
-    matrix = checks["test"]["strategy"]["matrix"]
-    assert {system.split("-")[0] for system in matrix["system"]} == {"ubuntu", "macos", "windows"}
-    assert matrix["python"] == ["3.11", "3.12", "3.13"]
+    for job in ("check", "test"):
+        matrix = checks[job]["strategy"]["matrix"]
+        assert {system.split("-")[0] for system in matrix["system"]} == {"ubuntu", "macos", "windows"}
+        assert matrix["python"] == ["3.11", "3.12", "3.13"]
+
+
+def test_the_same_checks_run_on_every_system(checks):
+    typed = re.findall(r"^\t\$\(BIN\)/(.*)$", MAKEFILE.partition("check: $(READY)")[2].partition("\n\n")[0], flags=re.M)
+    assert len(typed) == 4
+    assert typed == [step["run"] for step in checks["check"]["steps"] if step.get("run", "python").split()[0] != "python"]
 
 
 def test_every_target_with_tests_runs_at_night(nightly):

@@ -12,8 +12,7 @@ from monai.deploy.core import Fragment, Operator, OperatorSpec
 
 from mrh_monai.data import input_kind
 from mrh_monai.errors import MRHError, MRHWarning, SubjectError
-from mrh_monai.io import volume_ending
-from mrh_monai.subjects import MANIFEST, MRH_NET_LAYOUT, Layout, Subject, find_input, input_name, read_manifest
+from mrh_monai.subjects import MANIFEST, MRH_NET_LAYOUT, Layout, Subject, find_input, is_subject_folder, list_folder
 
 KINDS = f"a subject's folder, a 4D image with its mask beside it, a manifest (*{MANIFEST})"
 
@@ -72,31 +71,11 @@ def _inputs(path: Path, layout: Layout) -> list[Path]:
     expected = f"{KINDS}, or a folder of these"
     if not path.exists():
         raise SubjectError(path, expected, "no such file", "check the path (-i, or HOLOSCAN_INPUT_PATH)")
-    if not path.is_dir() or _has_images(path, layout):
+    if not path.is_dir() or is_subject_folder(path, layout):
         return [path]
-    visible = [entry for entry in sorted(path.iterdir()) if not entry.name.startswith(".")]
-    manifests = [entry for entry in visible if entry.name.endswith(MANIFEST)]
-    parts = {file.resolve() for pattern in (layout.mask, layout.fa) if pattern for file in path.glob(pattern)}
-    parts |= {file for manifest in manifests for file in _named_by(manifest)}
-    images = [e for e in visible if e.is_file() and volume_ending(e) and input_name(e) and e.resolve() not in parts]
-    folders = [entry for entry in visible if entry.is_dir()]
-    inputs = sorted(manifests + images + [folder for folder in folders if _has_images(folder, layout)])
-    if not inputs:
+    subjects, other_folders = list_folder(path, layout)
+    if not subjects:
         raise SubjectError(path, expected, "a folder without any of them", "check the path and the names of the files in it")
-    for folder in folders:
-        if folder not in inputs:
-            warnings.warn(f"{folder}: a folder without {layout.image[0]} is left out", MRHWarning, stacklevel=1)
-    return inputs
-
-
-def _has_images(folder: Path, layout: Layout) -> bool:
-    return any(volume_ending(file) for pattern in layout.image for file in folder.glob(pattern))
-
-
-def _named_by(manifest: Path) -> set[Path]:
-    try:
-        subject = read_manifest(manifest, "")
-    except MRHError:  # the error is reported when the manifest itself is read
-        return set()
-    files = (*subject.image, subject.mask, subject.fa, subject.target, subject.target_mask)
-    return {file.resolve() for file in files if file is not None}
+    for folder in other_folders:
+        warnings.warn(f"{folder}: a folder without {layout.image[0]} is left out", MRHWarning, stacklevel=1)
+    return subjects

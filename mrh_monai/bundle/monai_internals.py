@@ -1,8 +1,8 @@
 """Everything that this package reads from the inside of MONAI. A test of this file says so when MONAI changes.
 
-The expressions of a config cannot name the config as a whole, to which MONAI adds unknown ids without a warning. They also cannot name the
-file in which they stand. Therefore the objects of MONAI that evaluate an expression are looked up among the callers of the function that
-the expression calls.
+An expression cannot refer to the whole config, nor to the file in which it stands. But MONAI adds unknown ids to a config without a
+warning, and a bundle must find its own folder. Therefore the objects of MONAI that evaluate an expression are looked up among the callers
+of the function that the expression calls.
 
 This file relies on these facts:
 

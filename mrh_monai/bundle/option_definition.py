@@ -31,8 +31,8 @@ class Option:
     Attributes:
         read: Function from the name and a value to the value in its proper type; it raises an `OptionError` for a wrong value.
         help: What the option is, for the config and for the table of options.
-        default: Value of the option if the user gives none and no recipe decides it. An option that is added after version 0.2.0 needs one
-            in any case, because the configs of older bundles do not have it.
+        default: Value of the option if the user gives none and no recipe decides it. An option that is added after version 0.2.0
+            must have a default, because the configs of older bundles do not have it.
         unset: What null means, for example "all slices".
         source: Value of the paper or of the released code, for the config.
         config_text: The value in the config, where it is not the default itself but an expression.
@@ -133,7 +133,7 @@ def config_lines(settings: type) -> str:
 
 
 def argument_lines(settings: type) -> str:
-    """Return the lines of a config that pass the options of a class on as arguments, each by a reference to the id of the same name."""
+    """Return the lines of a config that pass each option of a class as an argument, with a reference to the id of the same name."""
     return "\n".join(f'{name}: "@{name}"' for name, each in options_of(settings).items() if each.is_id)
 
 

@@ -103,7 +103,7 @@ def _datalist_file(datalist: Datalist | Path | str) -> Iterator[Path | str]:
 
 @contextlib.contextmanager
 def _quiet_libraries() -> Iterator[None]:
-    """A context in which Ignite does not log an error before it raises it, and MONAI does not warn that this run has no logging file."""
+    """A context in which two loggers are silent: Ignite logs errors before it raises them, and MONAI warns of a missing logging file."""
     loggers = {
         logging.getLogger(name): level for name, level in (("ignite", logging.CRITICAL + 1), ("monai.bundle.workflows", logging.ERROR))
     }

@@ -36,7 +36,7 @@ def _read_few_patches(name: str, value: Any) -> FewPatches | None:
     """Return what a recipe changes for few patches.
 
     Raises:
-        OptionError: The recipe changes a value that must be known before the patches are counted, or has no number `below`.
+        OptionError: The recipe changes a value that is needed before the patches are counted, or does not give `below`.
     """
     if value is None:
         return None

@@ -56,7 +56,7 @@ def pack(
     if packed.left_out:
         print(f"left out: {', '.join(packed.left_out)}")
     for code in packed.foreign:
-        print(f"whoever receives this needs --trust for {code}")
+        print(f"the receiver must give --trust, because of {code}")
     if sign is not None:
         print(signature_path(output))
 

@@ -136,7 +136,7 @@ class ModelBench:
         target = voxels.target
         assert loaded.target is not None
         found, _ = structures(target, self.side, self.threshold, f"--threshold in {subject.name}")
-        # A detector of voxels below the threshold looks for low predictions. Exchanging the two classes leaves the area the same.
+        # A detector of voxels below the threshold looks for low predictions. We exchange the two classes, and the area does not change.
         highest = found if self.side == "above" else ~found
         block, edge = blocks_of(scored, loaded.spacing, self.block_mm)
         data_range = stain_range(target)

@@ -161,7 +161,7 @@ class DrawnSums:
         return np.asarray(np.sqrt(np.maximum(s["pp"] - 2 * s["pt"] + s["tt"], 0) / s["voxels"]))
 
     def spread(self, name: Literal["p", "t"]) -> np.ndarray:
-        """(D,) sum of squared differences from the mean; NaN where it is so small that it is only the rounding error of a constant."""
+        """(D,) sum of squared differences from the mean; NaN where the values are constant, apart from rounding."""
         squares, sums = self.sums[name * 2], self.sums[name]
         found = squares - sums * sums / self.sums["voxels"]
         return np.where(found > 1e-12 * squares, found, np.nan)
@@ -173,7 +173,7 @@ class DrawnSums:
         return np.asarray(between**2 / (self.spread("p") * self.spread("t")))
 
     def auc(self) -> np.ndarray:
-        """(D,) area under the ROC curve. Predictions are in bins, which moves it by less than 1/1000."""
+        """(D,) area under the ROC curve. Predictions are sorted into bins. This changes the area by less than 0.001."""
         # Share of the pairs of a voxel to find and another voxel that are in the right order; ties count one half.
         below = np.cumsum(self.negatives, 1) - self.negatives / 2
         return np.asarray((self.positives * below).sum(1) / (self.positives.sum(1) * self.negatives.sum(1)))

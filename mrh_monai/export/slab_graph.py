@@ -68,7 +68,7 @@ class SlabGraph(nn.Module):
 
 
 def _row(voxels: torch.Tensor, y: int, z: int) -> torch.Tensor:
-    """Return the row (N,) of each voxel (N, 3) among the voxels of a volume whose last axes have Y and Z voxels."""
+    """Return the flat index (N,) of each voxel (N, 3) in a volume of Y and Z voxels along its last axes."""
     return (voxels[:, 0] * y + voxels[:, 1]) * z + voxels[:, 2]
 
 

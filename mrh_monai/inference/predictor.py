@@ -31,8 +31,8 @@ class PredictionOptions:
         device: ``auto`` (CUDA where there is a device), ``cpu``, ``cuda`` or ``cuda:N``.
         precision: ``float32``, ``tf32``, ``bf16``, or ``auto`` (bf16 where the device is built for it).
         batch_size: Number of patches in a batch; only speed and memory depend on it.
-        nan: ``refuse``, or ``zero`` to set NaN and Inf inside the mask to 0; None for ``zero`` with published scaling,
-            and ``refuse`` with any other scaling.
+        nan: ``refuse``, or ``zero`` to set NaN and Inf inside the mask to 0; None to use ``zero`` with published
+            scaling, and ``refuse`` otherwise.
         support: ``mask`` (FA > 0 where there is no mask), or ``fa`` to predict where FA > 0 even if there is a mask.
     """
 

@@ -1,4 +1,4 @@
-"""One file each: volumes, MAT files, patch files, zips, CSV and JSON; every file is written whole or not at all."""
+"""Reading and writing files. Each module handles one file format, and writes a file whole or not at all."""
 
 import lazy_loader
 

@@ -83,7 +83,7 @@ def _whole_number(layer: Layer, key: str, where: str) -> int:
 
 
 def _parameters(layer: Layer, from_: int, to: int, where: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the weights (to, from, 3, 3) and the bias (to,) of a convolution, after a comparison of their shapes with the layer's place.
+    """Return the weights (to, from, 3, 3) and the bias (to,) of a convolution, after a check that their shapes fit the layer.
 
     MATLAB correlates as torch does. It stores weights as (3, 3, from, to), without trailing axes of length 1.
     """

@@ -93,7 +93,7 @@ def _pages(
     sections: Sequence[Section],
     pictures: Path,
 ) -> Iterator[str]:
-    """Yield pages with less and less on them: fewer subjects, then fewer pictures of results (the last first), then words and tables."""
+    """Yield smaller and smaller pages: with fewer subjects, then fewer pictures of results (the last first), then words and tables."""
     for count in range(len(detailed), 0, -1):
         yield _page(folder, predictions, detailed[:count], sections, pictures)
     rest: list[Section] = []

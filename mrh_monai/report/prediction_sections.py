@@ -53,7 +53,7 @@ class ViewerSection:
 
 
 def scores_table(predictions: Sequence[WrittenPrediction], detailed: Sequence[PredictedSubject]) -> Table | None:
-    """Return the scores of all predictions: computed again for subjects that were read; for the others as the evaluation wrote them.
+    """Return the scores of all predictions. They are computed again if the subject was read; otherwise the evaluation's file has them.
 
     Args:
         predictions: All predictions.

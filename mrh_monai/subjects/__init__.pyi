@@ -1,4 +1,5 @@
 from .datalist import Datalist as Datalist, read_manifest as read_manifest
+from .folder_listing import find_subjects as find_subjects, is_subject_folder as is_subject_folder, list_folder as list_folder
 from .subject import FILE_KEYS as FILE_KEYS, Slices as Slices, Subject as Subject, checked_slices as checked_slices, in_slices as in_slices
 from .subject_arrays import (
     AnySubject as AnySubject,
@@ -15,7 +16,6 @@ from .subject_search import (
     Layout as Layout,
     find_input as find_input,
     find_subject as find_subject,
-    find_subjects as find_subjects,
     input_name as input_name,
     mask_beside as mask_beside,
 )

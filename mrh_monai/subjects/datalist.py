@@ -64,7 +64,7 @@ class Datalist:
         subjects = self.sections[key]
         if not subjects:
             filled = [name for name, entries in self.sections.items() if entries]
-            found = f"an empty section (subjects stand only under {filled})"
+            found = f"no subjects in this section (there are some under {filled})"
             raise DatalistError(where, f"subjects under {key!r}", found, f"add subjects there, or choose another section than {key!r}")
         return subjects
 
@@ -223,7 +223,7 @@ def _subject(entry: Any, path: Path, where: str) -> Subject:
         raise DatalistError(f"{path}, {where}", "file names as strings", "values that are not strings", WRITE_ONE)
     name = str(entry.get("subject") or Path(image[0] if image else where).parent.name or Path(image[0]).name.split(".")[0])
     if name in (".", "..") or set(name) & set("/\\"):
-        raise DatalistError(f"{path}, {where}", "a subject name that can name a folder", repr(name), "rename the subject")
+        raise DatalistError(f"{path}, {where}", "a name without the characters that folders forbid", repr(name), "rename the subject")
     files = {key: path.parent / entry[key] if entry.get(key) else None for key in FILE_KEYS}
     return Subject(name, tuple(path.parent / file for file in image), slices=_slices(entry.get("slices"), path, where), **files)
 

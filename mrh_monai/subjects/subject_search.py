@@ -89,24 +89,6 @@ def find_subject(folder: Path | str, layout: Layout = MRH_NET_LAYOUT, target: st
     return Subject(folder.resolve().name, image, mask, fa, stain, stain_mask)
 
 
-def find_subjects(
-    root: Path | str, layout: Layout = MRH_NET_LAYOUT, target: str | None = None, target_mask: str | None = None
-) -> list[Subject]:
-    """Return the subjects in the sub-folders of a folder, sorted by name. The arguments are those of `find_subject`.
-
-    Raises:
-        SubjectError: There is no subject, or a subject is incomplete.
-    """
-    root = Path(root)
-    if not root.is_dir():
-        raise SubjectError(root, "a folder of subject folders", "a file" if root.exists() else "no such folder", "check the path")
-    folders = [f for f in sorted(root.iterdir()) if f.is_dir() and any(_candidates(f, pattern) for pattern in layout.image)]
-    if not folders:
-        remedy = "describe your own file names with --layout layout.yaml"
-        raise SubjectError(root, f"sub-folders with {layout.image[0]}", "no such sub-folder", remedy)
-    return [find_subject(folder, layout, target, target_mask) for folder in folders]
-
-
 class InputPath(ABC):
     """A kind of path that can stand for a whole subject.
 
@@ -195,7 +177,7 @@ class ImagePath(InputPath):
         mask, fa = (mask_beside(path, key) for key in BESIDE_IMAGE)
         if mask is None and fa is None:
             sought = " or ".join(f"{name}_{key}{volume_ending(path)}" for key in BESIDE_IMAGE)
-            remedy = "put one of them there, or name it in a manifest"
+            remedy = "put the mask or the FA map there, or name it in a manifest"
             raise SubjectError(path, f"its mask or its FA map beside it, as {sought}", "neither file", remedy)
         return Subject(name, (path,), mask, fa)
 
@@ -260,14 +242,21 @@ def _in_or_beside(folder: Path, name: str | None) -> Path | None:
     return chosen
 
 
-def _candidates(folder: Path, pattern: str) -> list[Path]:
-    found = [path for path in sorted(folder.glob(pattern)) if volume_ending(path)]
+def volumes_in(folder: Path, pattern: str) -> list[Path]:
+    """Return the volume files in a folder that fit a pattern; of a pair, the ``.img`` only.
+
+    Args:
+        folder: The folder.
+        pattern: Glob pattern inside it.
+    """
+    # Names that begin with a dot are hidden, such as the twins ._NAME that macOS writes beside every file.
+    found = [path for path in sorted(folder.glob(pattern)) if volume_ending(path) and not path.name.startswith(".")]
     images = [path for path in found if path.suffix != ".hdr"]
     return images or found
 
 
 def _file_or_none(folder: Path, pattern: str) -> Path | None:
-    found = _candidates(folder, pattern)
+    found = volumes_in(folder, pattern)
     if len(found) > 1:
         names = ", ".join(path.name for path in found)
         raise SubjectError(folder, f"one file {pattern}", names, "keep one of them, or name the files with --layout layout.yaml")
@@ -277,6 +266,6 @@ def _file_or_none(folder: Path, pattern: str) -> Path | None:
 def _the_file(folder: Path, pattern: str) -> Path:
     found = _file_or_none(folder, pattern)
     if found is None:
-        remedy = "complete the folder, or name its files with --layout layout.yaml"
+        remedy = "add the missing file to the folder, or name its files with --layout layout.yaml"
         raise SubjectError(folder, f"one file {pattern}", "no such file", remedy)
     return found

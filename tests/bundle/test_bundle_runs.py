@@ -21,6 +21,7 @@ from mrh_monai.data.checked_voxels import load_stains
 from mrh_monai.data.input_kinds import load_subject
 from mrh_monai.errors import MRHError, root_cause
 from mrh_monai.evaluation.scores import score
+from mrh_monai.inference.predictor import PredictionOptions, predict
 from mrh_monai.inference.voxelwise import predict_volume
 from mrh_monai.io.nibabel_files import write_analyze
 from mrh_monai.io.volume_files import read_header, read_voxels
@@ -154,7 +155,10 @@ def test_3d_patches_train_and_infer_without_repeating_a_flag(study, tmp_path):
     network, sidecar = load_network(bundle / "models" / "model.pt")
     assert sidecar.patch_axes == [0, 1, 2]
     assert network.conv1.weight.shape == (64, 67, 3, 3, 3)
-    assert (tmp_path / "out" / "subject04" / "subject04_af.nii.gz").is_file()
+    expected = predict(bundle, study / "subject04", options=PredictionOptions("cpu"))
+    written = nibabel.load(tmp_path / "out" / "subject04" / "subject04_af.nii.gz").get_fdata(dtype=np.float32)
+    np.testing.assert_array_equal(written, expected.stain)
+    assert expected.stain[expected.mask].std() > 0
 
 
 @pytest.mark.parametrize("recipe", ["paper", "released"])
@@ -282,4 +286,5 @@ def test_missing_target_stops_training_and_evaluation_but_not_inference(trained,
             bundle_run(trained[0], *configs, **options, **more)
         assert "expected a target, found no target in the datalist" in str(root_cause(caught.value))
     bundle_run(trained[0], "inference.yaml", **options)
-    assert (tmp_path / "out" / "subject04" / "subject04_af.nii.gz").is_file()
+    written = nibabel.load(tmp_path / "out" / "subject04" / "subject04_af.nii.gz").get_fdata(dtype=np.float32)
+    np.testing.assert_array_equal(written, predict(trained[0], study / "subject04", options=PredictionOptions("cpu")).stain)

@@ -5,6 +5,8 @@ import shutil
 import zipfile
 from pathlib import Path
 
+import nibabel
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -13,6 +15,7 @@ from helpers.bundle_runs import SMALL, bundle_run
 from helpers.paths import ROOT
 from mrh_monai.bundle.template_rendering import SHIPPED, render
 from mrh_monai.errors import root_cause
+from mrh_monai.inference.predictor import PredictionOptions, predict
 from mrh_monai.network.checkpoint import load_checkpoint
 from mrh_monai.protocol.mr_protocol import MRProtocol
 from mrh_monai.protocol.mrh_net import MRH_NET
@@ -78,7 +81,8 @@ def test_nf_starts_from_the_af_beside_it(chain, study, tmp_path, recipe, trained
     assert len(sidecar.parent["frozen"]) == len(state) - trained
     assert sidecar.parent["replaced"] == (["conv4.weight", "conv4.bias", "conv5.weight", "conv5.bias"] if recipe == "released" else [])
     bundle_run(chain / "mrh_nf", "inference.yaml", datalist=str(study / "datalist.json"), output_dir=str(tmp_path / "stain"))
-    assert (tmp_path / "stain" / "subject04" / "subject04_nf.nii.gz").is_file()
+    written = nibabel.load(tmp_path / "stain" / "subject04" / "subject04_nf.nii.gz").get_fdata(dtype=np.float32)
+    np.testing.assert_array_equal(written, predict(chain / "mrh_nf", study / "subject04", options=PredictionOptions("cpu")).stain)
 
 
 def test_from_scratch_on_purpose(chain, study, tmp_path):

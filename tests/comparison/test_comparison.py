@@ -272,7 +272,7 @@ def test_the_verb_writes_tables_and_pictures(call, study_bundle, study, labels, 
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["--datalist", "{no_training}"], "expected subjects under 'training', found an empty section"),
+        (["--datalist", "{no_training}"], "expected subjects under 'training', found no subjects in this section"),
         (["--datalist", "{study}/datalist.json", "--datalist-key", "all"], "expected one of the sections training, validation, test"),
         (["--datalist", "{study}/datalist.json", "--threshold", "1000"], "--threshold: expected a threshold within the target's"),
         (["--datalist", "{study}/datalist.json", "--structures", "beside"], "structures: expected above or below, found 'beside'"),
@@ -284,8 +284,7 @@ def test_the_verb_writes_tables_and_pictures(call, study_bundle, study, labels, 
         (["--datalist", "{study}/datalist.json", "--gradients", "no.bval"], "no.bval: expected a gradient table, found no such file"),
     ],
 )
-def test_wrong_words_are_one_sentence_and_status_1(call, study_bundle, study, datalist_of, tmp_path, monkeypatch, words, sentence):
-    monkeypatch.chdir(tmp_path)
+def test_wrong_words_are_one_sentence_and_status_1(call, study_bundle, study, datalist_of, tmp_path, words, sentence):
     names = {"study": study}
     if "{no_training}" in words:
         names["no_training"] = datalist_of([], [0])

@@ -76,4 +76,6 @@ def test_weights_of_another_depth_are_not_exported(tmp_path):
     with pytest.raises(RuntimeError, match="Missing key"):
         ckpt_export(**options)
     ckpt_export(**options, ckpt_path=str(moved))
-    assert (tmp_path / "net.ts").is_file()
+    patches = torch.randn(3, 67, 3, 3)
+    network, _ = load_network(moved)
+    torch.testing.assert_close(torch.jit.load(tmp_path / "net.ts")(patches), network(patches), rtol=1e-5, atol=1e-5)

@@ -2,7 +2,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from helpers.finished_predictions import finish
+from helpers.complete_predictions import finish
 from mrh_monai.errors import OptionError, SubjectError
 from mrh_monai.inference.cohort import CohortOutput, predict_each, share_of_cohort
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helpers.finished_predictions import finish
+from helpers.complete_predictions import finish
 from mrh_monai.errors import OutputError
 from mrh_monai.inference.cohort import CohortOutput
 from mrh_monai.inference.prediction_record import (

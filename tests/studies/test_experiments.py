@@ -238,7 +238,7 @@ def test_training_size_needs_two_subjects(one_subject, tmp_path):
 def test_no_test_subject_is_refused(phantom, one_subject, tmp_path):
     lists = json.loads(one_subject.read_text())
     one_subject.write_text(json.dumps(lists | {"test": []}))
-    with pytest.raises(DatalistError, match="expected subjects under 'test', found an empty section"):
+    with pytest.raises(DatalistError, match="expected subjects under 'test', found no subjects in this section"):
         studies.run_study("depth", tmp_path / "out", StudyOptions(one_subject))
 
 

@@ -142,7 +142,7 @@ def test_a_study_needs_training_subjects_test_subjects_and_volumes(study, tmp_pa
             entry |= {name: str(study / entry[name]) for name in ("mask", "fa", "target")}
             entry["image"] = [str(study / name) for name in entry["image"]]
         (tmp_path / f"no_{key}.json").write_text(json.dumps(lists | {key: []}))
-        with pytest.raises(DatalistError, match=f"no_{key}.json: expected subjects under '{key}', found an empty section"):
+        with pytest.raises(DatalistError, match=f"no_{key}.json: expected subjects under '{key}', found no subjects in this section"):
             load_study_data(tmp_path / f"no_{key}.json", MRH_NET)
     patches = write_patch_file(tmp_path / "patches.mat", XTest=np.ones((3, 3, 67, 5)), YTest=np.ones((3, 3, 1, 5)))
     lists["training"][1] = {"subject": "p", "image": [str(patches)]}

@@ -6,7 +6,7 @@ import pytest
 from helpers.subjects import write_mrh_subject
 from mrh_monai.errors import DatalistError
 from mrh_monai.subjects.datalist import Datalist
-from mrh_monai.subjects.subject_search import find_subjects
+from mrh_monai.subjects.folder_listing import find_subjects
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_one_subject_in_two_sections_is_refused(tmp_path, same):
         ({"test": [{"image": ["a.nii"], "slices": 5}]}, "slices as"),
         ({"test": [{"image": ["a.nii"], "slices": [[0.5, 2.9]]}]}, "slices as"),
         ({"test": [{"image": ["x/a.nii"]}, {"image": ["x/b.nii"]}]}, "every subject of test under its own name, found x twice; rename one"),
-        ({"test": [{"image": ["a.nii"], "subject": "../up"}]}, "a subject name that can name a folder"),
+        ({"test": [{"image": ["a.nii"], "subject": "../up"}]}, "a name without the characters that folders forbid"),
     ],
 )
 def test_broken_datalists_are_refused(tmp_path, content, message):
@@ -96,7 +96,9 @@ def test_a_file_a_folder_or_a_word_is_no_datalist(tmp_path):
 
 def test_empty_or_unknown_sections_are_named(tmp_path, subjects):
     datalist = Datalist.split(subjects, (3, 0, 0))
-    with pytest.raises(DatalistError, match=r"subjects under 'test', found an empty section \(subjects stand only under \['training'\]\)"):
+    with pytest.raises(
+        DatalistError, match=r"subjects under 'test', found no subjects in this section \(there are some under \['training'\]\)"
+    ):
         datalist.section("test")
     with pytest.raises(DatalistError, match="one of the sections training, validation, test, found 'tests'"):
         datalist.section("tests")

@@ -12,7 +12,7 @@ from monailabel.datastore.local import LocalDatastore
 from lib.answers import UnknownError, answered
 from mrh_monai.errors import OptionError, SubjectError
 from mrh_monai.io import READABLE_ENDINGS, volume_ending, writable_folder
-from mrh_monai.subjects import BESIDE_IMAGE, MANIFEST, MRH_NET_LAYOUT, input_name
+from mrh_monai.subjects import BESIDE_IMAGE, MANIFEST, input_name, list_folder, mask_beside
 
 LABELS = ("*.nii.gz", "*.nii", "*.nrrd")
 
@@ -46,7 +46,7 @@ class ScanDatastore(LocalDatastore):
         """
         named = [path for path in sorted(self.folder.iterdir()) if _to_id(path.name, path.is_dir())[0] == image]
         named = [path for path in named if path.is_dir() or input_name(path) == image]
-        best = [path for path in named if path.name.endswith(MANIFEST)] or self._scans(named) or named
+        best = [path for path in named if path.name.endswith(MANIFEST)] or [path for path in named if path in self._scans()] or named
         if not best:
             known = ", ".join(self.list_images()) or "none yet"
             remedy = f"put the scan into {self.folder}: a subject's folder, a 4D NIfTI with NAME_mask beside it, or NAME{MANIFEST}"
@@ -56,19 +56,13 @@ class ScanDatastore(LocalDatastore):
             raise SubjectError(self.folder, f"one scan named {image}", names, f"rename one, or write {image}{MANIFEST}")
         return best[0]
 
-    def _scans(self, paths: list[Path]) -> list[Path]:
-        """Return the paths that stand for a subject."""
-        beside = {path.name[: -len(volume_ending(path))] for path in self.folder.iterdir() if volume_ending(path)}
+    def _scans(self) -> list[Path]:
+        """Return the paths that stand for a subject; an image must have its mask or its FA map beside it."""
 
-        def is_scan(path: Path) -> bool:
-            if path.is_dir():
-                return any(any(path.glob(pattern)) for pattern in MRH_NET_LAYOUT.image)
-            name = input_name(path)
-            return bool(name) and (
-                path.name.endswith(MANIFEST) or (bool(volume_ending(path)) and any(f"{name}_{key}" in beside for key in BESIDE_IMAGE))
-            )
+        def is_complete(path: Path) -> bool:
+            return path.is_dir() or path.name.endswith(MANIFEST) or any(mask_beside(path, key) for key in BESIDE_IMAGE)
 
-        return [path for path in paths if is_scan(path)]
+        return [path for path in list_folder(self.folder).subjects if is_complete(path)]
 
     # Methods that the base class calls.
 
@@ -77,7 +71,7 @@ class ScanDatastore(LocalDatastore):
             listed: dict[str, str] = super()._list_files(path, patterns)
             return listed
         # Manifests come first in the order, so that a manifest has priority over other files of its name.
-        scans = sorted(self._scans(list(self.folder.iterdir())), key=lambda scan: (not scan.name.endswith(MANIFEST), scan.name))
+        scans = sorted(self._scans(), key=lambda scan: (not scan.name.endswith(MANIFEST), scan.name))
         return {scan.name: scan.name for scan in scans}
 
     def _to_id(self, file: str) -> tuple[str, str]:
@@ -133,7 +127,7 @@ class ScanDatastore(LocalDatastore):
     def remove_image(self, image_id: str) -> None:
         """Refuse the removal: an image can be a whole folder of raw data."""
         with answered():
-            raise OptionError("datastore", "scans to stay", f"a request to remove {image_id}", f"remove it from {self.folder} by hand")
+            raise OptionError("datastore", "that scans stay", f"a request to remove {image_id}", f"delete it from {self.folder} yourself")
 
 
 def _check_tag(tag: object) -> None:
