@@ -40,5 +40,5 @@ def test_the_list_of_libraries_names_modules_with_examples():
 
 def test_what_users_call_first_has_an_example():
     """At least the vocabulary of every script: subjects, protocols, predictions, networks."""
-    expected = {"data/datalist.py", "inference/prediction.py", "network/mrh_net.py", "protocol/mr_protocol.py", "patch_geometry.py"}
+    expected = {"subjects/datalist.py", "inference/prediction.py", "network/mrh_net.py", "protocol/mr_protocol.py", "patch_geometry.py"}
     assert expected <= set(modules_with_examples())

@@ -42,7 +42,7 @@ def test_modes_are_found_by_name():
     assert (scaling_mode("robust"), scaling_mode("published")) == (RobustScaling, PublishedScaling)
     assert all(kind.mode == name and kind.description for name, kind in SCALING_MODES.items())
     for name in ("zscore", "Robust", ""):
-        with pytest.raises(OptionError, match=f"scaling: expected robust or published, found '{name}'; choose one of them"):
+        with pytest.raises(OptionError, match=f"scaling: expected robust or published, found '{name}'; choose one of the two"):
             scaling_mode(name)
 
 
