@@ -116,6 +116,23 @@ def root_cause(error: BaseException) -> BaseException:
     return next((e for e in chain if isinstance(e, MRHError)), chain[-1])
 
 
+def cause_in_words(error: BaseException) -> str:
+    """Return what is wrong with a file in a few words, from the exception that reading it raised.
+
+    Example:
+        >>> cause_in_words(KeyError("scores")), cause_in_words(FileNotFoundError(2, "No such file or directory"))
+        ("no entry 'scores'", 'no such file or directory')
+    """
+    if isinstance(error, UnicodeDecodeError):
+        return "bytes that are not UTF-8 text"
+    if isinstance(error, KeyError):
+        return f"no entry {error}"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror[0].lower() + error.strerror[1:]
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__} ({lines[-1][:200] if lines else 'no message'})"
+
+
 def error_sentence(error: BaseException, debug_option: str = "--debug True") -> str:
     """Return one line for any exception: the sentence of an `MRHError`, or the kind and message of another exception.
 

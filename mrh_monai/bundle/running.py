@@ -66,6 +66,9 @@ def train(bundle: Path | str, datalist: Datalist | Path | str, output_dir: Path 
     config = next((path for path in (root / "configs" / "train.yaml", root / "configs" / "train.json") if path.is_file()), None)
     if config is None:
         raise OptionError(root, "a bundle folder with configs/train.yaml", "no such file", "name a bundle folder such as bundles/mrh_af")
+    fixed = sorted({"bundle_root", "debug"} & set(options))
+    if fixed:
+        raise OptionError(fixed[0], "an option of the training", "one that this function sets itself", f"leave {fixed[0]} out")
     typed = {name: "none" if value is None else str(value) if isinstance(value, Path) else value for name, value in options.items()}
     # With `debug`, the config leaves the hooks of this process as they are.
     typed |= {"bundle_root": str(root), "output_dir": str(output_dir), "debug": True}

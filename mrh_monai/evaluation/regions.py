@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from mrh_monai.data import check_one_grid, check_single
-from mrh_monai.errors import SubjectError
+from mrh_monai.errors import SubjectError, cause_in_words
 from mrh_monai.io import Header, read_header, read_voxels
 
 
@@ -112,7 +112,7 @@ def _read_names(path: Path) -> dict[int, str]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise SubjectError(path, "a text file of labels and names", type(error).__name__, remedy) from error
+        raise SubjectError(path, "a text file of labels and names", cause_in_words(error), remedy) from error
     found: dict[int, str] = {}
     for row in csv.reader(text.splitlines()):
         words = row if len(row) > 1 else " ".join(row).split(maxsplit=1)

@@ -42,8 +42,8 @@ class Computing:
     progress: str | None = None
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise OptionError("batch_size", "at least 1", f"{self.batch_size}", "give a larger batch size")
+        if not isinstance(self.batch_size, int) or self.batch_size < 1:
+            raise OptionError("batch_size", "a whole number of at least 1", repr(self.batch_size), "give a number such as 4096")
 
 
 def predict_volume(

@@ -48,7 +48,7 @@ def check_mat_file(path: Path, remedy: str, largest: int = LARGEST_VARIABLE) -> 
             return True
         order = {b"\x00\x01IM": "<", b"\x01\x00MI": ">"}.get(version)
         if order is None:
-            what = "an empty file" if not header else f"a file that begins with {header[:8]!r}"
+            what = "an empty file" if not header else "a file of another kind"
             raise MatFileError(path, "a MATLAB file of version 5 or 7.3", what, remedy)
         starts, place = [], HEADER_BYTES
         while place < size:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mrh_monai.errors import SubjectError
+from mrh_monai.errors import SubjectError, cause_in_words
 from mrh_monai.io.files import COPY_AGAIN
 from mrh_monai.io.itk_files import ITK
 from mrh_monai.io.nibabel_files import NIBABEL
@@ -62,7 +62,7 @@ def read_header(path: Path | str) -> Header:
     except (SubjectError, MemoryError):
         raise
     except Exception as error:  # The readers raise exceptions of any kind on a damaged file.
-        raise SubjectError(path, f"a readable {ending} file", _brief(error), COPY_AGAIN) from error
+        raise SubjectError(path, f"a readable {ending} file", cause_in_words(error), COPY_AGAIN) from error
 
 
 def read_voxels(header: Header) -> np.ndarray:
@@ -118,7 +118,7 @@ def each_volume(header: Header) -> Iterator[np.ndarray]:
         raise
     except Exception as error:  # The readers raise exceptions of any kind on a damaged file.
         expected = f"{header.channels} volumes of {header.shape} voxels"
-        raise SubjectError(header.path, expected, _brief(error), COPY_AGAIN) from error
+        raise SubjectError(header.path, expected, cause_in_words(error), COPY_AGAIN) from error
 
 
 def _brief(error: Exception) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import yaml
 
-from mrh_monai.errors import CheckpointError, OptionError
+from mrh_monai.errors import CheckpointError, OptionError, cause_in_words
 from mrh_monai.io import sha256
 from mrh_monai.matlab.catalogue import CITATION
 from mrh_monai.matlab.network_graph import INPUT, REMEDY, expect_numbers, numbers_of, ordered_convolutions
@@ -194,7 +194,7 @@ def _stain(bundle: Path) -> tuple[str, str]:
         try:
             content = yaml.safe_load(config.read_text(encoding="utf-8"))  # JSON is a part of YAML.
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise OptionError(config, "a config in YAML or JSON", type(error).__name__, "restore the bundle's config") from error
+            raise OptionError(config, "a config in YAML or JSON", cause_in_words(error), "restore the bundle's config") from error
         if isinstance(content, dict) and isinstance(content.get("stain"), str):
             return content["stain"], str(content.get("units", "units of its histology"))
     expected = "a bundle whose configs/train.yaml names its stain"

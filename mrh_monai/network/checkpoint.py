@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from mrh_monai.errors import CheckpointError
+from mrh_monai.errors import CheckpointError, cause_in_words
 from mrh_monai.io import replacing, sha256
 from mrh_monai.network.mrh_net import MRHNet
 from mrh_monai.network.sidecar import AGAIN, Sidecar, read_sidecar, sidecar_path
@@ -76,7 +76,7 @@ def load_checkpoint(path: Path | str) -> tuple[dict[str, torch.Tensor], Sidecar]
         _check_records(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch passes on any exception of the unpickler
-        raise CheckpointError(path, "a PyTorch state dict", f"{type(error).__name__}", AGAIN) from error
+        raise CheckpointError(path, "a PyTorch state dict", cause_in_words(error), AGAIN) from error
     _check_state(state, path)
     _check_size(state, sidecar, path)
     return state, sidecar

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import yaml
 
-from mrh_monai.errors import OptionError, SubjectError
+from mrh_monai.errors import OptionError, SubjectError, cause_in_words
 from mrh_monai.protocol.channel import FIELDS, Channel, shells_of
 
 GroupKind = Literal["contrast", "unweighted", "shell", "single"]
@@ -51,6 +51,9 @@ class MRProtocol:
     channels: tuple[Channel, ...]
 
     def __post_init__(self) -> None:
+        wrong = next((channel for channel in self.channels if not isinstance(channel, Channel)), None)
+        if wrong is not None:
+            raise OptionError("protocol", "channels", f"a {type(wrong).__name__}", "give objects of the class Channel")
         names = self.names
         if not names:
             remedy = "list the MR images of a subject in their order"
@@ -173,8 +176,9 @@ class MRProtocol:
         except OptionError as error:
             raise OptionError(f"{path}, {error.where}", error.expected, error.found, error.remedy) from error
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            found = f"{type(error).__name__} ({error})"
-            raise OptionError(path, "bundle metadata with a list `channels`", found, "name the root folder of a bundle") from error
+            raise OptionError(
+                path, "bundle metadata with a list `channels`", cause_in_words(error), "name the root folder of a bundle"
+            ) from error
 
     @classmethod
     def from_yaml(cls, path: Path | str) -> MRProtocol:
@@ -193,8 +197,7 @@ class MRProtocol:
         except OptionError as error:
             raise OptionError(f"{path}, {error.where}", error.expected, error.found, error.remedy) from error
         except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
-            found = " ".join(f"{type(error).__name__} ({error})".split())[:200]
-            raise OptionError(path, "a YAML file with a list `channels`", found, remedy) from error
+            raise OptionError(path, "a YAML file with a list `channels`", cause_in_words(error), remedy) from error
         return protocol
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mrh_monai.comparison import NETWORK
-from mrh_monai.errors import SubjectError
+from mrh_monai.errors import SubjectError, cause_in_words
 from mrh_monai.evaluation import COMPARED_SCORES, Score, rank
 from mrh_monai.figures import best_epoch
 
@@ -85,7 +85,7 @@ def result_sections(folder: Path) -> list[Section]:
             try:
                 section = make(path)
             except (OSError, KeyError, TypeError, ValueError) as error:
-                found = f"other content ({type(error).__name__})"
+                found = f"other content ({cause_in_words(error)})"
                 raise SubjectError(path, "results as mrh writes them", found, AGAIN) from error
             sections += [section] if section is not None else []
     return sections
@@ -177,5 +177,5 @@ def read_results(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise SubjectError(path, "results in JSON", type(error).__name__, AGAIN) from error
+        raise SubjectError(path, "results in JSON", cause_in_words(error), AGAIN) from error
     return content if isinstance(content, dict) else {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mrh_monai.errors import CheckpointError, one_of
+from mrh_monai.errors import CheckpointError, cause_in_words, one_of
 from mrh_monai.scaling.intensity_scaling import Scaling
 from mrh_monai.scaling.published_scaling import PublishedScaling
 from mrh_monai.scaling.robust_scaling import RobustScaling
@@ -41,5 +41,5 @@ def scaling_from_dict(values: Mapping[str, Any]) -> Scaling:
             raise ValueError(f"the scaling mode {values['mode']!r}")
         return SCALING_MODES[values["mode"]].from_constants(values)
     except (KeyError, TypeError, ValueError) as error:
-        found = f"no entry {error}" if isinstance(error, KeyError) else f"{type(error).__name__} ({error})"
-        raise CheckpointError("scaling", "the constants of a trained network", found, "train or import the network again") from error
+        expected, remedy = "the constants of a trained network", "train or import the network again"
+        raise CheckpointError("scaling", expected, cause_in_words(error), remedy) from error

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mrh_monai.errors import BundleError, CheckpointError, OutputError
+from mrh_monai.errors import BundleError, CheckpointError, OutputError, cause_in_words
 from mrh_monai.io import LARGEST_FILE, is_safe_path, sha256, writable_folder, write_bundle_zip
 from mrh_monai.network import Sidecar, load_checkpoint, load_strictly, read_sidecar
 from mrh_monai.protocol import MRProtocol
@@ -153,13 +153,13 @@ def read_scores(path: Path | str, sidecar: Sidecar) -> dict[str, dict[str, float
             if value is not None and not math.isfinite(value):  # null means that the score could not be computed
                 raise ValueError(f"the score {value}")
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise BundleError(path, "scores of subjects in JSON", f"{type(error).__name__} ({error})", remedy) from error
+        raise BundleError(path, "scores of subjects in JSON", cause_in_words(error), remedy) from error
     for subject in scores:
         record = path.parent / subject / f"{subject}_{sidecar.stain}.json"
         try:
             weights = json.loads(record.read_text(encoding="utf-8"))["made_by"]["weights"]
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise BundleError(record, f"the record of {subject}'s prediction", type(error).__name__, remedy) from error
+            raise BundleError(record, f"the record of {subject}'s prediction", cause_in_words(error), remedy) from error
         if weights != sidecar.sha256:
             raise BundleError(record, f"a prediction by the weights {sidecar.sha256[:12]}", f"a prediction by {str(weights)[:12]}", remedy)
     return scores

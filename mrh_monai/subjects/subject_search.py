@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from mrh_monai.errors import OptionError, SubjectError
+from mrh_monai.errors import OptionError, SubjectError, cause_in_words
 from mrh_monai.io import is_patch_file, volume_ending
 from mrh_monai.subjects.datalist import read_manifest
 from mrh_monai.subjects.subject import Subject
@@ -46,7 +46,7 @@ class Layout:
         try:
             content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise OptionError(path, "a YAML file of file patterns", type(error).__name__, remedy) from error
+            raise OptionError(path, "a YAML file of file patterns", cause_in_words(error), remedy) from error
         if not isinstance(content, dict) or not content.get("image") or set(content) - {"image", "mask", "fa"}:
             keys = sorted(map(str, content)) if isinstance(content, dict) else type(content).__name__
             raise OptionError(path, "the keys image, mask and fa", f"{keys}", remedy)

@@ -12,7 +12,7 @@ from monai.engines.evaluator import Evaluator
 from monai.engines.trainer import Trainer
 from torch.optim.lr_scheduler import LRScheduler
 
-from mrh_monai.errors import CheckpointError, OptionError
+from mrh_monai.errors import CheckpointError, OptionError, cause_in_words
 from mrh_monai.io import replacing
 from mrh_monai.network import Sidecar, load_strictly
 from mrh_monai.patches import PatchBatches
@@ -79,7 +79,7 @@ class TrainingRun:
             saved = state["settings"]
         except Exception as error:  # torch passes on any exception of the unpickler
             remedy = "delete it and start the training again"
-            raise CheckpointError(path, "a checkpoint of a training run", f"{type(error).__name__}", remedy) from error
+            raise CheckpointError(path, "a checkpoint of a training run", cause_in_words(error), remedy) from error
         for name in {**saved, **resume_key}:
             if saved.get(name) != resume_key.get(name):
                 expected = f"{name} = {saved.get(name)}, with which it was written"

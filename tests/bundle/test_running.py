@@ -61,6 +61,7 @@ def test_a_datalist_of_files_or_arrays_trains_the_same_weights_as_its_json_file(
     ("options", "error", "message"),
     [
         ({"epoch": 3}, OptionError, "--epoch: expected an option of this bundle, found an unknown option; did you mean --epochs"),
+        ({"bundle_root": "elsewhere"}, OptionError, "bundle_root: expected an option of the training, found one that this function sets"),
         ({"epochs": 0}, OptionError, "epochs: expected a whole number of at least 1, found 0"),
         ({"datalist": "none.json"}, DatalistError, "none.json: expected a datalist"),
         ({"pretrained": "none.pt"}, CheckpointError, "none.pt: expected the parent's trained weights"),

@@ -50,7 +50,7 @@ def test_fetch_lists_what_there_is_and_refuses_the_rest(call, tmp_path):
     ("words", "message"),
     [
         (["import-matlab", "absent.mat"], "absent.mat: expected a MATLAB file, found no such file"),
-        (["import-matlab", "text.mat"], "text.mat: expected a MATLAB file of version 5 or 7.3, found a file that begins with"),
+        (["import-matlab", "text.mat"], "text.mat: expected a MATLAB file of version 5 or 7.3, found a file of another kind"),
         (["import-matlab", "other.mat"], "expected a variable `net`, found the variables ['a']"),
     ],
 )

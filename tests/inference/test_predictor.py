@@ -133,7 +133,8 @@ def test_the_batch_size_changes_no_more_than_the_last_bits(study_bundle, predict
     [
         ({"device": "gpu"}, "device: expected auto, cpu, cuda or cuda:N, found 'gpu'"),
         ({"precision": "fp16"}, "precision: expected float32, tf32, bf16, auto, found 'fp16'"),
-        ({"batch_size": 0}, "batch_size: expected at least 1, found 0"),
+        ({"batch_size": 0}, "batch_size: expected a whole number of at least 1, found 0"),
+        ({"batch_size": "a"}, "batch_size: expected a whole number of at least 1, found 'a'"),
         ({"nan": "skip"}, "nan: expected refuse or zero, found 'skip'"),
         ({"support": "skull"}, "support: expected mask or fa, found 'skull'"),
     ],

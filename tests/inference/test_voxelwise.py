@@ -107,7 +107,7 @@ def test_cuda_equals_the_cpu(case):
 
 
 def test_batch_size_must_be_positive():
-    with pytest.raises(OptionError, match="batch_size: expected at least 1, found 0"):
+    with pytest.raises(OptionError, match="batch_size: expected a whole number of at least 1, found 0"):
         Computing(batch_size=0)
 
 

@@ -52,7 +52,7 @@ def test_wrong_sizes_and_files_are_said(tmp_path, rng):
     with pytest.raises(SubjectError, match="expected the variable YPred, found only data"):
         reconstruct_slices(write_patch_file(tmp_path / "other.mat", data=predicted), 7, 5)
     (tmp_path / "text.mat").write_text("no MATLAB file")
-    with pytest.raises(SubjectError, match="expected a MATLAB file of version 5 or 7.3, found a file that begins with"):
+    with pytest.raises(SubjectError, match="expected a MATLAB file of version 5 or 7.3, found a file of another kind"):
         reconstruct_slices(tmp_path / "text.mat", 7, 5)
 
 

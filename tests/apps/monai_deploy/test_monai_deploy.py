@@ -154,7 +154,10 @@ WRONG = {
     ),
     "output": (lambda b, i, t: {"-o": made(t / "file")}, "file: expected a folder that can be written, found FileExistsError"),
     "device": (lambda b, i, t: {"--device": "tpu"}, "device: expected .* found 'tpu'"),
-    "layout": (lambda b, i, t: {"--layout": t / "no.yaml"}, "no.yaml: expected a YAML file of file patterns, found FileNotFoundError"),
+    "layout": (
+        lambda b, i, t: {"--layout": t / "no.yaml"},
+        "no.yaml: expected a YAML file of file patterns, found no such file or directory",
+    ),
 }
 
 
