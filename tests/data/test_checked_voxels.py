@@ -9,7 +9,7 @@ from mrh_monai.data.checked_voxels import ReadingOptions, load_stains
 from mrh_monai.data.input_kinds import load_subject
 from mrh_monai.errors import MRHWarning, OptionError, SubjectError
 from mrh_monai.protocol.mrh_net import MRH_NET
-from mrh_monai.subjects.subject_search import find_subjects
+from mrh_monai.subjects.folder_listing import find_subjects
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

@@ -11,7 +11,7 @@ from mrh_monai.errors import OptionError, SubjectError
 from mrh_monai.io.volume_files import read_header, read_voxels
 from mrh_monai.patch_geometry import PatchGeometry
 from mrh_monai.protocol.mrh_net import MRH_NET
-from mrh_monai.subjects.subject_search import find_subjects
+from mrh_monai.subjects.folder_listing import find_subjects
 
 
 def test_files_are_joined_along_channels_as_stored(parts, few):
