@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +12,9 @@ from mrh_monai.io import Header, read_header
 from mrh_monai.patch_geometry import CORONAL_AXIS
 from mrh_monai.protocol import MRProtocol
 from mrh_monai.subjects import FILE_KEYS, Slices, Subject
+
+# Files whose corners lie further apart, in voxels, are not on one grid. Rounding of 4-byte numbers moves them by less than 0.001.
+CORNER_TOLERANCE = 0.1
 
 
 def read_headers(subject: Subject, protocol: MRProtocol, need_target: bool = False) -> dict[str, list[Header]]:
@@ -73,10 +77,24 @@ def check_one_grid(headers: Sequence[Header]) -> None:
         if not np.allclose(header.spacing, first.spacing, rtol=1e-3):
             raise SubjectError(header.path, f"voxels of {first.spacing} mm as in {first.path.name}", f"{header.spacing}", remedy)
         if placed is not None and header.has_affine:
-            difference = np.abs(header.affine - placed.affine).max()
-            if difference > 1e-2 * min(header.spacing):
-                found = f"an affine that differs by {difference:.4g} mm"
+            away = corner_distance(header, placed)
+            if away > CORNER_TOLERANCE:
+                found = f"an affine that moves a corner of the volume by {away:.3g} voxels"
                 raise SubjectError(header.path, f"the affine of {placed.path.name}", found, f"resample it to {placed.path.name}")
+
+
+def corner_distance(one: Header, other: Header) -> float:
+    """Return how far apart two affines put the corners of a volume, in voxels: the largest distance of its eight corners.
+
+    A small turn moves the voxels near the origin little, and those at the far corner much.
+
+    Args:
+        one: Header of a volume.
+        other: Header of a volume of the same shape.
+    """
+    corners = np.array(list(itertools.product(*((0, length - 1) for length in one.shape), (1,)))).T
+    moved = (one.affine - other.affine)[:3] @ corners
+    return float(np.linalg.norm(moved, axis=0).max() / min(one.spacing))
 
 
 def check_single(header: Header, role: str) -> None:

@@ -17,7 +17,7 @@ from mrh_monai.data.patch_subjects import load_patch_files
 from mrh_monai.data.subject_in_memory import SubjectInMemory, load_arrays, load_volumes
 from mrh_monai.data.subject_on_disk import SubjectOnDisk, open_volumes
 from mrh_monai.errors import SubjectError
-from mrh_monai.io import Header, check_nifti_output, check_patch_output, make_header, write_nifti, write_patch_output
+from mrh_monai.io import Header, Placement, check_nifti_output, check_patch_output, make_header, write_nifti, write_patch_output
 from mrh_monai.protocol import MRProtocol
 from mrh_monai.subjects import AnySubject, Subject, SubjectArrays
 
@@ -61,7 +61,9 @@ class InputKind(ABC):
         """
         check_nifti_output(path)
 
-    def write_stain(self, path: Path | str, stain: np.ndarray, mask: np.ndarray, affine: np.ndarray) -> None:
+    def write_stain(
+        self, path: Path | str, stain: np.ndarray, mask: np.ndarray, affine: np.ndarray, placement: Placement | None = None
+    ) -> None:
         """Write a prediction, whole or not at all.
 
         Args:
@@ -69,11 +71,12 @@ class InputKind(ABC):
             stain: (X, Y, Z) float32 in the stain's units.
             mask: (X, Y, Z) bool, the voxels that were predicted.
             affine: (4, 4) from voxel index to RAS+ mm.
+            placement: Fields that place the file instead of the affine; None to write the affine.
 
         Raises:
             OutputError: The file cannot be written.
         """
-        write_nifti(path, stain, affine)
+        write_nifti(path, stain, affine, placement)
 
 
 class VolumeInput(InputKind):
@@ -117,7 +120,9 @@ class PatchFileInput(InputKind):
         """Refuse a path that is not a MAT file in a folder that can be written."""
         check_patch_output(path)
 
-    def write_stain(self, path: Path | str, stain: np.ndarray, mask: np.ndarray, affine: np.ndarray) -> None:
+    def write_stain(
+        self, path: Path | str, stain: np.ndarray, mask: np.ndarray, affine: np.ndarray, placement: Placement | None = None
+    ) -> None:
         """Write the predicted patches as the released code does."""
         write_patch_output(path, stain, mask)
 

@@ -22,7 +22,7 @@ from mrh_monai.data.checked_voxels import (
 from mrh_monai.data.grid import check_slices, read_headers
 from mrh_monai.data.slabs import PaddedImage, memory_order
 from mrh_monai.errors import SubjectError
-from mrh_monai.io import Header, each_volume, read_voxels
+from mrh_monai.io import Header, Placement, each_volume, read_voxels
 from mrh_monai.patch_geometry import CORONAL_AXIS
 from mrh_monai.protocol import MRProtocol
 from mrh_monai.subjects import Subject, SubjectArrays
@@ -46,6 +46,7 @@ class SubjectInMemory:
         target_mask: (X, Y, Z) bool, where the target is intact; None if it is intact everywhere.
         largest: Largest intensity of a patch file; None for volumes.
         whole_mask: (X, Y, Z) bool, the mask of the whole brain, in all slices; None if ``mask`` already is that.
+        placement: Fields that place the image, from the header of its NIfTI file; None for other formats and for arrays.
     """
 
     name: str
@@ -58,6 +59,7 @@ class SubjectInMemory:
     target_mask: np.ndarray | None = None
     largest: float | None = None
     whole_mask: np.ndarray | None = None
+    placement: Placement | None = None
 
     @property
     def brain(self) -> np.ndarray:
@@ -181,8 +183,10 @@ def _load(
     needs_fa = bool(headers["fa"]) and (options.need_fa or not headers["mask"])
     fa = read_voxels(headers["fa"][0])[..., 0] if needs_fa else None
     brain = None if subject.slices is None else whole
-    affine = headers["image"][0].affine
-    loaded = SubjectInMemory(subject.name, padded, options.padding, mask, None, fa, affine, whole_mask=brain)
+    first = headers["image"][0]
+    loaded = SubjectInMemory(
+        subject.name, padded, options.padding, mask, None, fa, first.affine, whole_mask=brain, placement=first.placement
+    )
     volumes = ((header.path, volume) for header in headers["image"] for volume in each_volume(header))
     for channel, volume in enumerate(checked_channels(volumes, subject.name, mask, protocol, options.nan)):
         loaded.image[..., channel] = volume

@@ -10,6 +10,7 @@ from mrh_monai.data.checked_voxels import ReadingOptions, checked_channels, read
 from mrh_monai.data.grid import read_headers
 from mrh_monai.data.slabs import FileSlabs
 from mrh_monai.data.subject_in_memory import level_voxels
+from mrh_monai.io import Placement
 from mrh_monai.protocol import MRProtocol
 from mrh_monai.subjects import Subject
 
@@ -26,6 +27,7 @@ class SubjectOnDisk:
         level_values: (N, C) raw intensities of voxels that are spread over the brain.
         target: (X, Y, Z) in the stain's own units; None without a target.
         scored: (X, Y, Z) bool: the voxels of the mask where the target is intact.
+        placement: Fields that place the image, from the header of its NIfTI file; None for other formats.
         largest: None, since only patch files have a largest intensity.
     """
 
@@ -36,6 +38,7 @@ class SubjectOnDisk:
     level_values: np.ndarray
     target: np.ndarray | None
     scored: np.ndarray
+    placement: Placement | None = None
     largest: float | None = None
 
     def close(self) -> None:
@@ -60,4 +63,5 @@ def open_volumes(subject: Subject, protocol: MRProtocol, options: ReadingOptions
         values[:, channel] = volume[chosen]
     target, intact = read_target(headers, mask, options.nan) if options.need_target else (None, None)
     scored = mask if intact is None else mask & intact
-    return SubjectOnDisk(subject.name, slabs, mask, headers["image"][0].affine, values, target, scored)
+    first = headers["image"][0]
+    return SubjectOnDisk(subject.name, slabs, mask, first.affine, values, target, scored, first.placement)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from mrh_monai.data import InputKind, ReadingOptions, Slabs, input_kind, open_subject
+from mrh_monai.inference.prediction import Prediction
 from mrh_monai.inference.prediction_record import input_state
 from mrh_monai.inference.provenance import about_subject
+from mrh_monai.io import Placement
 from mrh_monai.protocol import MRProtocol
 from mrh_monai.scaling import Coefficients, Scaling
 from mrh_monai.subjects import AnySubject
@@ -26,6 +29,7 @@ class OpenedSubject:
         support: (X, Y, Z) bool, the voxels to predict.
         coefficients: Gain and offset that turn raw intensities into the network's numbers.
         affine: (4, 4) from voxel index to RAS+ mm.
+        placement: Fields that place the image, from the header of its NIfTI file; None for other formats and for arrays.
         target: (X, Y, Z) in the stain's units; None without a target.
         scored: (X, Y, Z) bool, the voxels of the mask where the target is intact.
     """
@@ -36,6 +40,7 @@ class OpenedSubject:
     support: np.ndarray
     coefficients: Coefficients
     affine: np.ndarray
+    placement: Placement | None
     target: np.ndarray | None
     scored: np.ndarray
 
@@ -43,6 +48,15 @@ class OpenedSubject:
     def kind(self) -> InputKind:
         """What the subject is stored as."""
         return input_kind(self.subject)
+
+    def prediction(self, stain: np.ndarray, record: Mapping[str, Any]) -> Prediction:
+        """Return the predicted stain as it is given to users and written.
+
+        Args:
+            stain: (X, Y, Z) float32 in the stain's units.
+            record: Result of `record`.
+        """
+        return Prediction(stain, self.affine, self.support, record, self.kind, self.placement)
 
     def record(self, made_by: dict[str, Any], about: dict[str, Any]) -> dict[str, Any]:
         """Return the record of its prediction.
@@ -70,4 +84,4 @@ def open_for_prediction(subject: AnySubject, protocol: MRProtocol, scaling: Scal
     opened = open_subject(subject, protocol, options)
     support = scaling.support(opened.mask, options.patch)
     coefficients = scaling.coefficients(opened, support)
-    return OpenedSubject(subject, state, opened.slabs, support, coefficients, opened.affine, opened.target, opened.scored)
+    return OpenedSubject(subject, state, opened.slabs, support, coefficients, opened.affine, opened.placement, opened.target, opened.scored)

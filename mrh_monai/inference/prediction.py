@@ -12,7 +12,7 @@ import numpy as np
 
 from mrh_monai.data import VOLUMES, InputKind
 from mrh_monai.inference.prediction_record import check_record_output, remove_record, write_record
-from mrh_monai.io import Header, make_header
+from mrh_monai.io import Header, Placement, make_header
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +28,7 @@ class Prediction:
         record: From what the stain was made: ``made_by`` (SHA-256 of the weights, options), ``inputs`` (files with their sizes and times),
             ``slices``, and ``about`` (network, software, command, files).
         kind: What the subject was stored as, which decides on the format of the result.
+        placement: Fields that place the written file, from the header of the scan; None to write the affine.
 
     Example:
         >>> import tempfile
@@ -44,12 +45,14 @@ class Prediction:
     mask: np.ndarray
     record: Mapping[str, Any] = field(repr=False)
     kind: InputKind = field(default=VOLUMES, repr=False)
+    placement: Placement | None = field(default=None, repr=False)
 
     @property
     def header(self) -> Header:
         """Shape, voxel size and affine, as the header of a file would give them."""
         spacing = np.linalg.norm(self.affine[:3, :3], axis=0).tolist()
-        return make_header(Path("prediction"), self.stain.shape, spacing, self.affine, True, self.stain.dtype)
+        has_affine = self.placement is None or self.placement.is_placed
+        return make_header(Path("prediction"), self.stain.shape, spacing, self.affine, has_affine, self.stain.dtype)
 
     def save(self, path: Path | str) -> Path:
         """Write the stain, and its record as ``NAME.json`` beside it; each file is complete or absent.
@@ -67,7 +70,7 @@ class Prediction:
         check_output(path, self.kind)
         # Without its record the old prediction no longer counts as finished while the new one is being written.
         remove_record(path)
-        self.kind.write_stain(path, self.stain, self.mask, self.affine)
+        self.kind.write_stain(path, self.stain, self.mask, self.affine, self.placement)
         write_record(path, self.record)
         logger.info("%s", path)
         return path

@@ -125,7 +125,7 @@ class Predictor:
         finally:
             opened.slabs.close()
         record = opened.record(self.made_by, about_network(self.sidecar, self.protocol))
-        return Prediction(stain, opened.affine, opened.support, record, opened.kind)
+        return opened.prediction(stain, record)
 
 
 def load_bundle(bundle: Path | str, options: PredictionOptions = PredictionOptions()) -> Predictor:

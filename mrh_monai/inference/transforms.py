@@ -13,7 +13,6 @@ from monai.transforms.transform import MapTransform, Transform
 
 from mrh_monai.data import ReadingOptions
 from mrh_monai.inference.opened_subject import OpenedSubject, open_for_prediction
-from mrh_monai.inference.prediction import Prediction
 from mrh_monai.inference.prediction_record import prediction_path
 from mrh_monai.patch_geometry import CORONAL_PATCH, PatchGeometry
 from mrh_monai.protocol import MRProtocol
@@ -120,7 +119,7 @@ class SaveStaind(MapTransform):
             opened: OpenedSubject = data["opened"]
             voxels = np.asarray(data[key][0].cpu(), np.float32)
             record = opened.record(self.made_by, self.about)
-            prediction = Prediction(voxels, opened.affine, opened.support, record, opened.kind)
+            prediction = opened.prediction(voxels, record)
             prediction.save(prediction_path(self.output_dir, opened.subject, self.stain))
         return data
 

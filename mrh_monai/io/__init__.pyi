@@ -42,6 +42,7 @@ from .volume_files import (
 )
 from .volume_format import (
     Header as Header,
+    Placement as Placement,
     checked_affine as checked_affine,
     make_header as make_header,
     map_voxels as map_voxels,

@@ -4,41 +4,119 @@ from __future__ import annotations
 
 import gzip
 import math
+import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import nibabel
 import numpy as np
 
-from mrh_monai.errors import OutputError, SubjectError
-from mrh_monai.io.files import COPY_AGAIN, replacing, writable_folder
-from mrh_monai.io.volume_format import Header, Storage, VolumeFormat, make_header, map_voxels, scale_stored_voxels
+from mrh_monai.errors import MRHWarning, OutputError, SubjectError
+from mrh_monai.io.files import replacing, writable_folder
+from mrh_monai.io.volume_format import Header, Placement, Storage, VolumeFormat, check_size, make_header, map_voxels, scale_stored_voxels
 
 NIFTI_ENDINGS = (".nii", ".nii.gz")
+METRE, MICROMETRE = 1, 3  # codes of `xyzt_units`; 2 is mm, and 0 names no unit
 
 
 def read_nibabel_header(path: Path) -> Header:
     """Read the header of an Analyze or NIfTI file, and compare the size of an uncompressed file with it.
 
+    Lengths are given in mm, whatever unit the file names. The voxels of an Analyze file are its stored values, whatever stands in fields
+    for display; only a file that SPM marks as its own is scaled as SPM does.
+
     Raises:
-        SubjectError: The ``.img`` of a pair is missing, the file is too short, or it holds no 3D or 4D volume.
+        SubjectError: The ``.img`` of a pair is missing, the file has another size than its header says, its voxel size is not known, or it
+            holds no 3D or 4D volume.
     """
-    # A `.hdr` is read through its `.img`, so that one pair named twice compares equal.
-    image: Any = nibabel.load(path.with_suffix(".img") if path.suffix == ".hdr" else path)
+    image: Any = nibabel.load(_image_of_pair(path))
     proxy, stored = image.dataobj, Path(image.file_map["image"].filename)
     if not stored.is_file():
         raise SubjectError(stored, "the voxels of the pair", "no such file", "put the .img beside its .hdr")
-    compressed = stored.name.lower().endswith(".nii.gz")
+    compressed = stored.name.lower().endswith(".gz")
+    # A single NIfTI file cannot have its voxels inside its header, whatever the header says.
+    offset = max(int(proxy.offset), getattr(image.header, "single_vox_offset", 0) if getattr(image.header, "is_single", False) else 0)
     if not compressed:
-        expected = int(proxy.offset) + math.prod(image.shape) * proxy.dtype.itemsize
-        if stored.stat().st_size < expected:
-            raise SubjectError(stored, f"{expected} bytes ({image.shape} {proxy.dtype})", f"{stored.stat().st_size}", COPY_AGAIN)
-    storage = Storage(stored, int(proxy.offset), proxy.dtype, float(proxy.slope), float(proxy.inter), compressed)
-    is_scaled = (storage.slope, storage.intercept) != (1, 0)
+        check_size(stored, offset + math.prod(image.shape) * proxy.dtype.itemsize, f"{image.shape} {proxy.dtype}")
+    slope, intercept = _scale(image, path)
+    storage = Storage(stored, offset, proxy.dtype, slope, intercept, compressed)
+    is_scaled = (slope, intercept) != (1, 0)
     dtype = np.dtype(np.float32) if is_scaled else storage.dtype.newbyteorder("=")
+    divisor = _per_mm(image)
+    affine = np.array(image.affine, float)
+    affine[:3] /= divisor
+    spacing = _voxel_size(image, path) / divisor
+    if not isinstance(image, nibabel.Nifti1Pair | nibabel.Nifti2Pair):
+        return make_header(path, image.shape, spacing.tolist(), affine, False, dtype, storage)
+    placement = _placement(image.header, spacing, divisor)
+    if placement.sform_code > 0:  # this matrix counts, whatever stands in the field of voxel sizes
+        spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    header = make_header(path, image.shape, spacing.tolist(), affine, placement.is_placed, dtype, storage)
+    return replace(header, placement=placement)
+
+
+def _image_of_pair(path: Path) -> Path:
+    """Return the ``.img`` of a pair, so that one pair named twice compares equal; any other path as it is."""
+    if path.suffix.lower() != ".hdr":
+        return path
+    endings = (".IMG", ".img") if path.suffix == ".HDR" else (".img", ".IMG")
+    return next((image for image in map(path.with_suffix, endings) if image.is_file()), path.with_suffix(endings[0]))
+
+
+def _scale(image: Any, path: Path) -> tuple[float, float]:
+    """Return the factor of the stored values, and the number added after the multiplication."""
+    slope, intercept = float(image.dataobj.slope), float(image.dataobj.inter)
+    if (slope, intercept) == (1, 0) or not isinstance(image, nibabel.Spm99AnalyzeImage | nibabel.Spm2AnalyzeImage):
+        return slope, intercept
+    # nibabel takes every Analyze file for one of SPM's, and would scale it by fields for display.
+    description = bytes(image.header["descrip"]).split(b"\0")[0].decode("latin-1").strip()
+    if "spm" not in description.lower():
+        return 1.0, 0.0
+    sentence = f"{path}: its header is marked by SPM ({description!r}), so its values are multiplied by SPM's scale factor {slope:g}."
+    warnings.warn(sentence, MRHWarning, stacklevel=2)
+    return slope, intercept
+
+
+def _per_mm(image: Any) -> float:
+    """Return how many of the file's units are one mm. Analyze files have no unit; NIfTI files may name none, which means mm."""
+    units = int(image.header["xyzt_units"]) & 7 if isinstance(image, nibabel.Nifti1Pair | nibabel.Nifti2Pair) else 0
+    return {METRE: 1e-3, MICROMETRE: 1e3}.get(units, 1.0)
+
+
+def _voxel_size(image: Any, path: Path) -> np.ndarray:
+    """Return (3,) the voxel size in the file's units. It is read from the file again, because nibabel replaces 0 by 1.
+
+    Raises:
+        SubjectError: A size is 0 or not finite, and no matrix gives it.
+    """
+    file = (image.file_map.get("header") or image.file_map["image"]).filename
+    with nibabel.openers.ImageOpener(file) as stream:
+        raw = type(image.header).from_fileobj(stream, check=False)
+    sizes: np.ndarray = np.abs(np.array(raw["pixdim"][1:4], float))
+    if np.isfinite(sizes).all() and sizes.all():
+        return sizes
     is_nifti = isinstance(image, nibabel.Nifti1Pair | nibabel.Nifti2Pair)
-    return make_header(path, image.shape, image.header.get_zooms(), image.affine, is_nifti, dtype, storage)
+    if is_nifti and int(raw["sform_code"]) > 0:
+        return np.asarray(np.linalg.norm(np.array([raw[f"srow_{axis}"][:3] for axis in "xyz"], float), axis=0))
+    listed = ", ".join(f"{size:g}" for size in sizes)
+    raise SubjectError(
+        path, "voxel sizes above 0 in the header's pixdim", listed, "write the voxel size into the header, for example with nibabel"
+    )
+
+
+def _placement(header: Any, spacing: np.ndarray, divisor: float) -> Placement:
+    """Return the fields that place a NIfTI file, in mm."""
+
+    def lengths(*names: str) -> tuple[float, ...]:
+        return tuple(float(header[name]) / divisor for name in names)
+
+    rows = tuple((*(np.array(header[f"srow_{axis}"], float) / divisor).tolist(),) for axis in "xyz")
+    quaternion = tuple(float(header[f"quatern_{part}"]) for part in "bcd")
+    sizes = (float(header["pixdim"][0]), *spacing.tolist())
+    offset = lengths("qoffset_x", "qoffset_y", "qoffset_z")
+    return Placement(int(header["qform_code"]), int(header["sform_code"]), sizes, quaternion, offset, rows)
 
 
 def each_nibabel_volume(header: Header) -> Iterator[np.ndarray]:
@@ -65,8 +143,12 @@ def _decompressed_volumes(header: Header, storage: Storage) -> Iterator[np.ndarr
             if len(data) < size:
                 raise EOFError(f"the file ends in volume {channel + 1} of {header.channels}")
             yield np.frombuffer(data, storage.dtype).reshape(header.shape, order="F")
-        while stream.read(1 << 20):
-            pass
+        beyond = 0
+        while data := stream.read(1 << 20):
+            beyond += len(data)
+        if beyond:
+            expected = f"{header.channels} volumes of {size} bytes"
+            raise SubjectError(storage.path, expected, f"{beyond} bytes more", "use the header that was written with these voxels")
 
 
 def write_analyze(path: Path | str, voxels: np.ndarray, voxel_mm: float) -> None:
@@ -91,13 +173,14 @@ def write_analyze(path: Path | str, voxels: np.ndarray, voxel_mm: float) -> None
         header.write_to(stream)
 
 
-def write_nifti(path: Path | str, voxels: np.ndarray, affine: np.ndarray) -> None:
+def write_nifti(path: Path | str, voxels: np.ndarray, affine: np.ndarray, placement: Placement | None = None) -> None:
     """Write a NIfTI file, ``.nii`` or ``.nii.gz``, in the array's own dtype.
 
     Args:
         path: The file.
         voxels: (X, Y, Z) or (X, Y, Z, C).
         affine: (4, 4) matrix from voxel index to RAS+ mm.
+        placement: Fields that place the file instead of the affine, from the header of a scan on the same grid; None to write the affine.
 
     Raises:
         OutputError: The name has another ending, or the file cannot be written.
@@ -112,7 +195,15 @@ def write_nifti(path: Path | str, voxels: np.ndarray, affine: np.ndarray) -> Non
         ((4, 3, 2), (0.1, 0.1, 0.1), 'float32')
     """
     check_nifti_output(path)
-    image = nibabel.Nifti1Image(voxels, affine)
+    image = nibabel.Nifti1Image(voxels, affine if placement is None else None)
+    if placement is not None:
+        header = image.header
+        header["pixdim"][:4] = placement.pixdim
+        header["qform_code"], header["sform_code"] = placement.qform_code, placement.sform_code
+        for part, value in zip("bcd", placement.quaternion, strict=True):
+            header[f"quatern_{part}"] = value
+        for axis, offset, row in zip("xyz", placement.offset, placement.rows, strict=True):
+            header[f"qoffset_{axis}"], header[f"srow_{axis}"] = offset, row
     image.header.set_xyzt_units("mm")
     with replacing(path) as temporary:
         nibabel.save(image, temporary)

@@ -9,11 +9,13 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from nibabel.volumeutils import apply_read_scaling
 
 from mrh_monai.errors import SubjectError
+from mrh_monai.io.files import COPY_AGAIN
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,33 @@ class Storage:
     compressed: bool
 
 
+class Placement(NamedTuple):
+    """Where a NIfTI file says that its volume lies, in mm: two matrices with a code each, 0 for a matrix that does not count.
+
+    A result on the same grid carries the same fields, so that every program places it as it places the scan.
+
+    Attributes:
+        qform_code: Code of the quaternion form.
+        sform_code: Code of the matrix form.
+        pixdim: The sign ``qfac`` of the quaternion form, and the voxel size along (X, Y, Z).
+        quaternion: ``quatern_b``, ``quatern_c`` and ``quatern_d``.
+        offset: ``qoffset_x``, ``qoffset_y`` and ``qoffset_z``.
+        rows: ``srow_x``, ``srow_y`` and ``srow_z``, four numbers each.
+    """
+
+    qform_code: int
+    sform_code: int
+    pixdim: tuple[float, ...]
+    quaternion: tuple[float, ...]
+    offset: tuple[float, ...]
+    rows: tuple[tuple[float, ...], ...]
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether one of the two matrices counts."""
+        return self.qform_code > 0 or self.sform_code > 0
+
+
 @dataclass(frozen=True)
 class Header:
     """What a file says about its voxels before any of them is read.
@@ -47,9 +76,10 @@ class Header:
         channels: Number of 3D volumes in the file.
         spacing: Voxel size along (X, Y, Z), mm.
         affine: (4, 4) matrix from voxel index to RAS+ mm, as the reader gives it.
-        has_affine: Whether the file holds an affine. Analyze files do not: their reader invents one.
+        has_affine: Whether the file holds an affine. Analyze files do not, nor do NIfTI files whose codes are 0: their reader invents one.
         dtype: Type of the voxels that are read: the stored type, or float32 where the file scales its values.
         storage: How the voxels are stored; None for a format that is only read whole.
+        placement: The fields of a NIfTI file that place it; None for other formats.
     """
 
     path: Path
@@ -60,6 +90,7 @@ class Header:
     has_affine: bool
     dtype: np.dtype
     storage: Storage | None = None
+    placement: Placement | None = None
 
     @property
     def can_map(self) -> bool:
@@ -137,6 +168,23 @@ def checked_affine(affine: np.ndarray, where: object, remedy: str) -> np.ndarray
         found = "an affine that is singular or not finite"
         raise SubjectError(where, "an affine that gives every voxel a place of its own", found, remedy)
     return affine
+
+
+def check_size(file: Path, expected: int, content: str) -> None:
+    """Refuse a file whose voxels take fewer or more bytes than its header says; its voxels would be read from the wrong places.
+
+    Args:
+        file: File with uncompressed voxels.
+        expected: Size of the whole file, bytes.
+        content: What the header says, such as ``(48, 12, 32, 67) int16``.
+
+    Raises:
+        SubjectError: The file has another size.
+    """
+    found = file.stat().st_size
+    if found != expected:
+        remedy = COPY_AGAIN if found < expected else "use the header that was written with this file"
+        raise SubjectError(file, f"{expected} bytes ({content})", f"{found}", remedy)
 
 
 def drop_trailing_ones(shape: tuple[int, ...]) -> tuple[int, ...]:

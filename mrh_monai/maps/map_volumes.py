@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from mrh_monai.data import ReadingOptions, check_one_grid, input_kind, load_subject, read_mask
 from mrh_monai.errors import OptionError, SubjectError
-from mrh_monai.io import read_header, read_voxels, volume_ending, writable_folder, write_nifti
+from mrh_monai.io import Placement, read_header, read_voxels, volume_ending, writable_folder, write_nifti
 from mrh_monai.maps.map_plan import fit_maps, plan_maps
 from mrh_monai.protocol import MRH_NET, MRProtocol
 from mrh_monai.subjects import MRH_NET_LAYOUT, Layout, Subject, SubjectArrays, SubjectLike, as_subject, mask_beside
@@ -26,11 +26,13 @@ class ParameterMaps:
         maps: Each map (X, Y, Z) float32 by its name, 0 outside the mask: ``t2w``, ``mtr``, ``fa_1900``, ``md_1900`` (1e-3 mm^2/s), ``mk``.
         mask: (X, Y, Z) bool.
         affine: (4, 4) from voxel index to RAS+ mm.
+        placement: Fields that place the written files, from the header of the scan; None to write the affine.
     """
 
     maps: dict[str, np.ndarray]
     mask: np.ndarray
     affine: np.ndarray
+    placement: Placement | None = None
 
     def save(self, folder: Path | str) -> list[Path]:
         """Write each map as ``NAME.nii.gz`` into a folder, and return the files.
@@ -40,7 +42,7 @@ class ParameterMaps:
         """
         folder, written = writable_folder(folder), []
         for name, volume in self.maps.items():
-            write_nifti(folder / f"{name}.nii.gz", volume, self.affine)
+            write_nifti(folder / f"{name}.nii.gz", volume, self.affine, self.placement)
             written.append(folder / f"{name}.nii.gz")
         return written
 
@@ -88,7 +90,7 @@ def parameter_maps(
         subject = replace(subject, mask=mask_file)
     plan = plan_maps(input_kind(subject).image_headers(subject, protocol), protocol, gradients)
     loaded = load_subject(subject, protocol, ReadingOptions(margin=0))
-    return ParameterMaps(_volumes(fit_maps(loaded.image[loaded.mask], plan), loaded.mask), loaded.mask, loaded.affine)
+    return ParameterMaps(_volumes(fit_maps(loaded.image[loaded.mask], plan), loaded.mask), loaded.mask, loaded.affine, loaded.placement)
 
 
 def _is_diffusion_file(path: Path, protocol: MRProtocol) -> bool:
@@ -111,7 +113,7 @@ def _maps_of_file(path: Path, gradients: Sequence[Path | str], mask: Path | None
         raise SubjectError(path, "signal in the unweighted volumes", "only zeros", "check the scan, or give a mask with --mask")
     if not np.isfinite(image[inside]).all():
         raise SubjectError(path, "numbers inside the mask", "NaN or Inf", "correct the scan, or give a --mask that leaves out these voxels")
-    return ParameterMaps(_volumes(fit_maps(image[inside], plan), inside), inside, header.affine)
+    return ParameterMaps(_volumes(fit_maps(image[inside], plan), inside), inside, header.affine, header.placement)
 
 
 def _volumes(maps: dict[str, np.ndarray], inside: np.ndarray) -> dict[str, np.ndarray]:

@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import nibabel
 import numpy as np
 import pytest
 
@@ -9,6 +10,7 @@ from mrh_monai.data.input_kinds import load_subject
 from mrh_monai.errors import SubjectError
 from mrh_monai.io.nibabel_files import write_analyze
 from mrh_monai.protocol.mrh_net import MRH_NET
+from mrh_monai.subjects.subject import Subject
 
 FLIPPED = np.diag([-0.1, 0.1, 0.1, 1])
 
@@ -33,7 +35,7 @@ def test_wrong_channel_count_is_named(parts):
             "mt",
             np.ones((6, 5, 4, 2), np.float32),
             FLIPPED,
-            r"mt.nii: expected the affine of qa.nii.gz, found an affine that differs by 0.2 mm",
+            r"mt.nii: expected the affine of qa.nii.gz, found an affine that moves a corner of the volume by 10 voxels",
         ),
         ("mask", np.ones((6, 5, 4, 2), np.uint8), None, "mask.nii: expected one 3D volume as mask, found 2 volumes"),
     ],
@@ -42,6 +44,32 @@ def test_files_on_another_grid_are_named(parts, few, key, voxels, affine, messag
     write_nifti(parts[0].mask.parent / f"{key}.nii", voxels, affine)
     with pytest.raises(SubjectError, match=message):
         load_subject(parts[0], few)
+
+
+@pytest.mark.parametrize(("degrees", "message"), [(0.02, None), (0.57, r"moves a corner of the volume by 1.\d+ voxels"), (180, "voxels")])
+def test_a_small_turn_is_measured_where_it_moves_most(few, tmp_path, degrees, message):
+    """Turned about voxel 0, a long volume moves far at its other end, though the numbers of its affine hardly change."""
+    angle = np.deg2rad(degrees)
+    turn = np.eye(4)
+    turn[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    grid = np.diag([0.1, 0.1, 0.1, 1])
+    image = write_nifti(tmp_path / "image.nii", np.ones((180, 5, 4, 3), np.float32), grid)
+    mask = write_nifti(tmp_path / "mask.nii", np.ones((180, 5, 4), np.uint8), turn @ grid)
+    subject = Subject("long", (image,), mask)
+    if message is None:
+        assert read_headers(subject, few)["mask"][0].shape == (180, 5, 4)
+    else:
+        with pytest.raises(SubjectError, match=f"mask.nii: expected the affine of image.nii, found an affine that .*{message}"):
+            read_headers(subject, few)
+
+
+def test_files_without_codes_are_compared_by_shape_and_voxel_size(parts, few):
+    """Codes of 0 say that the matrices do not count; the file is then like an Analyze file."""
+    subject, _, mask = parts
+    image = nibabel.Nifti1Image(mask, None)
+    image.header.set_zooms((0.1, 0.1, 0.1))
+    nibabel.save(image, subject.mask)
+    assert [header.has_affine for header in read_headers(subject, few)["mask"]] == [False]
 
 
 def test_grids_are_compared_before_voxels_are_read(parts, few, monkeypatch):

@@ -40,6 +40,65 @@ def test_oblique_itk_volumes_lie_where_itk_says(tmp_path, ending):
     np.testing.assert_allclose(found[:3], point * [-1, -1, 1], atol=1e-6)
 
 
+def itk_file(path, voxels, spacing=0.0625):
+    image = itk.image_from_array(voxels.T.copy())
+    image.SetSpacing([spacing] * 3)
+    image.SetOrigin([spacing * 10] * 3)
+    itk.imwrite(image, str(path))
+    return path
+
+
+@pytest.mark.parametrize("extra", [1, 60])
+@pytest.mark.parametrize(("name", "voxels_in"), [("a.nrrd", "a.nrrd"), ("a.nhdr", "a.raw"), ("a.mha", "a.mha"), ("a.mhd", "a.raw")])
+def test_a_file_that_is_longer_than_its_header_says_is_refused(tmp_path, name, voxels_in, extra):
+    path = itk_file(tmp_path / name, np.arange(60, dtype=np.int16).reshape(5, 4, 3))
+    assert read_header(path).shape == (5, 4, 3)
+    size = (tmp_path / voxels_in).stat().st_size
+    with open(tmp_path / voxels_in, "ab") as stream:
+        stream.write(bytes(extra))
+    with pytest.raises(SubjectError, match=rf"{voxels_in}: expected {size} bytes \(\(5, 4, 3\) int16\), found {size + extra}; use"):
+        read_header(path)
+
+
+def test_compressed_files_have_any_size(tmp_path):
+    image = itk.image_from_array(np.zeros((30, 40, 50), np.int16))
+    for name in ("a.nrrd", "a.mha"):
+        itk.imwrite(image, str(tmp_path / name), True)
+        assert (tmp_path / name).stat().st_size < 60_000
+        assert read_header(tmp_path / name).shape == (50, 40, 30)
+
+
+@pytest.mark.parametrize(
+    ("unit", "divisor"),
+    [("mm", 1), ("um", 1000), ("\u00b5m", 1000), ("micrometers", 1000), ("m", 0.001), ("cm", 0.1), ("nm", 1e6), ("", 1)],
+)
+def test_nrrd_lengths_are_in_mm_whatever_the_unit(tmp_path, unit, divisor):
+    path = itk_file(tmp_path / "a.nrrd", np.ones((5, 4, 3), np.uint8), 0.0625 * divisor)
+    text, voxels = path.read_bytes().split(b"\n\n", 1)
+    path.write_bytes(text + f'\nspace units: "{unit}" "{unit}" "{unit}"\n\n'.encode() + voxels)
+    header = read_header(path)
+    np.testing.assert_allclose(header.spacing, [0.0625] * 3)
+    np.testing.assert_allclose(header.affine, np.diag([-0.0625, -0.0625, 0.0625, 1]) + [[0, 0, 0, x] for x in (-0.625, -0.625, 0.625, 0)])
+    plain = f"NRRD0004\ntype: uint8\ndimension: 3\nsizes: 5 4 3\nspacings: {' '.join([str(0.0625 * divisor)] * 3)}\nencoding: raw\n"
+    path.write_bytes(plain.encode() + f'units: "{unit}" "{unit}" "{unit}"\n\n'.encode() + voxels)
+    np.testing.assert_allclose(read_header(path).spacing, [0.0625] * 3)
+
+
+def test_metaimage_lengths_are_in_mm_whatever_the_unit(tmp_path):
+    path = itk_file(tmp_path / "a.mha", np.ones((5, 4, 3), np.uint8), 62.5)
+    path.write_bytes(path.read_bytes().replace(b"DimSize", b"DistanceUnits = um\nDimSize"))
+    np.testing.assert_allclose(read_header(path).spacing, [0.0625] * 3)
+
+
+@pytest.mark.parametrize("units", ['"inch" "inch" "inch"', '"mm" "um" "mm"'])
+def test_unknown_and_mixed_units_are_refused(tmp_path, units):
+    path = itk_file(tmp_path / "a.nrrd", np.ones((5, 4, 3), np.uint8))
+    text, voxels = path.read_bytes().split(b"\n\n", 1)
+    path.write_bytes(text + f"\nspace units: {units}\n\n".encode() + voxels)
+    with pytest.raises(SubjectError, match="a.nrrd: expected one unit of lengths: mm, um, nm, cm or m, found '"):
+        read_header(path)
+
+
 def test_complex_volumes_are_refused(tmp_path):
     with pytest.raises(SubjectError, match="magnitude values .*found voxels of type complex64"):
         read_header(save(tmp_path / "a.nii", np.zeros((3, 3, 3), np.complex64)))
