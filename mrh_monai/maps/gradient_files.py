@@ -14,6 +14,7 @@ from mrh_monai.io import Header, volume_ending
 from mrh_monai.maps.gradient_table import GradientTable
 from mrh_monai.protocol import UNWEIGHTED_BELOW, MRProtocol
 
+SHORTEST = 1e-3  # length below which three numbers are no direction
 HOW = "give ParaVision's `method` file, or a pair of .bval and .bvec files, with --gradients"
 
 
@@ -21,7 +22,8 @@ def read_gradients(path: Path | str) -> GradientTable:
     """Read the gradient table of one diffusion scan.
 
     Args:
-        path: `method` file of ParaVision (``PVM_DwEffBval`` and ``PVM_DwDir``), or the .bval or .bvec file of an FSL pair.
+        path: `method` file of ParaVision (``PVM_DwEffBval`` and ``PVM_DwDir``), or a file of an FSL pair: ``NAME.bval`` and ``NAME.bvec``,
+            ``bvals`` and ``bvecs``, in upper or lower case. Directions may have any length.
 
     Raises:
         SubjectError: The file does not exist, is not a gradient table, or has different numbers of b-values and directions.
@@ -30,21 +32,19 @@ def read_gradients(path: Path | str) -> GradientTable:
     if not path.is_file():
         raise SubjectError(path, "a gradient table", "a folder" if path.is_dir() else "no such file", HOW)
     try:
-        if path.suffix.lower() in (".bval", ".bvec", ".bvals", ".bvecs"):
-            b_values, directions = _read_fsl(path)
-        else:
-            b_values, directions = _read_method(path)
+        b_values, directions = _read_fsl(path) if _is_fsl(path.name) else _read_method(path)
     except (OSError, ValueError) as error:
         raise SubjectError(path, "a gradient table", " ".join(str(error).split())[:160], HOW) from error
-    directions = np.where(np.isnan(directions), 0, directions)  # the direction of an unweighted volume has no meaning
-    length = np.linalg.norm(directions, axis=1, keepdims=True)
     weighted = b_values >= UNWEIGHTED_BELOW
+    directions = np.where(weighted[:, None], directions, 0)  # the direction of an unweighted volume has no meaning
     if not np.isfinite(b_values).all() or (b_values < 0).any() or not np.isfinite(directions).all():
         raise SubjectError(path, "b-values of 0 or more and finite directions", "other numbers", HOW)
-    if (length[weighted] < 0.5).any():
-        found = f"volume {int(np.nonzero(weighted & (length[:, 0] < 0.5))[0][0])} without a direction"
+    # Programs scale directions by the gradients' strength. Only the direction counts, so that any length is brought to 1.
+    length = np.linalg.norm(directions, axis=1, keepdims=True)
+    if (length[weighted] < SHORTEST).any():
+        found = f"volume {int(np.nonzero(weighted & (length[:, 0] < SHORTEST))[0][0])} without a direction"
         raise SubjectError(path, "a direction for every weighted volume", found, HOW)
-    directions = np.where(length > 0.5, directions / np.maximum(length, 0.5), 0)
+    directions = directions / np.where(length > 0, length, 1)
     return GradientTable(b_values, directions, np.zeros(len(b_values), int), path.name)
 
 
@@ -129,20 +129,27 @@ def _names(headers: Sequence[Header], indices: Sequence[int]) -> str:
     return ", ".join(headers[index].path.name for index in indices)
 
 
+def _is_fsl(name: str) -> bool:
+    """Return whether a file is one of an FSL pair, by its name: ``dwi.bval``, ``dwi_bvals``, ``bvecs``, in upper or lower case."""
+    return re.search(r"(^|[._])(bval|bvec)s?$", name, re.I) is not None
+
+
 def _beside(image: Path) -> Path | None:
-    stem = image.name[: -len(volume_ending(image))]
-    for name in (f"{stem}.bval", f"{stem}.bvals", f"{stem}.method", f"{stem}_method"):
-        if (image.parent / name).is_file():
-            return image.parent / name
-    return None
+    stem = image.name[: -len(volume_ending(image))].lower()
+    ends = (".bval", ".bvals", "_bval", "_bvals", ".method", "_method")
+    files = {path.name.lower(): path for path in sorted(image.parent.iterdir()) if not path.name.startswith(".") and path.is_file()}
+    return next((files[stem + end] for end in ends if stem + end in files), None)
 
 
 def _in_folder(headers: Sequence[Header], protocol: MRProtocol | None) -> dict[int, GradientTable]:
     """Return the tables in the folder of the images that fit the diffusion files, by number of volumes and by the protocol's b-values."""
     folder = headers[0].path.parent
-    paths = sorted({path for pattern in ("*.bval", "*.bvals", "*method") for path in folder.glob(pattern) if path.is_file()})
+    visible = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".") and path.is_file()]
+    pairs = [path for path in visible if _is_fsl(path.name) and "bval" in path.name.lower()]
     # Other scans also have `method` files, but without b-values.
-    diffusion = [path for path in paths if ".bval" in path.suffix or "##$PVM_DwEffBval=" in path.read_text(encoding="latin-1")]
+    methods = [path for path in visible if path.name.endswith("method")]
+    diffusion = pairs + [path for path in methods if "##$PVM_DwEffBval=" in path.read_text(encoding="latin-1")]
+    paths = pairs + methods
     tables = [read_gradients(path) for path in diffusion]
     starts = np.cumsum([0, *(header.channels for header in headers)])
     found: dict[int, GradientTable] = {}
@@ -162,13 +169,16 @@ def _alike(b_values: np.ndarray, expected: np.ndarray) -> bool:
 
 
 def _read_fsl(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    pair = [path.with_suffix(kind + path.suffix[5:]) for kind in (".bval", ".bvec")]
-    for file in pair:
-        if not file.is_file():
-            raise ValueError(f"no {file.name} beside it")
+    names = [re.sub("bv(al|ec)", kind, path.name.lower()) for kind in ("bval", "bvec")]
+    files = {file.name.lower(): file for file in sorted(path.parent.iterdir()) if not file.name.startswith(".")}
+    for name in names:
+        if name not in files:
+            raise ValueError(f"no {name} beside it")
+    pair = [files[name] for name in names]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "loadtxt: input contained no data", UserWarning)  # empty files are refused below
-        b_values, directions = np.loadtxt(pair[0], ndmin=1).ravel(), np.loadtxt(pair[1], ndmin=2)
+        b_values, directions = (np.loadtxt(file, ndmin=2, encoding="utf-8-sig") for file in pair)
+    b_values = b_values.ravel()
     if not len(b_values):
         raise ValueError("a file without numbers")
     if directions.shape == (3, len(b_values)):

@@ -48,6 +48,14 @@ class GradientTable:
             found[b_value][indices] = True
         return found
 
+    @property
+    def nominal_b_values(self) -> np.ndarray:
+        """(N,) the nominal b-value of the shell of each volume, 0 for unweighted volumes. The jitter within a shell is not information."""
+        found = np.zeros(len(self))
+        for b_value, members in self.shells.items():
+            found[members] = b_value
+        return found
+
     def fitted_with(self, shell: np.ndarray) -> np.ndarray:
         """Return the volumes to which a tensor of one shell is fitted.
 

@@ -161,7 +161,7 @@ def _dipy_table(gradients: GradientTable, volumes: np.ndarray) -> Any:
 
 def _rank(gradients: GradientTable, volumes: np.ndarray, order: int) -> int:
     """Return how many parameters can be fitted to these volumes: of a tensor (``order`` 2), or of tensor and kurtosis (``order`` 4)."""
-    b, g = gradients.b_values[volumes] / 1000, gradients.directions[volumes]
+    b, g = gradients.nominal_b_values[volumes] / 1000, gradients.directions[volumes]
     second = np.stack([g[:, i] * g[:, j] for i in range(3) for j in range(i, 3)], 1)
     columns = [np.ones((len(b), 1)), b[:, None] * second]
     if order == 4:

@@ -14,7 +14,7 @@ from mrh_monai.io import Header
 from mrh_monai.maps.gradient_files import gradients_of
 from mrh_monai.maps.gradient_table import GradientTable
 from mrh_monai.maps.map_families import MapFamily, MeanKurtosis, T2Weighted, TensorMaps, TransferRatio, allows_kurtosis, allows_tensor
-from mrh_monai.protocol import MT_OFF, MT_ON, T2, MRProtocol
+from mrh_monai.protocol import MT_OFF, MT_ON, T2, UNWEIGHTED_BELOW, MRProtocol
 
 VOXELS_AT_ONCE = 100_000
 
@@ -70,6 +70,10 @@ def plan_maps(headers: Sequence[Header], protocol: MRProtocol | None, gradients:
 
 def _diffusion_families(table: GradientTable, channels: tuple[int, ...]) -> list[MapFamily]:
     families: list[MapFamily] = []
+    if table.shells and not table.unweighted.any():
+        expected = f"an unweighted volume, with b below {UNWEIGHTED_BELOW:g} s/mm^2, besides the weighted ones"
+        found = f"the shells at b = {', '.join(map(str, table.shells))} only"
+        raise SubjectError(table.source, expected, found, "add the unweighted volume of the scan, and its row in the gradient table")
     for shell, members in table.shells.items():
         volumes = table.fitted_with(members)
         if allows_tensor(table, volumes):

@@ -245,3 +245,51 @@ def test_tables_of_the_same_folder_go_where_they_fit(tmp_path, rng):
         SubjectError, match=r"low\.nii\.gz: expected one gradient table in its folder .* found 0 of scan_high_method, t2_method"
     ):
         gradients_of(headers, MRProtocol(tuple(channels)))
+
+
+@pytest.mark.parametrize(
+    ("b_name", "v_name"),
+    [
+        ("bvals", "bvecs"),
+        ("BVALS", "BVECS"),
+        ("dwi.BVAL", "dwi.BVEC"),
+        ("dwi.Bval", "dwi.bvec"),
+        ("dwi_bvals", "dwi_bvecs"),
+        ("bval", "bvec"),
+    ],
+)
+def test_the_names_that_programs_give_to_a_pair(directions, tmp_path, b_name, v_name):
+    np.savetxt(tmp_path / b_name, B_VALUES[None])
+    np.savetxt(tmp_path / v_name, directions.T)
+    (tmp_path / f"._{b_name}").write_bytes(b"a twin of macOS")
+    for name in (b_name, v_name):
+        table = read_gradients(tmp_path / name)
+        np.testing.assert_allclose(table.b_values, B_VALUES)
+        np.testing.assert_allclose(table.directions, directions)
+    found, channels = gradients_of([volumes(tmp_path / "dwi.nii.gz", 5)], None)
+    np.testing.assert_allclose(found.directions, directions)
+    assert (found.source, channels) == (b_name, [0, 1, 2, 3, 4])
+
+
+def test_tables_with_a_byte_order_mark(directions, tmp_path):
+    path = write_fsl(tmp_path / "dwi.bval", B_VALUES, directions.T)
+    for file in (path, path.with_suffix(".bvec")):
+        file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    np.testing.assert_allclose(read_gradients(path).directions, directions)
+
+
+@pytest.mark.parametrize(
+    "lengths", [[1, 0.5, 0.5, 0.5, 0.5], [1, 0.9, 0.01, 0.3, 2e3], [1, *np.sqrt(B_VALUES[1:] / 2500)], [1, 1.001, 1, 1, 1]]
+)
+def test_directions_of_any_length_are_the_same_directions(directions, tmp_path, lengths):
+    scaled = directions * np.array(lengths)[:, None]
+    scaled[0] = [0.3, 0.4, 0.5]  # a dummy vector of the unweighted volume
+    table = read_gradients(write_fsl(tmp_path / "dwi.bval", B_VALUES, scaled.T))
+    np.testing.assert_allclose(table.directions, directions, atol=1e-12)
+
+
+@pytest.mark.parametrize("length", [0.0, 1e-4])
+def test_a_weighted_volume_without_a_direction_is_refused(directions, tmp_path, length):
+    directions[3] *= length
+    with pytest.raises(SubjectError, match="dwi.bval: expected a direction for every weighted volume, found volume 3 without a direction"):
+        read_gradients(write_fsl(tmp_path / "dwi.bval", B_VALUES, directions.T))

@@ -10,6 +10,7 @@ from mrh_monai.io.volume_files import read_header
 from mrh_monai.maps.map_families import MeanKurtosis, T2Weighted, TensorMaps, TransferRatio
 from mrh_monai.maps.map_plan import MapPlan, fit_maps, plan_maps
 from mrh_monai.protocol import MRH_NET, Channel, MRProtocol
+from mrh_monai.protocol.mrh_net import SHELL_2000
 from mrh_monai.subjects.subject_search import find_subject
 
 pytestmark = pytest.mark.analysis
@@ -86,3 +87,46 @@ def test_zeros_count_as_the_smallest_signal_of_the_scan(rng):
     for name in expected:
         np.testing.assert_array_equal(found[name], expected[name])
         assert np.isfinite(fit_maps(np.zeros_like(signals), plan_of(table))[name]).all()
+
+
+@pytest.fixture
+def scan(tmp_path, rng):
+    """A scan of the published shell near b = 1900, its signals, and its true FA in each voxel."""
+    rows = np.array(SHELL_2000)
+    tensor = np.diag([1.7e-3, 0.4e-3, 0.2e-3])
+    weights = np.einsum("ni,ij,nj->n", rows[:, 1:], tensor, rows[:, 1:])
+    signals = 1000 * np.exp(-rows[:, 0] * weights)
+    voxels = np.broadcast_to(signals, (3, 3, 3, 32)).astype(np.float32)
+    return rows[:, 0], rows[:, 1:], voxels
+
+
+def fa_of(folder, b_values, directions, voxels):
+    write_fsl(folder / "dwi.bval", b_values, directions.T)
+    header = read_header(write_nifti(folder / "dwi.nii", voxels))
+    plan = plan_maps([header], None)
+    return fit_maps(voxels.reshape(-1, voxels.shape[3]), plan)["fa_1900"]
+
+
+def test_dummy_vectors_and_lengths_of_directions_change_no_map(scan, tmp_path):
+    b_values, directions, voxels = scan
+    mean = np.array([1.7, 0.4, 0.2]).mean()
+    deviations = np.array([1.7, 0.4, 0.2]) - mean
+    true = np.sqrt(1.5 * (deviations**2).sum() / (np.array([1.7, 0.4, 0.2]) ** 2).sum())
+    plain = fa_of(tmp_path / "plain", b_values, directions, voxels)
+    np.testing.assert_allclose(plain, true, atol=5e-3)  # the imaging gradients of the unweighted volumes have no direction
+    dummies = np.where(b_values[:, None] < 100, [[0.6, 0.0, 0.8]], directions)
+    np.testing.assert_array_equal(fa_of(tmp_path / "dummies", b_values, dummies, voxels), plain)
+    scaled = directions * np.sqrt(b_values / 3000)[:, None]
+    np.testing.assert_allclose(fa_of(tmp_path / "scaled", b_values, scaled, voxels), plain, rtol=1e-5)
+
+
+def test_a_shell_without_an_unweighted_volume_is_refused(scan, tmp_path):
+    """Its b-values differ a little, but a signal without weighting cannot be found from that."""
+    b_values, directions, voxels = scan
+    weighted = b_values > 100
+    assert np.ptp(b_values[weighted]) > 10
+    expected = (
+        r"dwi.bval: expected an unweighted volume, with b below 100 s/mm\^2, .* found the shells at b = 1900 only; add the unweighted"
+    )
+    with pytest.raises(SubjectError, match=expected):
+        fa_of(tmp_path, b_values[weighted], directions[weighted], voxels[..., weighted])
