@@ -92,7 +92,7 @@ def limit_memory(memory: int) -> None:
     except ModuleNotFoundError:  # Windows has no such limits.
         return
     status = Path("/proc/self/statm")
-    used = int(status.read_text(encoding="utf-8").split()[0]) * resource.getpagesize() if status.is_file() else 0
+    used = int(status.read_text(encoding="utf-8-sig").split()[0]) * resource.getpagesize() if status.is_file() else 0
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
     wanted = used + memory
     limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)

@@ -70,7 +70,7 @@ def _read_config(path: Path) -> dict[str, Any]:
     exported = path.with_suffix(".json")
     try:
         content = yaml.safe_load(
-            (exported if exported.is_file() and not path.is_file() else path).read_text(encoding="utf-8")
+            (exported if exported.is_file() and not path.is_file() else path).read_text(encoding="utf-8-sig")
         )  # JSON is YAML too
     except FileNotFoundError as error:
         remedy = "give --bundle_root and the folder of a bundle, such as bundles/mrh_af"

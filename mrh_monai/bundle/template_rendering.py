@@ -74,7 +74,7 @@ def render(spec: BundleSpec) -> dict[str, bytes]:
     files = {}
     for path in sorted(TEMPLATE.rglob("*")):
         if path.is_file():
-            text = WORD.sub(lambda found: words[found[1]], LINE.sub(_lines, path.read_text(encoding="utf-8")))
+            text = WORD.sub(lambda found: words[found[1]], LINE.sub(_lines, path.read_text(encoding="utf-8-sig")))
             name = path.relative_to(TEMPLATE).as_posix()
             files[name] = (_metadata(json.loads(text), spec) if name.endswith("metadata.json") else text).encode()
     return files

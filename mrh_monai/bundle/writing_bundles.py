@@ -110,7 +110,7 @@ def _version_of(bundle: Path) -> str:
         remedy = "name a bundle folder such as bundles/mrh_af; zips and .pt files can be given as --pretrained when the bundle is trained"
         raise OptionError(bundle, "a bundle folder to start from", found, remedy)
     try:
-        version = str(json.loads(metadata.read_text(encoding="utf-8"))["version"])
+        version = str(json.loads(metadata.read_text(encoding="utf-8-sig"))["version"])
         Version(version)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise OptionError(metadata, "bundle metadata with a version such as 0.2.0", f"{error!r}", "correct `version` in it") from error

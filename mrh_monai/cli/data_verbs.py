@@ -32,7 +32,10 @@ def phantom(
 def datalist(
     root: Annotated[Path, typer.Argument(help="Folder of subject folders.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Datalist to write (JSON).")],
-    target: Annotated[str | None, typer.Option(help="File of the stain, in each subject's folder or in ROOT.")] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(help="File of the stain, in each subject's folder or in ROOT; {subject} in it stands for the folder's name."),
+    ] = None,
     target_mask: Annotated[
         str | None, typer.Option(help="File that is 1 where the stain is intact and 0 where tissue is torn, in each folder or in ROOT.")
     ] = None,

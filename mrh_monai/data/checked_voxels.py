@@ -20,6 +20,7 @@ from mrh_monai.subjects import Slices, in_slices
 
 NanRule = Literal["refuse", "zero"]
 Support = Literal["mask", "fa"]
+MASK_TOLERANCE = 1e-3  # how far the values of a mask may lie from 0 and 1
 NAN_RULES: tuple[NanRule, ...] = ("refuse", "zero")
 SUPPORTS: tuple[Support, ...] = ("mask", "fa")
 
@@ -188,18 +189,29 @@ def read_mask(header: Header) -> np.ndarray:
 
 
 def checked_mask(values: np.ndarray, where: object) -> np.ndarray:
-    """Return a volume of 0 and 1 as bool.
+    """Return a volume of 0 and 1 as bool. Values within 0.001 of them count, as resampling leaves them.
+
+    A volume of 0 and one other value above 0, such as 255, also counts as a mask, with a warning.
 
     Raises:
         SubjectError: The volume holds other values; the sentence names the file ``where``.
+
+    Example:
+        >>> checked_mask(np.array([0, 0.9999, 1.000001]), "mask.nii").tolist()
+        [False, True, True]
     """
     if values.dtype == bool:
         return values
     kinds = np.unique(values)
-    if not np.isin(kinds, (0, 1)).all():
-        shown = ", ".join(f"{kind:g}" for kind in kinds[:4]) + (", ..." if len(kinds) > 4 else "")
-        raise SubjectError(where, "a mask of 0 and 1", f"the values {shown}", "apply a threshold and save it as 0 and 1")
-    return np.asarray(values > 0)
+    low = np.abs(kinds) <= MASK_TOLERANCE
+    if (low | (np.abs(kinds - 1.0) <= MASK_TOLERANCE)).all():
+        return np.asarray(values > 0.5)
+    if low.any() and (~low).sum() == 1 and kinds[~low][0] > 0:
+        text = f"{where}: a mask of 0 and {kinds[~low][0]:g} instead of 0 and 1; the voxels of {kinds[~low][0]:g} count as inside."
+        warnings.warn(text, MRHWarning, stacklevel=2)
+        return np.asarray(values > MASK_TOLERANCE)
+    shown = ", ".join(f"{float(kind):.9g}" for kind in kinds[:4]) + (", ..." if len(kinds) > 4 else "")
+    raise SubjectError(where, "a mask of 0 and 1", f"the values {shown}", "apply a threshold and save it as 0 and 1")
 
 
 def checked_target_mask(intact: np.ndarray, mask: np.ndarray, where: object) -> np.ndarray:

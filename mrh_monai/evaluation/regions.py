@@ -110,7 +110,7 @@ def read_regions(path: Path | str, beside: Sequence[Header], names: Path | str |
 def _read_names(path: Path) -> dict[int, str]:
     remedy = "write lines such as `1,cortex`"
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise SubjectError(path, "a text file of labels and names", cause_in_words(error), remedy) from error
     found: dict[int, str] = {}

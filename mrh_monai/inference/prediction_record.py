@@ -60,7 +60,7 @@ def record_path(prediction: Path | str) -> Path:
 def read_record(prediction: Path | str) -> dict[str, Any] | None:
     """Return the record of a prediction; None where the file does not exist or is not a record."""
     try:
-        content = json.loads(record_path(prediction).read_text(encoding="utf-8"))
+        content = json.loads(record_path(prediction).read_text(encoding="utf-8-sig"))
     except (OSError, ValueError):
         return None
     return content if isinstance(content, dict) and "made_by" in content else None
@@ -123,7 +123,7 @@ def is_finished(prediction: Path, subject: AnySubject, made_by: Mapping[str, Any
         return False  # A record cannot tell one array from another, because arrays have no files.
     try:
         content = {"made_by": dict(made_by), **input_state(subject), "bytes": prediction.stat().st_size}
-        record = json.loads(record_path(prediction).read_text(encoding="utf-8"))
+        record = json.loads(record_path(prediction).read_text(encoding="utf-8-sig"))
         return {key: record.get(key) for key in content} == content
     except (OSError, ValueError):
         return False

@@ -149,7 +149,7 @@ def fetch_published(name: str, folder: Path | str, url: str | None = None) -> Pa
 def _read_record(path: Path) -> dict[str, Any]:
     """Return the record of the downloads into a folder: by name, each file's name in the folder, its SHA-256, its size and its address."""
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8-sig"))
         entries = [(entry["file"], entry["sha256"]) for entry in content.values()]
         valid = all(re.fullmatch(r"[\w-]+(\.\w+)*", file) and re.fullmatch("[0-9a-f]{64}", digest) for file, digest in entries)
         found = "invalid file names or checksums"

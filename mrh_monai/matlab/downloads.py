@@ -104,7 +104,7 @@ class ResumingDownload:
     def _read_state(self) -> dict[str, Any] | None:
         """Return the record of the received part: its address, total length and validator; None where the download cannot continue."""
         try:
-            state: dict[str, Any] = json.loads(self.state.read_text(encoding="utf-8"))
+            state: dict[str, Any] = json.loads(self.state.read_text(encoding="utf-8-sig"))
             usable = state["url"] == self.url and isinstance(state["validator"], str) and 0 < self.part.stat().st_size < state["total"]
         except (OSError, ValueError, TypeError, KeyError):
             return None

@@ -192,7 +192,7 @@ def _stain(bundle: Path) -> tuple[str, str]:
     """Return the stain of a bundle and its units, from the config that trains the bundle."""
     for config in sorted((bundle / "configs").glob("train.*")):
         try:
-            content = yaml.safe_load(config.read_text(encoding="utf-8"))  # JSON is a part of YAML.
+            content = yaml.safe_load(config.read_text(encoding="utf-8-sig"))  # JSON is a part of YAML.
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise OptionError(config, "a config in YAML or JSON", cause_in_words(error), "restore the bundle's config") from error
         if isinstance(content, dict) and isinstance(content.get("stain"), str):

@@ -114,7 +114,7 @@ def read_sidecar(path: Path | str) -> Sidecar:
     try:
         if beside.stat().st_size > LARGEST_SIDECAR:
             raise ValueError(f"{beside.stat().st_size >> 20} MiB")
-        values = json.loads(beside.read_text(encoding="utf-8"))
+        values = json.loads(beside.read_text(encoding="utf-8-sig"))
         sidecar = Sidecar(**{**values, "scaling": scaling_from_dict(values["scaling"])})
         _check_types(sidecar)
     except (UnicodeDecodeError, ValueError, KeyError, TypeError, RecursionError, OptionError) as error:

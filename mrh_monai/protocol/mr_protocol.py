@@ -172,7 +172,7 @@ class MRProtocol:
         if not path.is_file():
             raise _not_a_bundle(path)
         try:
-            return cls.from_rows(json.loads(path.read_text(encoding="utf-8"))["channels"])
+            return cls.from_rows(json.loads(path.read_text(encoding="utf-8-sig"))["channels"])
         except OptionError as error:
             raise OptionError(f"{path}, {error.where}", error.expected, error.found, error.remedy) from error
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -189,7 +189,7 @@ class MRProtocol:
         """
         remedy = "write `channels: [{name: qa}, {name: iso}]`, where each may have b_value, direction, minutes and contrast"
         try:
-            rows = yaml.safe_load(Path(path).read_text(encoding="utf-8"))["channels"]
+            rows = yaml.safe_load(Path(path).read_text(encoding="utf-8-sig"))["channels"]
             unknown = {key for row in rows for key in row} - set(FIELDS)
             protocol = cls.from_rows(rows)
             if unknown:

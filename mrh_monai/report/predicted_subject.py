@@ -62,7 +62,7 @@ def find_predictions(folder: Path) -> list[WrittenPrediction]:
     Predictions of the same subject are told apart by the folders in which they lie, or by their files if they lie in one folder.
     """
     found: dict[Path, WrittenPrediction] = {}
-    for path in sorted(path for path in folder.rglob("*") if is_nifti(path)):
+    for path in sorted(path for path in folder.rglob("*") if is_nifti(path) and not is_hidden(path.relative_to(folder))):
         record = read_record(path)
         # NAME.nii and NAME.nii.gz would have the same record, which belongs to the file whose size it names.
         known = found.get(record_path(path))
@@ -73,6 +73,11 @@ def find_predictions(folder: Path) -> list[WrittenPrediction]:
     by_folder = [path.parent.relative_to(folder).as_posix() for path in (each.path for each in predictions)]
     by_file = [record_path(each.path).with_suffix("").relative_to(folder).as_posix() for each in predictions]
     return _with_names(_with_names(predictions, by_folder), by_file)
+
+
+def is_hidden(path: Path) -> bool:
+    """Return whether a name in a path begins with a dot, such as the twins ``._NAME`` of macOS and folders of snapshots."""
+    return any(part.startswith(".") for part in path.parts)
 
 
 def _with_names(predictions: list[WrittenPrediction], labels: list[str]) -> list[WrittenPrediction]:

@@ -136,11 +136,11 @@ def _study(path: Path) -> Section | None:
     if not (path.with_suffix(".csv").is_file() and path.with_suffix(".png").is_file()):
         return None
     captions = {f"{path.stem}.png": f"{path.stem}; the numbers are in {path.stem}.csv."}
-    return Section(f"Study: {path.stem}", [path.read_text(encoding="utf-8").strip()], pictures=_pictures(path.parent, captions))
+    return Section(f"Study: {path.stem}", [path.read_text(encoding="utf-8-sig").strip()], pictures=_pictures(path.parent, captions))
 
 
 def _training(path: Path) -> Section | None:
-    rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+    rows = list(csv.DictReader(path.read_text(encoding="utf-8-sig").splitlines()))
     if not rows or "val_rmse" not in rows[0]:
         return None
     best = best_epoch(rows)
@@ -175,7 +175,7 @@ def read_results(path: Path) -> dict[str, Any]:
         SubjectError: The file cannot be read.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise SubjectError(path, "results in JSON", cause_in_words(error), AGAIN) from error
     return content if isinstance(content, dict) else {}

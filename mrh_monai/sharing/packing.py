@@ -146,7 +146,7 @@ def read_scores(path: Path | str, sidecar: Sidecar) -> dict[str, dict[str, float
     path = Path(path)
     remedy = "name the scores.json that evaluate.yaml wrote with these weights, among its predictions"
     try:
-        scores: dict[str, dict[str, float]] = json.loads(path.read_text(encoding="utf-8"))
+        scores: dict[str, dict[str, float]] = json.loads(path.read_text(encoding="utf-8-sig"))
         if not scores or not all(scores.values()):
             raise ValueError("no subjects, or a subject without scores")
         for value in (value for row in scores.values() for value in row.values()):
@@ -157,7 +157,7 @@ def read_scores(path: Path | str, sidecar: Sidecar) -> dict[str, dict[str, float
     for subject in scores:
         record = path.parent / subject / f"{subject}_{sidecar.stain}.json"
         try:
-            weights = json.loads(record.read_text(encoding="utf-8"))["made_by"]["weights"]
+            weights = json.loads(record.read_text(encoding="utf-8-sig"))["made_by"]["weights"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BundleError(record, f"the record of {subject}'s prediction", cause_in_words(error), remedy) from error
         if weights != sidecar.sha256:
@@ -184,7 +184,7 @@ def _chosen(bundle: Path) -> tuple[list[str], list[str]]:
 def _with_lineage(path: Path, sidecar: Sidecar, scores: Mapping[str, Mapping[str, float]] | None) -> bytes:
     """Return `metadata.json` with the parent from which the network really started, and with its scores."""
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8-sig"))
         declared = dict(content.get("pretrained") or {})
     except (OSError, ValueError, TypeError, AttributeError) as error:
         found = f"{type(error).__name__} ({error})"

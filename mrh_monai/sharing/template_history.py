@@ -110,7 +110,7 @@ def compare_with_releases(files: Mapping[str, bytes]) -> Difference:
 @cache
 def version_templates() -> tuple[VersionTemplate, ...]:
     """Return the templates of all releases, the newest first."""
-    read = (VersionTemplate(path.stem, **json.loads(path.read_text(encoding="utf-8"))) for path in FOLDER.glob("*.json"))
+    read = (VersionTemplate(path.stem, **json.loads(path.read_text(encoding="utf-8-sig"))) for path in FOLDER.glob("*.json"))
     return tuple(sorted(read, key=lambda template: Version(template.version), reverse=True))
 
 

@@ -157,7 +157,7 @@ def _check_manifest(root: Path, files: list[str]) -> None:
     if MANIFEST not in files:
         raise BundleError(MANIFEST, "the list of the bundle's files", "no such file", "pack the bundle with `mrh pack`")
     try:
-        lines = (root / MANIFEST).read_text(encoding="utf-8").splitlines()
+        lines = (root / MANIFEST).read_text(encoding="utf-8-sig").splitlines()
         listed = {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
     except ValueError as error:
         raise BundleError(MANIFEST, "lines with a SHA-256 and a path", "other lines", ASK_SENDER_AGAIN) from error

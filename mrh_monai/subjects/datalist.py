@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # that module finds files, for which it needs this one
     from mrh_monai.subjects.subject_arrays import AnySubject
 
 SECTIONS = ("training", "validation", "test")
+LONGEST_NAME = 100  # bytes; the name is a part of the names of results
 WRITE_ONE = "write one with `mrh datalist ROOT -o ROOT/datalist.json`"
 
 
@@ -90,7 +91,7 @@ class Datalist:
             patches = (Subject(path.name.split(".")[0], (path,)),)
             return cls(training=patches, test=patches)
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads(path.read_text(encoding="utf-8-sig"))
         except (UnicodeDecodeError, ValueError) as error:
             raise DatalistError(path, "a datalist in JSON", f"a file that is not valid JSON ({error})", WRITE_ONE) from error
         if not isinstance(content, dict) or not set(content) & set(SECTIONS):
@@ -178,7 +179,7 @@ def read_manifest(path: Path | str, name: str) -> Subject:
     path = Path(path)
     remedy = "write it like an entry of a datalist: image, mask or fa, and optionally subject and slices"
     try:
-        entry = json.loads(path.read_text(encoding="utf-8"))
+        entry = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, ValueError) as error:
         raise DatalistError(path, "a manifest in JSON", f"a file that is not valid JSON ({error})", remedy) from error
     if isinstance(entry, dict) and not entry.get("mask") and not entry.get("fa"):
@@ -221,9 +222,15 @@ def _subject(entry: Any, path: Path, where: str) -> Subject:
     image = [entry["image"]] if isinstance(entry["image"], str) else entry["image"]
     if not all(isinstance(name, str) for name in [*image, *(entry.get(key, "") or "" for key in FILE_KEYS)]):
         raise DatalistError(f"{path}, {where}", "file names as strings", "values that are not strings", WRITE_ONE)
-    name = str(entry.get("subject") or Path(image[0] if image else where).parent.name or Path(image[0]).name.split(".")[0])
-    if name in (".", "..") or set(name) & set("/\\"):
-        raise DatalistError(f"{path}, {where}", "a name without the characters that folders forbid", repr(name), "rename the subject")
+    if not image or not all(file.strip() for file in image):
+        raise DatalistError(f"{path}, {where}", "the names of its image files", f"{image}", "list the files of the images")
+    if any("\0" in file for file in [*image, *(entry.get(key, "") or "" for key in FILE_KEYS)]):
+        raise DatalistError(f"{path}, {where}", "file names without NUL characters", "a file name with one", "correct the file name")
+    given = entry.get("subject")
+    name = (Path(image[0]).parent.name or Path(image[0]).name.split(".")[0]) if given in (None, "") else str(given)
+    if name in (".", "..") or len(name.encode()) > LONGEST_NAME or not name.isprintable() or set(name) & set("/\\"):
+        shown = repr(name if len(name) < 80 else f"{name[:80]}...")
+        raise DatalistError(f"{path}, {where}", "a short name without the characters that folders forbid", shown, "rename the subject")
     files = {key: path.parent / entry[key] if entry.get(key) else None for key in FILE_KEYS}
     return Subject(name, tuple(path.parent / file for file in image), slices=_slices(entry.get("slices"), path, where), **files)
 

@@ -72,7 +72,8 @@ def find_subjects(
     root = Path(root)
     if not root.is_dir():
         raise SubjectError(root, "a folder of subject folders", "a file" if root.exists() else "no such folder", "check the path")
-    folders = [path for path in sorted(root.iterdir()) if path.is_dir() and is_subject_folder(path, layout)]
+    visible = [path for path in sorted(root.iterdir()) if not path.name.startswith(".")]
+    folders = [path for path in visible if path.is_dir() and is_subject_folder(path, layout)]
     if not folders:
         remedy = "describe your own file names with --layout layout.yaml"
         raise SubjectError(root, f"sub-folders with {layout.image[0]}", "no such sub-folder", remedy)

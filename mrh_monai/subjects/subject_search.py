@@ -44,7 +44,7 @@ class Layout:
             return MRH_NET_LAYOUT
         remedy = "write `image: [qa.nii.gz, iso.nii.gz]` and `mask: mask.nii.gz`"
         try:
-            content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+            content = yaml.safe_load(Path(path).read_text(encoding="utf-8-sig"))
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise OptionError(path, "a YAML file of file patterns", cause_in_words(error), remedy) from error
         if not isinstance(content, dict) or not content.get("image") or set(content) - {"image", "mask", "fa"}:
@@ -73,7 +73,9 @@ def find_subject(folder: Path | str, layout: Layout = MRH_NET_LAYOUT, target: st
         folder: The folder of the subject.
         layout: File patterns.
         target: File of the stain inside the folder, or otherwise beside the folder (one histology for many subjects); None for no stain.
-        target_mask: File inside or beside the folder that is 1 where the stain is intact; None for no such file.
+            ``{subject}`` in it stands for the name of the folder, as in ``Axon_to_{subject}.img``.
+        target_mask: File inside or beside the folder that is 1 where the stain is intact; None for no such file. It may also have
+            ``{subject}`` in it.
 
     Raises:
         SubjectError: A file is missing, or a pattern matches several files.
@@ -163,7 +165,7 @@ class ImagePath(InputPath):
     def subject_name(self, path: Path) -> str | None:
         """Return the file's name without its ending; None for a mask or an FA map that lies beside an image."""
         kind = volume_ending(path)
-        if not kind or path.suffix == ".hdr":
+        if not kind or path.suffix.lower() == ".hdr":
             return None
         name = path.name[: -len(kind)]
         return None if name.endswith(tuple(f"_{key}" for key in BESIDE_IMAGE)) else name
@@ -220,7 +222,7 @@ def mask_beside(image: Path, key: str = "mask") -> Path | None:
         SubjectError: There are several such files.
     """
     name = image.name[: -len(volume_ending(image))]
-    found = [file for file in sorted(image.parent.glob(f"{glob.escape(name)}_{key}.*")) if volume_ending(file) and file.suffix != ".hdr"]
+    found = [file for file in volumes_in(image.parent, f"{glob.escape(name)}_{key}.*") if file.suffix.lower() != ".hdr"]
     if len(found) > 1:
         names = ", ".join(file.name for file in found)
         raise SubjectError(image, f"one file {name}_{key}.*", names, "keep one of them, or name it in a manifest")
@@ -235,6 +237,7 @@ def input_name(path: Path) -> str | None:
 def _in_or_beside(folder: Path, name: str | None) -> Path | None:
     if name is None:
         return None
+    name = name.replace("{subject}", folder.resolve().name)
     chosen = next((place for place in (folder / name, folder.parent / name, Path(name)) if place.is_file()), None)
     if chosen is None:
         remedy = "name the file relative to either folder"
@@ -251,7 +254,7 @@ def volumes_in(folder: Path, pattern: str) -> list[Path]:
     """
     # Names that begin with a dot are hidden, such as the twins ._NAME that macOS writes beside every file.
     found = [path for path in sorted(folder.glob(pattern)) if volume_ending(path) and not path.name.startswith(".")]
-    images = [path for path in found if path.suffix != ".hdr"]
+    images = [path for path in found if path.suffix.lower() != ".hdr"]
     return images or found
 
 

@@ -147,7 +147,7 @@ def _check_version(where: Path, name: str, metadata: bytes, own: Path) -> None:
     """Compare the version of a parent with the range of versions that the bundle declares for a parent of this name."""
     try:
         declaration = own / "configs" / "metadata.json"
-        declared = json.loads(declaration.read_text(encoding="utf-8")).get("pretrained")
+        declared = json.loads(declaration.read_text(encoding="utf-8-sig")).get("pretrained")
         version = json.loads(metadata)["version"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return  # without metadata, no range is declared

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from helpers.subjects import write_nifti
-from mrh_monai.data.checked_voxels import ReadingOptions, load_stains
+from mrh_monai.data.checked_voxels import ReadingOptions, checked_mask, load_stains
 from mrh_monai.data.input_kinds import load_subject
 from mrh_monai.errors import MRHWarning, OptionError, SubjectError
 from mrh_monai.protocol.mrh_net import MRH_NET
@@ -44,12 +44,36 @@ def test_all_zero_channel_is_named(parts, few):
 
 
 def test_masks_must_be_0_or_1_and_not_empty(parts, few):
-    write_nifti(parts[0].mask, parts[2] * 255)
-    with pytest.raises(SubjectError, match=r"mask.nii: expected a mask of 0 and 1, found the values 0, 255; apply a threshold"):
+    shades = parts[2] * 255
+    shades[1, 1, 1] = 128
+    write_nifti(parts[0].mask, shades)
+    with pytest.raises(SubjectError, match=r"mask.nii: expected a mask of 0 and 1, found the values 0, 128, 255; apply a threshold"):
         load_subject(parts[0], few)
     write_nifti(parts[0].mask, parts[2] * 0)
     with pytest.raises(SubjectError, match=r"mask.nii: expected voxels inside the mask, found an empty mask"):
         load_subject(parts[0], few)
+
+
+@pytest.mark.parametrize("jitter", [0, 1e-6, -1e-4, 9e-4])
+def test_values_near_0_and_1_are_a_mask(parts, few, jitter):
+    write_nifti(parts[0].mask, (parts[2] * (1.0 + jitter) + np.where(parts[2], 0, jitter)).astype(np.float32))
+    np.testing.assert_array_equal(load_subject(parts[0], few).mask, parts[2] == 1)
+
+
+@pytest.mark.parametrize("value", [255, 2, 1000.5])
+def test_one_value_beside_0_is_a_mask_with_a_warning(parts, few, value):
+    write_nifti(parts[0].mask, (parts[2] * value).astype(np.float32))
+    with pytest.warns(MRHWarning, match=rf"mask.nii: a mask of 0 and {value} instead of 0 and 1; the voxels of {value} count as inside"):
+        np.testing.assert_array_equal(load_subject(parts[0], few).mask, parts[2] == 1)
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"), [([0, 1, 1.002], "0, 1, 1.00199997"), ([-1, 0], "-1, 0"), ([0, 1, 2], "0, 1, 2"), ([2, 3], "2, 3")]
+)
+def test_other_values_are_shown_in_full(values, shown):
+    volume = np.resize(np.array(values, np.float32), (3, 3, 3))
+    with pytest.raises(SubjectError, match=f"mask.nii: expected a mask of 0 and 1, found the values {shown};"):
+        checked_mask(volume, "mask.nii")
 
 
 def test_fa_above_zero_stands_in_for_a_mask(parts, few):
@@ -112,24 +136,24 @@ def test_fa_can_be_the_support_even_where_there_is_a_mask(study):
         load_subject(subject, MRH_NET, ReadingOptions(support="brain"))
 
 
-def test_the_target_mask_says_where_the_target_is_sound(parts, few):
+def test_the_target_mask_says_where_the_target_is_intact(parts, few):
     subject, _, mask = parts
-    sound = np.zeros_like(mask)
-    sound[2:, 1:] = 1
+    intact = np.zeros_like(mask)
+    intact[2:, 1:] = 1
     folder = subject.mask.parent
-    write_nifti(folder / "sound.nii", sound)
-    torn = replace(subject, target_mask=folder / "sound.nii")
+    write_nifti(folder / "intact.nii", intact)
+    torn = replace(subject, target_mask=folder / "intact.nii")
     loaded = load_subject(torn, few, ReadingOptions(need_target=True))
-    np.testing.assert_array_equal(loaded.scored, (mask > 0) & (sound > 0))
+    np.testing.assert_array_equal(loaded.scored, (mask > 0) & (intact > 0))
     np.testing.assert_array_equal(loaded.mask, mask > 0)  # what is predicted stays
     assert load_subject(torn, few).target_mask is None
     np.testing.assert_array_equal(load_subject(subject, few, ReadingOptions(need_target=True)).scored, mask > 0)
     for values, message in (
-        (sound * 2, "sound.nii: expected a mask of 0 and 1"),
-        (1 - mask, "sound.nii: expected voxels with an intact target inside the mask, found no such voxel"),
-        (sound[1:], "sound.nii: expected shape"),
+        (intact * 2 + mask, "intact.nii: expected a mask of 0 and 1"),
+        (1 - mask, "intact.nii: expected voxels with an intact target inside the mask, found no such voxel"),
+        (intact[1:], "intact.nii: expected shape"),
     ):
-        write_nifti(folder / "sound.nii", values.astype(np.uint8))
+        write_nifti(folder / "intact.nii", values.astype(np.uint8))
         with pytest.raises(SubjectError, match=message):
             load_subject(torn, few, ReadingOptions(need_target=True))
     with pytest.raises(SubjectError, match="expected a target beside its target_mask, found no target"):

@@ -132,7 +132,7 @@ SHAPES = r"s: expected an image \(X, Y, Z, C\), a mask \(X, Y, Z\) and an affine
         (lambda a: {"image": a.image > 1}, "s, image: expected magnitude values .* found values of type bool"),
         (lambda a: {"image": spoiled(a.image, np.nan, (2, 2, 2, 1))}, r"s, image: expected numbers .* mt_on, found 1 NaN or Inf \(1.2%\)"),
         (lambda a: {"image": a.image * [1, 1, 0]}, "s, image: expected signal in channel mt_off, found only zeros in the mask"),
-        (lambda a: {"mask": a.mask * 255}, "s, mask: expected a mask of 0 and 1, found the values 0, 255; apply a threshold"),
+        (lambda a: {"mask": spoiled(a.mask, 7)}, "s, mask: expected a mask of 0 and 1, found the values 0, 1, 7; apply a threshold"),
         (lambda a: {"mask": spoiled(a.mask, np.nan)}, "s, mask: expected a mask of 0 and 1, found the values 0, 1, nan"),
         (lambda a: {"mask": a.mask * 0}, "s, mask: expected voxels inside the mask, found an empty mask"),
         (lambda a: {"mask": a.mask * (np.arange(5) > 1)[:, None], "slices": ((0, 2),)}, r"inside the mask in slices \[\[0, 2\]\]"),
@@ -140,7 +140,7 @@ SHAPES = r"s: expected an image \(X, Y, Z, C\), a mask \(X, Y, Z\) and an affine
         (lambda a: {"target": a.target[:3]}, r"expected a target of shape \(6, 5, 4\), found a target of shape \(3, 5, 4\)"),
         (lambda a: {"target": spoiled(a.target, np.inf)}, "s, target: expected numbers inside the mask, found 1 NaN or Inf"),
         (lambda a: {"target": a.target * 0 + 7}, "s, target: expected a stain inside the mask, found 7 everywhere"),
-        (lambda a: {"target_mask": a.mask * 2}, "s, target_mask: expected a mask of 0 and 1, found the values 0, 2"),
+        (lambda a: {"target_mask": spoiled(a.mask, 2)}, "s, target_mask: expected a mask of 0 and 1, found the values 0, 1, 2"),
         (
             lambda a: {"target_mask": a.mask[1:]},
             r"s: expected a target_mask of shape \(6, 5, 4\), found a target_mask of shape \(5",

@@ -59,7 +59,7 @@ def test_volumes_of_other_shapes_and_grids_are_refused(volumes, files, tmp_path)
 def test_masks_and_stains_that_cannot_be_judged_are_refused(volumes, files):
     prediction, target, mask = volumes
     with pytest.raises(SubjectError, match="mask: expected a mask of 0 and 1"):
-        evaluate(prediction, target, mask * 2)
+        evaluate(prediction, target, mask + np.arange(3)[:, None])
     broken = np.where(mask > 0, np.nan, prediction)
     with pytest.raises(SubjectError, match="prediction: expected numbers inside the mask"):
         evaluate(broken, target, mask)

@@ -15,7 +15,7 @@ from mrh_monai.data import ReadingOptions, load_subject
 from mrh_monai.errors import CheckpointError, OptionError, SubjectError
 from mrh_monai.inference.predictor import PredictionOptions, load_bundle, predict
 from mrh_monai.protocol import MRH_NET
-from mrh_monai.subjects import Layout, SubjectArrays, find_subject
+from mrh_monai.subjects import Layout, Subject, SubjectArrays, find_subject
 
 CPU = PredictionOptions(device="cpu")
 
@@ -178,3 +178,34 @@ IMAGE, MASK = np.ones((4, 3, 4, 67)), np.ones((4, 3, 4))
 def test_arrays_that_do_not_fit_are_refused_in_one_sentence(predictor, change, message):
     with pytest.raises(SubjectError, match=message):
         predictor.predict(**{"subject": IMAGE, "mask": MASK, "affine": np.eye(4), **change})
+
+
+def nifti_subject(folder, subject, codes, units="mm"):
+    """The files of a subject as NIfTI: the matrices differ, and the images are in mm or in um, the mask in mm."""
+    moved = np.diag([-0.0625, 0.0625, 0.0625, 1]) + np.array([[0, 0, 0, 3], [0, 0, 0, -2], [0, 0, 0, 1], [0, 0, 0, 0]])
+    files = []
+    for index, path in enumerate((*subject.image, subject.mask)):
+        factor = 1000 if units == "micron" and path != subject.mask else 1
+        image = nibabel.Nifti1Image(np.asarray(nibabel.load(path).dataobj), None)
+        image.header.set_zooms((0.0625 * factor,) * 3 + (1,) * (len(image.shape) - 3))
+        image.header.set_qform(np.diag([factor, factor, factor, 1]) @ np.diag([0.0625, 0.0625, 0.0625, 1]), codes[0])
+        image.header.set_sform(np.diag([factor, factor, factor, 1]) @ moved, codes[1])
+        image.header.set_xyzt_units("micron" if factor == 1000 else "mm")
+        files.append(folder / f"{index}.nii")
+        nibabel.save(image, files[-1])
+    return Subject("m1", tuple(files[:-1]), files[-1])
+
+
+@pytest.mark.parametrize("codes", [(0, 0), (1, 0), (0, 1), (1, 1), (1, 2)])
+@pytest.mark.parametrize("units", ["mm", "micron"])
+def test_a_stain_lies_where_its_scan_lies(study_bundle, study, tmp_path, codes, units):
+    original = find_subject(study / "subject04")
+    subject = nifti_subject(tmp_path, original, codes, units)
+    predictor = load_bundle(study_bundle, CPU)
+    prediction = predictor.predict(subject)
+    np.testing.assert_array_equal(prediction.stain, predictor.predict(original).stain)
+    found = nibabel.load(prediction.save(tmp_path / "stain.nii.gz"))
+    in_mm = nibabel.load(subject.mask)  # it has the same matrices, in mm
+    assert (int(found.header["qform_code"]), int(found.header["sform_code"])) == codes
+    for one, other in ((found.affine, in_mm.affine), (found.get_qform(), in_mm.get_qform()), (found.get_sform(), in_mm.get_sform())):
+        np.testing.assert_allclose(one, other, atol=1e-6)

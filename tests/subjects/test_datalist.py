@@ -74,7 +74,7 @@ def test_one_subject_in_two_sections_is_refused(tmp_path, same):
         ({"test": [{"image": ["a.nii"], "slices": 5}]}, "slices as"),
         ({"test": [{"image": ["a.nii"], "slices": [[0.5, 2.9]]}]}, "slices as"),
         ({"test": [{"image": ["x/a.nii"]}, {"image": ["x/b.nii"]}]}, "every subject of test under its own name, found x twice; rename one"),
-        ({"test": [{"image": ["a.nii"], "subject": "../up"}]}, "a name without the characters that folders forbid"),
+        ({"test": [{"image": ["a.nii"], "subject": "../up"}]}, "a short name without the characters that folders forbid"),
     ],
 )
 def test_broken_datalists_are_refused(tmp_path, content, message):
@@ -102,3 +102,32 @@ def test_empty_or_unknown_sections_are_named(tmp_path, subjects):
         datalist.section("test")
     with pytest.raises(DatalistError, match="one of the sections training, validation, test, found 'tests'"):
         datalist.section("tests")
+
+
+def test_a_byte_order_mark_is_no_part_of_a_datalist(tmp_path, subjects):
+    path = tmp_path / "d.json"
+    Datalist.split(subjects, (1, 1, 1)).write(path)
+    before = Datalist.read(path)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert Datalist.read(path) == before
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"image": []}, r"expected the names of its image files, found \[\]; list the files"),
+        ({"image": [" "]}, "expected the names of its image files"),
+        ({"image": ["a\0.nii"]}, "expected file names without NUL characters"),
+        ({"image": ["a.nii"], "subject": "m\0"}, "expected a short name without the characters that folders forbid"),
+        ({"image": ["a.nii"], "subject": "m" * 300}, r"expected a short name .*, found 'm{80}\.\.\.'; rename the subject"),
+    ],
+)
+def test_names_that_no_file_can_have_are_refused(tmp_path, entry, message):
+    (tmp_path / "d.json").write_text(json.dumps({"test": [entry]}))
+    with pytest.raises(DatalistError, match=message):
+        Datalist.read(tmp_path / "d.json")
+
+
+def test_a_number_is_a_name(tmp_path):
+    (tmp_path / "d.json").write_text(json.dumps({"test": [{"image": ["s/a.nii"], "subject": 0}, {"image": ["s/b.nii"]}]}))
+    assert [subject.name for subject in Datalist.read(tmp_path / "d.json").test] == ["0", "s"]

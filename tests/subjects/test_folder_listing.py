@@ -5,6 +5,7 @@ import pytest
 
 from helpers.subjects import write_mrh_subject, write_nifti
 from mrh_monai.errors import SubjectError
+from mrh_monai.io.volume_files import read_header, read_voxels
 from mrh_monai.subjects.folder_listing import find_subjects, is_subject_folder, list_folder
 from mrh_monai.subjects.subject_search import Layout
 
@@ -42,3 +43,33 @@ def test_a_folder_with_an_image_of_the_layout_is_a_subject(mixed):
     assert [subject.name for subject in find_subjects(mixed)] == ["m1"]
     with pytest.raises(SubjectError, match="expected sub-folders with qa"):
         find_subjects(mixed, Layout(("qa.*",)))
+
+
+def test_twins_of_macos_and_snapshots_are_no_files_of_a_subject(tmp_path):
+    folder = write_mrh_subject(tmp_path / "m1")
+    for path in sorted(folder.iterdir()):
+        (folder / f"._{path.name}").write_bytes(b"a twin")
+    write_mrh_subject(tmp_path / ".snapshot" / "m1")
+    write_mrh_subject(tmp_path / ".m2")
+    assert [subject.name for subject in find_subjects(tmp_path)] == ["m1"]
+    assert all(not path.name.startswith(".") for path in find_subjects(tmp_path)[0].image)
+
+
+def test_pairs_in_upper_case_are_one_file(tmp_path):
+    folder = write_mrh_subject(tmp_path / "m1")
+    expected = [read_voxels(read_header(path)) for path in find_subjects(tmp_path)[0].image]
+    for path in sorted(folder.glob("*.*")):
+        path.rename(path.with_suffix(path.suffix.upper()))
+    (subject,) = find_subjects(tmp_path)
+    assert [path.suffix for path in subject.image] == [".IMG"] * 3
+    for path, voxels in zip(subject.image, expected, strict=True):
+        np.testing.assert_array_equal(read_voxels(read_header(path)), voxels)
+        assert read_header(path.with_suffix(".HDR")).shape == read_header(path).shape
+
+
+def test_a_target_of_each_animal_is_named_by_its_folder(tmp_path):
+    for name in ("m1", "m2"):
+        write_mrh_subject(tmp_path / name)
+        write_nifti(tmp_path / f"Axon_to_{name}.nii", np.ones((3, 3, 3), np.uint8))
+    targets = [subject.target.name for subject in find_subjects(tmp_path, target="Axon_to_{subject}.nii")]
+    assert targets == ["Axon_to_m1.nii", "Axon_to_m2.nii"]
