@@ -22,7 +22,6 @@ ELSEWHERE = {
     "figures/channel_signals.py": "pictures of the report: report/test_page.py",
     "io/mat_files.py": "MATLAB's container is read with what it holds: io/test_patch_files.py, matlab/test_network_objects.py",
     "matlab/downloads.py": "a download needs the catalogue's record: matlab/test_catalogue.py",
-    "report/prediction_sections.py": "parts of the page: report/test_page.py",
     "studies/image_experiments.py": "experiments are run by name: studies/test_experiments.py",
     "studies/training_experiments.py": "experiments are run by name: studies/test_experiments.py",
     "training/training_state.py": "states are written and read by whole trainings: training/test_resume.py",

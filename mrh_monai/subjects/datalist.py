@@ -8,16 +8,14 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from mrh_monai.errors import DatalistError
 from mrh_monai.io import is_patch_file, write_text
 from mrh_monai.subjects.subject import FILE_KEYS, Slices, Subject, in_slices
-
-if TYPE_CHECKING:  # that module finds files, for which it needs this one
-    from mrh_monai.subjects.subject_arrays import AnySubject
+from mrh_monai.subjects.subject_arrays import AnySubject
 
 SECTIONS = ("training", "validation", "test")
 LONGEST_NAME = 100  # bytes; the name is a part of the names of results
