@@ -76,7 +76,7 @@ def one_of(where: str, value: str, choices: Iterable[Choice]) -> Choice:
         choices: The words.
 
     Raises:
-        OptionError: The value is none of them.
+        OptionError: The value is not one of these words.
 
     Example:
         >>> one_of("support", "mask", ("mask", "fa"))

@@ -16,7 +16,6 @@ ELSEWHERE = {
     "bundle/config_start.py": "every run of a bundle begins with it: bundle/test_bundle_runs.py",
     "cli/analysis_verbs.py": "a verb is tested beside what it calls: maps/test_map_volumes.py, comparison/test_comparison.py",
     "cli/option_types.py": "declarations without code, used by every verb: cli/test_prediction_verbs.py",
-    "comparison/compared_models.py": "models are compared on whole subjects: comparison/test_comparison.py",
     "export/slab_graph.py": "the graph is compared with the network in every file that holds it: export/test_network_files.py",
     "figures/canvas.py": "the frame of every plot: figures/test_score_plots.py",
     "figures/channel_signals.py": "pictures of the report: report/test_page.py",

@@ -254,7 +254,7 @@ def rank(scores: Mapping[str, float | None]) -> float:
     """Return a key by which models are sorted: the best R2 first, and models without R2 last, such as a marker that is the same everywhere.
 
     Args:
-        scores: Scores of a model by their keys; None or NaN where there is none.
+        scores: Scores of a model by their keys; None or NaN where a score is missing.
 
     Example:
         >>> sorted([{"r2": None}, {"r2": 0.2}, {"r2": 0.9}], key=rank)

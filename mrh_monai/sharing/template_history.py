@@ -71,7 +71,7 @@ class Difference(NamedTuple):
 
     Attributes:
         version: Version of that release.
-        foreign: Code that the release's own bundles do not have in the same place; an empty list if there is none.
+        foreign: Code that the release's own bundles do not have in the same place; empty if all code is the release's own.
         changed: Plain values that differ, which every bundle may choose, and entries that were removed. Stain, units and parent are not
             among them, because every bundle has its own.
     """

@@ -8,7 +8,7 @@ import pytest
 from sklearn.linear_model import LinearRegression
 
 from helpers.patch_file_writing import write_patch_file
-from helpers.subjects import arrays_of_datalist, write_nifti
+from helpers.subjects import write_nifti
 from mrh_monai.comparison.compared_models import NETWORK
 from mrh_monai.comparison.comparison import ComparisonOptions, compare
 from mrh_monai.data.checked_voxels import ReadingOptions
@@ -17,8 +17,7 @@ from mrh_monai.errors import OptionError
 from mrh_monai.evaluation import detection, scores as metrics
 from mrh_monai.evaluation.regions import LabelFiles
 from mrh_monai.evaluation.scores import COMPARED_SCORES
-from mrh_monai.inference.predictor import PredictionOptions, load_bundle
-from mrh_monai.inference.voxelwise import TrainedNetwork, predict_volume
+from mrh_monai.inference.voxelwise import predict_volume
 from mrh_monai.io.nibabel_files import write_analyze
 from mrh_monai.io.volume_files import read_header
 from mrh_monai.maps.map_plan import fit_maps, plan_maps
@@ -165,25 +164,6 @@ def test_what_was_compared_is_written_down(found, study_bundle):
     assert (about["structures"]["side"], about["structures"]["chosen"]) == ("below", "Otsu, training")
     assert (about["intervals"]["resampled"], about["intervals"]["draws"], about["intervals"]["level"]) == ("blocks", 1000, 0.95)
     assert about["maps_from"] == ["the protocol"]
-
-
-def test_arrays_are_compared_as_files_are(study_bundle, study, labels):
-    """Without maps: one array is one diffusion scan, two files are two, each with unweighted volumes of its own."""
-    options = ComparisonOptions(labels=LabelFiles(labels), voxels=800, with_maps=False)
-    listed = Datalist.read(study / "datalist.json")
-    from_files, from_arrays = (compare(study_bundle, each, options) for each in (listed, arrays_of_datalist(listed, DIAGONAL)))
-    assert from_arrays.models == from_files.models
-    assert from_arrays.regions == from_files.regions
-    assert len(from_files.models) > 2
-
-
-def test_the_options_of_a_loaded_bundle_are_those_of_the_comparison(study_bundle, study, monkeypatch):
-    used = []
-    whole = TrainedNetwork.predict
-    monkeypatch.setattr(TrainedNetwork, "predict", lambda self, *given: used.append(given[-1]) or whole(self, *given))
-    predictor = load_bundle(study_bundle, PredictionOptions("cpu", batch_size=100))
-    compare(predictor, study / "datalist.json", ComparisonOptions(voxels=800, with_maps=False))
-    assert {each.batch_size for each in used} == {100}
 
 
 def test_regions_have_rows_of_their_own(found, test_subject):

@@ -12,7 +12,7 @@ from mrh_monai.subjects.subject_search import Layout
 
 @pytest.fixture
 def mixed(tmp_path):
-    """A folder with one subject of each kind, and with what is none."""
+    """A folder with one subject of each kind, and with other files and folders."""
     write_mrh_subject(tmp_path / "m1")
     for name in ("m2", "m2_mask", "m3", "dwi", "dwi_mask"):
         write_nifti(tmp_path / f"{name}.nii.gz", np.ones((3, 3, 3), np.uint8))
