@@ -47,7 +47,9 @@ def evaluate(prediction: Volume | Prediction, target: Volume, mask: Volume, thre
         (2.0, 1.0)
     """
     if threshold is not None and not (isinstance(threshold, float | int) and math.isfinite(threshold)):
-        raise OptionError("threshold", "a number in the stain's units", repr(threshold), "give a number, or leave it out for Otsu's threshold")
+        raise OptionError(
+            "threshold", "a number in the stain's units", repr(threshold), "give a number, or leave it out for Otsu's threshold"
+        )
     in_memory = None if isinstance(prediction, str | os.PathLike) else getattr(prediction, "stain", None)
     given = {"prediction": prediction if in_memory is None else in_memory, "target": target, "mask": mask}
     headers = {role: read_header(os.fspath(volume)) for role, volume in given.items() if isinstance(volume, str | os.PathLike)}

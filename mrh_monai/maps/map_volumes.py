@@ -70,6 +70,7 @@ def parameter_maps(
 
     Raises:
         SubjectError: The files cannot be read, do not fit the protocol, or allow no map.
+        OptionError: A mask or an affine is given with a subject that has its own.
 
     Example:
         >>> from mrh_monai import Channel
@@ -81,8 +82,12 @@ def parameter_maps(
     """
     has_own_mask = isinstance(scan, str | os.PathLike | Subject | SubjectArrays)
     mask_file = Path(mask) if isinstance(mask, str | os.PathLike) else None
+    if isinstance(scan, SubjectArrays) and mask is not None:
+        raise OptionError("mask", "no mask beside SubjectArrays", "a mask", "put it into the SubjectArrays with dataclasses.replace")
     if has_own_mask and mask is not None and mask_file is None:
         raise OptionError("mask", "a file, since the subject has files", "an array", "save the mask as a NIfTI file")
+    if has_own_mask and affine is not None:
+        raise OptionError("affine", "an affine only with an image array", "one with a subject that has its own", "leave `affine` out")
     if isinstance(scan, str | os.PathLike) and _is_diffusion_file(Path(scan), protocol):
         return _maps_of_file(Path(scan), gradients, mask_file)
     subject = as_subject(scan, None if has_own_mask else mask, affine, layout)  # type: ignore[arg-type]  # a file is no array

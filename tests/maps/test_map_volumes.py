@@ -138,6 +138,11 @@ def test_arrays_give_the_maps_of_their_files(folder):
         mrh_monai.parameter_maps(arrays.image)
     with pytest.raises(OptionError, match="mask: expected a file, since the subject has files, found an array"):
         mrh_monai.parameter_maps(folder, mask=arrays.mask)
+    with pytest.raises(OptionError, match="mask: expected no mask beside SubjectArrays, found a mask"):
+        mrh_monai.parameter_maps(arrays, mask=folder / "Masked_outline.img")
+    for scan in (folder, arrays, folder / "rigidaffine_Lddm_dwi2000.img"):
+        with pytest.raises(OptionError, match="affine: expected an affine only with an image array"):
+            mrh_monai.parameter_maps(scan, affine=arrays.affine)
 
 
 @pytest.mark.filterwarnings("ignore:.*no gradient table")

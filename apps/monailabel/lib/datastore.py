@@ -46,7 +46,8 @@ class ScanDatastore(LocalDatastore):
         """
         named = [path for path in sorted(self.folder.iterdir()) if _to_id(path.name, path.is_dir())[0] == image]
         named = [path for path in named if path.is_dir() or input_name(path) == image]
-        best = [path for path in named if path.name.endswith(MANIFEST)] or [path for path in named if path in self._scans()] or named
+        scans = set(self._scans())
+        best = [path for path in named if path.name.endswith(MANIFEST)] or [path for path in named if path in scans] or named
         if not best:
             known = ", ".join(self.list_images()) or "none yet"
             remedy = f"put the scan into {self.folder}: a subject's folder, a 4D NIfTI with NAME_mask beside it, or NAME{MANIFEST}"
