@@ -39,7 +39,12 @@ def start_config(config_files: Sequence[Path | str]) -> None:
             of these files.
     """
     running = running_config()
-    print_errors_as_sentences(flag("debug", running.get("debug")))
+    try:
+        debug = flag("debug", running.get("debug"))
+    except OptionError:
+        print_errors_as_sentences()
+        raise
+    print_errors_as_sentences(debug)
     known = MONAIS_OWN.union(*(_read_config(Path(path)) for path in config_files))
     missing = known - MONAIS_OWN - set(running)
     if missing:

@@ -37,7 +37,11 @@ def datalist(
         typer.Option(help="File of the stain, in each subject's folder or in ROOT; {subject} in it stands for the folder's name."),
     ] = None,
     target_mask: Annotated[
-        str | None, typer.Option(help="File that is 1 where the stain is intact and 0 where tissue is torn, in each folder or in ROOT.")
+        str | None,
+        typer.Option(
+            help="File that is 1 where the stain is intact and 0 where tissue is torn, in each folder or in ROOT; "
+            "auto to write one beside the datalist for each stain with NaN, of its finite voxels."
+        ),
     ] = None,
     train: Annotated[int, typer.Option(min=0, help="Number of subjects to train on.")] = 0,
     val: Annotated[int, typer.Option(min=0, help="Number of subjects to validate on.")] = 0,
@@ -58,7 +62,12 @@ def datalist(
         found_words = "both --train, --val or --test and --train-slices, --val-slices or --test-slices"
         expected = "subjects divided either by number or by slices"
         raise OptionError("mrh datalist", expected, found_words, "give only one of the two kinds")
-    found = find_subjects(root, Layout.from_yaml(layout), target, target_mask)
+    is_auto = target_mask == "auto"
+    found = find_subjects(root, Layout.from_yaml(layout), target, None if is_auto else target_mask)
+    if is_auto:
+        from mrh_monai.data import with_target_masks
+
+        found = with_target_masks(found, output.parent)
     lists = Datalist.split(found, (train, val, test), [slices(text) for text in (train_slices, val_slices, test_slices)], shuffle)
     lists.write(output)
     print(f"{output}: " + ", ".join(f"{len(entries)} {name}" for name, entries in lists.sections.items()))

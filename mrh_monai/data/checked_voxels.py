@@ -20,6 +20,8 @@ from mrh_monai.subjects import Slices, in_slices
 
 NanRule = Literal["refuse", "zero"]
 Support = Literal["mask", "fa"]
+CORRECT_OR_ZERO = "correct the scan, or set them to 0 as published with --nan zero"
+NAME_TARGET_MASK = "name the intact voxels in a target_mask; `mrh datalist --target-mask auto` writes one of the finite voxels"
 MASK_TOLERANCE = 1e-3  # how far the values of a mask may lie from 0 and 1
 NAN_RULES: tuple[NanRule, ...] = ("refuse", "zero")
 SUPPORTS: tuple[Support, ...] = ("mask", "fa")
@@ -115,14 +117,21 @@ def checked_channels(
     """
     inside = np.ascontiguousarray(mask.T)  # in the order of the files, which is several times as fast
     means = {}
+    replaced: dict[object, list[int]] = {}
     for name, (where, stored) in zip(protocol.names, volumes, strict=True):
         volume = finite_voxels(stored, mask, where, nan, name)
+        if volume is not stored and (count := int((~np.isfinite(stored))[mask].sum())):
+            replaced.setdefault(where, []).append(count)
         signal = volume.T[inside]
         if not signal.any():
             raise SubjectError(where, f"signal in channel {name}", "only zeros in the mask", "check the scan and the order of the channels")
         if name in (MT_ON, MT_OFF):
             means[name] = float(signal.mean())
         yield volume
+    for where, counts in replaced.items():
+        share = percent(sum(counts) / (len(counts) * int(mask.sum())))
+        text = f"{where}: {sum(counts)} NaN or Inf inside the mask in {len(counts)} channels ({share} of their voxels there) were set to 0."
+        warnings.warn(text, MRHWarning, stacklevel=2)
     warn_if_swapped(subject, means)
 
 
@@ -174,7 +183,7 @@ def read_target(headers: Mapping[str, list[Header]], mask: np.ndarray, nan: str)
     path = headers["target"][0].path
     intact = _read_target_mask(headers["target_mask"], mask)
     scored = mask if intact is None else mask & intact
-    target = finite_voxels(read_voxels(headers["target"][0])[..., 0], scored, path, nan)
+    target = finite_voxels(read_voxels(headers["target"][0])[..., 0], scored, path, nan, remedy=NAME_TARGET_MASK)
     check_stain(target[scored], path, "inside the mask" + ("" if intact is None else " and the target_mask"))
     return target, intact
 
@@ -226,7 +235,9 @@ def checked_target_mask(intact: np.ndarray, mask: np.ndarray, where: object) -> 
     return intact
 
 
-def finite_voxels(voxels: np.ndarray, mask: np.ndarray, where: object, nan: str, channel: str | None = None) -> np.ndarray:
+def finite_voxels(
+    voxels: np.ndarray, mask: np.ndarray, where: object, nan: str, channel: str | None = None, remedy: str = CORRECT_OR_ZERO
+) -> np.ndarray:
     """Return voxels with NaN and Inf replaced by 0.
 
     Args:
@@ -235,6 +246,7 @@ def finite_voxels(voxels: np.ndarray, mask: np.ndarray, where: object, nan: str,
         where: File that the error names.
         nan: ``refuse`` or ``zero``.
         channel: Channel that the error names; None for no name.
+        remedy: What the error advises.
 
     Raises:
         SubjectError: NaN or Inf inside the mask may not be replaced.
@@ -248,7 +260,7 @@ def finite_voxels(voxels: np.ndarray, mask: np.ndarray, where: object, nan: str,
     if inside and nan == "refuse":
         place = "inside the mask" + ("" if channel is None else f" in channel {channel}")
         found = f"{inside} NaN or Inf ({percent(inside / int(mask.sum()))})"
-        raise SubjectError(where, f"numbers {place}", found, "correct the scan, or set them to 0 as published with --nan zero")
+        raise SubjectError(where, f"numbers {place}", found, remedy)
     return np.asarray(np.where(bad, voxels.dtype.type(0), voxels))
 
 

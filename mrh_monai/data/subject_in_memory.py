@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mrh_monai.data.checked_voxels import (
+    NAME_TARGET_MASK,
     ReadingOptions,
     check_stain,
     checked_channels,
@@ -171,7 +172,7 @@ def load_arrays(subject: SubjectArrays, protocol: MRProtocol, options: ReadingOp
     if subject.target_mask is not None:
         intact = checked_target_mask(checked_mask(subject.target_mask, f"{name}, target_mask"), mask, f"{name}, target_mask")
     scored = mask if intact is None else mask & intact
-    target = finite_voxels(subject.target, scored, f"{name}, target", options.nan)
+    target = finite_voxels(subject.target, scored, f"{name}, target", options.nan, remedy=NAME_TARGET_MASK)
     check_stain(target[scored], f"{name}, target", "inside the mask" + ("" if intact is None else " and the target_mask"))
     return replace(loaded, target=target, target_mask=intact)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from mrh_monai.data import InputKind, ReadingOptions, Slabs, input_kind, open_subject
+from mrh_monai.errors import MRHWarning
 from mrh_monai.inference.prediction import Prediction
 from mrh_monai.inference.prediction_record import input_state
 from mrh_monai.inference.provenance import about_subject
 from mrh_monai.io import Placement
 from mrh_monai.protocol import MRProtocol
-from mrh_monai.scaling import Coefficients, Scaling
+from mrh_monai.scaling import FAR, Coefficients, Scaling, robust_level
 from mrh_monai.subjects import AnySubject
 
 
@@ -84,4 +86,19 @@ def open_for_prediction(subject: AnySubject, protocol: MRProtocol, scaling: Scal
     opened = open_subject(subject, protocol, options)
     support = scaling.support(opened.mask, options.patch)
     coefficients = scaling.coefficients(opened, support)
+    _warn_if_unlike_training(subject.name, opened.level_values, protocol, scaling)
     return OpenedSubject(subject, state, opened.slabs, support, coefficients, opened.affine, opened.placement, opened.target, opened.scored)
+
+
+def _warn_if_unlike_training(name: str, values: np.ndarray, protocol: MRProtocol, scaling: Scaling) -> None:
+    """Warn where the signals of a subject (N, C) are unlike those of the training subjects."""
+    levels = scaling.training_levels
+    if levels is None or len(levels.mean) != values.shape[1]:
+        return
+    worst, away = levels.furthest(values.mean(0, dtype=np.float64) / robust_level(values))
+    if abs(away) >= FAR:
+        text = (
+            f"{name}: {protocol.names[worst]} is furthest from the training subjects, by {away:+.2f} standard deviations of their voxels; "
+            "check the order of the channels. If it is right, tissue or protocol differ, and the stain deserves less trust."
+        )
+        warnings.warn(text, MRHWarning, stacklevel=2)

@@ -15,10 +15,8 @@ from mrh_monai.evaluation import score
 from mrh_monai.inference import input_state, read_record, record_path
 from mrh_monai.io import Header, each_volume, is_nifti, read_header, read_voxels
 from mrh_monai.protocol import MT_OFF, MT_ON, T2, MRProtocol
-from mrh_monai.scaling import LEVEL_PERCENTILE, Scaling, scaling_from_dict
+from mrh_monai.scaling import FAR, LEVEL_PERCENTILE, Scaling, scaling_from_dict
 from mrh_monai.subjects import Slices, Subject
-
-FAR = 1.0  # standard deviations of the training voxels by which the mean of a channel may differ
 
 
 @dataclass(frozen=True)
@@ -220,9 +218,8 @@ def _check_signals(means: np.ndarray, protocol: MRProtocol, scaling: Scaling | N
         checks.append(Check("Diffusion", darker if good else brighter, good))
     levels = None if scaling is None else scaling.training_levels
     if levels is not None and len(levels.mean) == len(means):
-        away = (means - levels.mean) / levels.std
-        worst = int(np.argmax(np.abs(away)))
-        good = bool(abs(away[worst]) < FAR)
-        words = f"{names[worst]} is furthest from the training subjects, by {away[worst]:+.2f} standard deviations of their voxels"
+        worst, away = levels.furthest(means)
+        good = abs(away) < FAR
+        words = f"{names[worst]} is furthest from the training subjects, by {away:+.2f} standard deviations of their voxels"
         checks.append(Check("Signal levels", words if good else f"{words}. Tissue or protocol may differ; trust the stain less", good))
     return checks

@@ -15,6 +15,7 @@ import numpy as np
 from mrh_monai.data import NanRule, Slabs, SubjectInMemory
 from mrh_monai.patch_geometry import PatchGeometry
 
+FAR = 1.0  # standard deviations of the training voxels by which the mean of a channel may differ
 Values = TypeVar("Values", bound=Any)  # an array or a tensor; this room does not need PyTorch
 
 
@@ -40,6 +41,24 @@ class TrainingLevels(NamedTuple):
 
     mean: np.ndarray
     std: np.ndarray
+
+    def furthest(self, means: np.ndarray) -> tuple[int, float]:
+        """Return the channel of a subject whose mean is furthest from the training subjects, and its distance.
+
+        Args:
+            means: (C,) mean of each channel in the brain, relative to the level of the subject.
+
+        Returns:
+            Index of the channel, and its distance in standard deviations of the training voxels, with its sign. Beyond `FAR` the subject
+            is unlike the training subjects: in its tissue, its protocol, or the order of its channels.
+
+        Example:
+            >>> TrainingLevels(np.array([0.5, 0.4]), np.array([0.1, 0.2])).furthest(np.array([0.45, 0.7]))
+            (1, 1.5)
+        """
+        away = (means - self.mean) / self.std
+        worst = int(np.argmax(np.abs(away)))
+        return worst, round(float(away[worst]), 6)
 
 
 class MeasuredSubject(Protocol):

@@ -236,6 +236,7 @@ def test_command_line_ends_in_one_sentence_and_status_1(trained, study, tmp_path
             "error: device: expected the device cuda, found 0 CUDA devices on this machine; use --device cpu",
         ),
         (["--output_dir", str(tmp_path / "file" / "o")], "expected a folder that can be written, found NotADirectoryError"),
+        (["--output_dir", str(tmp_path / "o"), "--debug", "maybe"], "error: debug: expected True or False, found 'maybe'"),
     ):
         command = ["run", "--bundle_root", str(trained[0]), "--config_file", str(trained[0] / "configs" / "inference.yaml")]
         command += ["--datalist", str(study / "datalist.json"), *options]

@@ -12,7 +12,7 @@ import mrh_monai
 from helpers.subjects import write_mrh_subject, write_nifti
 from helpers.voxel_loop import oracle
 from mrh_monai.data import ReadingOptions, load_subject
-from mrh_monai.errors import CheckpointError, OptionError, SubjectError
+from mrh_monai.errors import CheckpointError, MRHWarning, OptionError, SubjectError
 from mrh_monai.inference.predictor import PredictionOptions, load_bundle, predict
 from mrh_monai.protocol import MRH_NET
 from mrh_monai.subjects import Layout, Subject, SubjectArrays, find_subject
@@ -116,7 +116,8 @@ def test_fa_as_support_and_zeros_for_nan(study_bundle, tmp_path):
     image[5, 2, 5, 3] = np.nan
     with pytest.raises(SubjectError, match=r"subject, image: expected numbers inside the mask in channel dwi2000_dir_02, found 1 NaN"):
         predict(study_bundle, image, mask=mask, affine=affine, options=CPU)
-    zeroed = predict(study_bundle, image, mask=mask, affine=affine, options=replace(CPU, nan="zero"))
+    with pytest.warns(MRHWarning, match="subject, image: 1 NaN or Inf inside the mask"):
+        zeroed = predict(study_bundle, image, mask=mask, affine=affine, options=replace(CPU, nan="zero"))
     same(zeroed, predict(study_bundle, np.nan_to_num(image), mask=mask, affine=affine, options=CPU))
     by_fa = predict(study_bundle, folder, options=replace(CPU, support="fa"))
     np.testing.assert_array_equal(by_fa.mask, load_subject(find_subject(folder), MRH_NET, ReadingOptions(support="fa")).mask)
@@ -209,3 +210,12 @@ def test_a_stain_lies_where_its_scan_lies(study_bundle, study, tmp_path, codes, 
     assert (int(found.header["qform_code"]), int(found.header["sform_code"])) == codes
     for one, other in ((found.affine, in_mm.affine), (found.get_qform(), in_mm.get_qform()), (found.get_sform(), in_mm.get_sform())):
         np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_channels_in_a_wrong_order_are_said_at_once(predictor, study):
+    subject = find_subject(study / "subject04")
+    image, mask, affine = voxels_of(subject)
+    order = np.random.default_rng(1).permutation(image.shape[3])
+    message = r"subject: \w+ is furthest from the training subjects, by [+-]\d.* check the order of the channels"
+    with pytest.warns(MRHWarning, match=message):
+        predictor.predict(image[..., order], mask=mask, affine=affine)
