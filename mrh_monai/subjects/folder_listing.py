@@ -9,7 +9,7 @@ from mrh_monai.errors import MRHError, SubjectError
 from mrh_monai.io import volume_ending
 from mrh_monai.subjects.datalist import read_manifest
 from mrh_monai.subjects.subject import Subject
-from mrh_monai.subjects.subject_search import MANIFEST, MRH_NET_LAYOUT, Layout, find_subject, input_name, volumes_in
+from mrh_monai.subjects.subject_search import MANIFEST, MRH_NET_LAYOUT, Layout, find_subject, input_name, layout_of, volumes_in
 
 
 class FolderListing(NamedTuple):
@@ -58,7 +58,7 @@ def is_subject_folder(folder: Path, layout: Layout = MRH_NET_LAYOUT) -> bool:
         folder: The folder.
         layout: File patterns inside a subject's folder.
     """
-    return any(volumes_in(folder, pattern) for pattern in layout.image)
+    return any(volumes_in(folder, pattern) for pattern in layout_of(folder, layout).image)
 
 
 def find_subjects(

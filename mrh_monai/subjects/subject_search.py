@@ -27,11 +27,13 @@ class Layout:
         image: One pattern for each image file, in the order of the protocol.
         mask: Pattern of the brain mask; None if there is no mask.
         fa: Pattern of the FA map; None if there is no map.
+        fa_suffices: Whether a folder with an FA map may lack the mask; FA > 0 then stands in for it, as published.
     """
 
     image: tuple[str, ...]
     mask: str | None = None
     fa: str | None = None
+    fa_suffices: bool = False
 
     @classmethod
     def from_yaml(cls, path: Path | str | None) -> Layout:
@@ -64,6 +66,25 @@ MRH_NET_LAYOUT = Layout(
     mask="Masked_outline.*",
     fa="rigidaffine_[Ll]ddm_fa.*",
 )
+# The published shiverer was not registered by LDDMM, and has no mask.
+SHIVERER_LAYOUT = Layout(
+    ("rigidaffine_dwi2000.*", "rigidaffine_dwi5000.*", "rigidaffine_t2MTONOFF.*"),
+    mask="Masked_outline.*",
+    fa="rigidaffine_fa.*",
+    fa_suffices=True,
+)
+
+
+def layout_of(folder: Path, layout: Layout = MRH_NET_LAYOUT) -> Layout:
+    """Return the layout of a subject's folder: the given one, or that of the shiverer where MRH-Net's is given and its files are not there.
+
+    Args:
+        folder: The folder of the subject.
+        layout: File patterns.
+    """
+    if layout != MRH_NET_LAYOUT or any(volumes_in(folder, pattern) for pattern in layout.image):
+        return layout
+    return SHIVERER_LAYOUT if any(volumes_in(folder, pattern) for pattern in SHIVERER_LAYOUT.image) else layout
 
 
 def find_subject(folder: Path | str, layout: Layout = MRH_NET_LAYOUT, target: str | None = None, target_mask: str | None = None) -> Subject:
@@ -84,9 +105,11 @@ def find_subject(folder: Path | str, layout: Layout = MRH_NET_LAYOUT, target: st
     if not folder.is_dir():
         found = "a file" if folder.exists() else "no such folder"
         raise SubjectError(folder, "a subject's folder", found, "name a folder with MR images")
+    layout = layout_of(folder, layout)
     image = tuple(_the_file(folder, pattern) for pattern in layout.image)
-    mask = _the_file(folder, layout.mask) if layout.mask else None
     fa = _file_or_none(folder, layout.fa) if layout.fa else None
+    need_mask = fa is None or not layout.fa_suffices
+    mask = None if layout.mask is None else _the_file(folder, layout.mask) if need_mask else _file_or_none(folder, layout.mask)
     stain, stain_mask = (_in_or_beside(folder, name) for name in (target, target_mask))
     return Subject(folder.resolve().name, image, mask, fa, stain, stain_mask)
 

@@ -1,10 +1,13 @@
 """One path, one subject."""
 
 import json
+import re
 
 import pytest
 
+from helpers.subjects import write_mrh_subject
 from mrh_monai.errors import DatalistError, SubjectError
+from mrh_monai.subjects.folder_listing import find_subjects
 from mrh_monai.subjects.subject import Subject
 from mrh_monai.subjects.subject_search import find_input, find_subject, input_name
 
@@ -86,3 +89,33 @@ def test_anything_else_is_refused(tmp_path, name):
 def test_names_of_inputs(tmp_path):
     names = ["a.nii.gz", "A.NII", "b.img", "b.hdr", "a_mask.nii.gz", "a_fa.img", "c.mrh.json", ".mrh.json", "x.txt"]
     assert [input_name(tmp_path / name) for name in names] == ["a", "A", "b", None, None, None, "c", None, None]
+
+
+def shiverer(folder):
+    """The published mutant's files: without `Lddm` in their names, and without a mask."""
+    write_mrh_subject(folder)
+    for path in sorted(folder.glob("rigidaffine_?ddm_*")):
+        path.rename(folder / re.sub("_[Ll]ddm_", "_", path.name))
+    for path in sorted(folder.glob("Masked_outline.*")):
+        path.unlink()
+    return folder
+
+
+def test_the_published_shiverer_is_a_subject(tmp_path):
+    subject = find_subject(shiverer(tmp_path / "S4"))
+    assert [path.name for path in subject.image] == [f"rigidaffine_{part}.img" for part in ("dwi2000", "dwi5000", "t2MTONOFF")]
+    assert (subject.mask, subject.fa.name) == (None, "rigidaffine_fa.img")
+    assert [found.name for found in find_subjects(tmp_path)] == ["S4"]
+    assert find_input(tmp_path / "S4") == subject
+    for path in sorted((tmp_path / "S4").glob("rigidaffine_fa.*")):
+        path.unlink()
+    with pytest.raises(SubjectError, match="S4: expected one file Masked_outline"):
+        find_subject(tmp_path / "S4")
+
+
+def test_a_control_without_a_mask_is_incomplete(tmp_path):
+    folder = write_mrh_subject(tmp_path / "C3")
+    for path in sorted(folder.glob("Masked_outline.*")):
+        path.unlink()
+    with pytest.raises(SubjectError, match="C3: expected one file Masked_outline"):
+        find_subject(folder)
