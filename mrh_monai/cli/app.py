@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Annotated
 
 import typer
@@ -35,12 +36,15 @@ def main() -> None:
     except MRHError as error:
         if "--debug" in sys.argv:
             raise
-        print(error_sentence(with_option_name(error, sys.argv[1:])), file=sys.stderr)
+        print(error_sentence(in_words_of_verb(error, sys.argv[1:])), file=sys.stderr)
         sys.exit(1)
 
 
-def with_option_name(error: MRHError, words: Sequence[str]) -> MRHError:
-    """Return an error about an argument of a function as one about the option of the verb, such as ``--threshold`` for ``threshold``.
+def in_words_of_verb(error: MRHError, words: Sequence[str]) -> MRHError:
+    """Return an error as the user of a verb can follow it.
+
+    What a function calls ``threshold`` is the option ``--threshold`` of the verb. Remedies that need an option of another verb are left
+    out.
 
     Args:
         error: The error.
@@ -48,7 +52,30 @@ def with_option_name(error: MRHError, words: Sequence[str]) -> MRHError:
     """
     verbs = typer.main.get_group(app).commands
     verb = next((verbs[word] for word in words if word in verbs), None)
-    for option in verb.params if verb is not None else ():
-        if isinstance(error, OptionError) and option.name == error.where and option.opts[0].startswith("-"):
-            return OptionError(max(option.opts, key=len), error.expected, error.found, error.remedy)
-    return error
+    if verb is None:
+        return error
+    options = {param.name: max(param.opts, key=len) for param in verb.params if param.opts[0].startswith("-")}
+    where = options.get(error.where, error.where) if isinstance(error, OptionError) else error.where
+    return type(error)(where, error.expected, error.found, usable_remedy(error.remedy, {*options.values(), "--debug"}))
+
+
+def usable_remedy(remedy: str, options: Collection[str]) -> str:
+    """Return those of the alternatives of a remedy, joined by "or", that need no option but those given.
+
+    Args:
+        remedy: Alternatives such as ``correct the scan, or set them to 0 with --nan zero``. Commands in backticks are left as they are.
+        options: Options of the verb.
+
+    Example:
+        >>> usable_remedy("correct the scan, or set them to 0 with --nan zero", {"--device"})
+        'correct the scan'
+    """
+
+    def names(part: str) -> set[str]:
+        return set(re.findall(r"--[a-z][\w-]*", re.sub("`.*?`", "", part)))
+
+    parts = re.split(", or | or (?=[a-z]+ [^,]*--)", remedy)
+    usable = [part for part in parts if names(part) <= set(options)]
+    if len(usable) == len(parts):
+        return remedy
+    return ", or ".join(usable) or re.sub("--(?=[a-z])", "", remedy)
