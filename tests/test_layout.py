@@ -32,6 +32,7 @@ WHOLE_ROOM = {
     "bundle/test_promised_names.py": "the names that configs may use",
     "bundle/test_shipped_bundles.py": "the three bundles in `bundles/`",
     "bundle/test_tracking.py": "MONAI's experiment tracking in a whole training",
+    "cli/test_overwriting.py": "what the verbs that write replace",
     "contributions/test_contribution_truth.py": "whether contributions find the images that matter, on data made for it",
     "export/test_zoo_exports.py": "MONAI's own export commands on a bundle",
     "matlab/test_damaged_networks.py": "damaged files through the whole import",

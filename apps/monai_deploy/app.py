@@ -23,7 +23,7 @@ prepare()
 
 from bundle_operator import BundleOperator  # noqa: E402 (Holoscan, once its library is loaded)
 from monai.deploy.core import Application, RuntimeEnv  # noqa: E402
-from nifti_writer import NiftiWriter  # noqa: E402
+from nifti_writer import NiftiWriter, StainFiles  # noqa: E402
 from stain_bundle import StainBundle, find_bundle  # noqa: E402
 from subject_reader import SubjectReader, subjects_in  # noqa: E402
 
@@ -39,20 +39,20 @@ class VirtualHistology(Application):
     Args:
         subjects: Subjects to predict.
         bundle: The loaded bundle.
-        output_dir: Folder of the results.
+        place: Files of the results.
         failures: Collector of errors.
     """
 
-    def __init__(self, *args: Any, subjects: Sequence[Subject], bundle: StainBundle, output_dir: Path, failures: Failures, **kwargs: Any):
-        self._parts = subjects, bundle, output_dir, failures
+    def __init__(self, *args: Any, subjects: Sequence[Subject], bundle: StainBundle, place: StainFiles, failures: Failures, **kwargs: Any):
+        self._parts = subjects, bundle, place, failures
         super().__init__(*args, **kwargs)
 
     def compose(self) -> None:
         """Connect the operators."""
-        subjects, bundle, output_dir, failures = self._parts
+        subjects, bundle, place, failures = self._parts
         reader = SubjectReader(self, subjects=subjects, name="reader")
         predictor = BundleOperator(self, bundle=bundle, failures=failures, name="bundle")
-        writer = NiftiWriter(self, output_dir=output_dir, stain=bundle.stain, failures=failures, name="writer")
+        writer = NiftiWriter(self, place=place, failures=failures, name="writer")
         self.add_flow(reader, predictor, {("subject", "subject")})
         self.add_flow(predictor, writer, {("stain", "stain")})
 
@@ -68,6 +68,7 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("-m", "--model", type=Path, default=Path(paths.model), help="bundle folder, or a folder with one bundle")
     parser.add_argument("--layout", type=Path, help="YAML file of file patterns inside a subject's folder")
     parser.add_argument("--device", default="auto", help="device that computes: auto, cpu, cuda or cuda:N")
+    parser.add_argument("--overwrite", action="store_true", help="replace files in the folder of the results that are not predictions")
     parser.add_argument(DEBUG_OPTION, action="store_true", help="show tracebacks")
     return parser.parse_args(argv)
 
@@ -89,11 +90,12 @@ def main(argv: Sequence[str]) -> int:
         if subjects:
             bundle = StainBundle(folder, chosen.device)
             writable_folder(chosen.output)
+            place = StainFiles(chosen.output, bundle.stain, chosen.overwrite)
+            subjects = place.free_for(subjects, failures)
             # Holoscan would look for its own options among the typed ones, so the typed options are not passed to it.
-            app = VirtualHistology(
-                [sys.executable, __file__], subjects=subjects, bundle=bundle, output_dir=chosen.output, failures=failures
-            )
-            app.run()
+            if subjects:
+                app = VirtualHistology([sys.executable, __file__], subjects=subjects, bundle=bundle, place=place, failures=failures)
+                app.run()
     except Exception as error:
         failures.add(error)
     return 1 if failures.count else 0

@@ -2,13 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from failures import Failures
 from monai.deploy.core import Fragment, Operator, OperatorSpec
 
-from mrh_monai.inference import prediction_path
+from mrh_monai.errors import OutputError
+from mrh_monai.inference import check_prediction_output, prediction_path
+from mrh_monai.subjects import Subject, files_of
+
+
+@dataclass(frozen=True)
+class StainFiles:
+    """Where the stains are written.
+
+    Attributes:
+        folder: Folder of the results.
+        stain: Short name of the stain.
+        overwrite: Whether files there that are not predictions may be replaced.
+    """
+
+    folder: Path
+    stain: str
+    overwrite: bool = False
+
+    def path(self, subject: Subject) -> Path:
+        """Return the file of a subject."""
+        return prediction_path(self.folder, subject, self.stain)
+
+    def free_for(self, subjects: Sequence[Subject], failures: Failures) -> list[Subject]:
+        """Return the subjects whose stain can be written, and report the others, whose stain would replace another file."""
+        free = []
+        for subject in subjects:
+            try:
+                check_prediction_output(self.path(subject), files_of(subject), self.overwrite)
+                free.append(subject)
+            except OutputError as error:
+                failures.add(error)
+        return free
 
 
 class NiftiWriter(Operator):
@@ -18,13 +52,12 @@ class NiftiWriter(Operator):
 
     Args:
         fragment: The application.
-        output_dir: Folder of the results.
-        stain: Short name of the stain.
+        place: Files of the results.
         failures: Collector of errors.
     """
 
-    def __init__(self, fragment: Fragment, *args: Any, output_dir: Path, stain: str, failures: Failures, **kwargs: Any):
-        self._output_dir, self._stain, self._failures = output_dir, stain, failures
+    def __init__(self, fragment: Fragment, *args: Any, place: StainFiles, failures: Failures, **kwargs: Any):
+        self._place, self._failures = place, failures
         super().__init__(fragment, *args, **kwargs)
 
     def setup(self, spec: OperatorSpec) -> None:
@@ -35,6 +68,6 @@ class NiftiWriter(Operator):
         """Write one stain."""
         subject, prediction = op_input.receive("stain")
         try:
-            print(prediction.save(prediction_path(self._output_dir, subject, self._stain)), flush=True)
+            print(prediction.save(self._place.path(subject), self._place.overwrite), flush=True)
         except Exception as error:
             self._failures.add(error)

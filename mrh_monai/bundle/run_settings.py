@@ -30,6 +30,7 @@ class RunSettings:
         slices: Coronal ranges (start, stop), counted from 0, the stop excluded; None for all slices.
         nan: ``refuse``, ``zero``, or None for the rule of the scaling.
         debug: Whether errors show tracebacks.
+        overwrite: Whether files that no run wrote may be replaced.
     """
 
     datalist: Annotated[
@@ -64,6 +65,16 @@ class RunSettings:
         ),
     ]
     debug: Annotated[bool, Option(flag, "whether errors show tracebacks", default=False, resume_may_differ=True)]
+
+    overwrite: Annotated[
+        bool,
+        Option(
+            flag,
+            "whether files in OUTPUT_DIR that no run wrote may be replaced; files that the run reads never are",
+            default=False,
+            resume_may_differ=True,
+        ),
+    ]
 
     @property
     def output_folder(self) -> Path:

@@ -5,15 +5,17 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Annotated, Any, Self
 
 from mrh_monai.bundle.option_definition import Option, options_of, read_options, recipe_value, refuse_unknown
 from mrh_monai.bundle.option_values import choice, flag, integer, none_if_unset, number, number_or_zero, optional, text, whole_number
 from mrh_monai.bundle.run_settings import RunSettings
 from mrh_monai.errors import OptionError
-from mrh_monai.network import INITIALISATIONS
+from mrh_monai.network import INITIALISATIONS, bundle_files, sidecar_path
 from mrh_monai.patches import SAMPLING_METHODS
 from mrh_monai.scaling import SCALING_MODES
+from mrh_monai.subjects import Datalist
 from mrh_monai.training import OPTIMIZERS, SCHEDULES, OptimizerOptions, SamplingOptions
 
 Recipes = Mapping[str, Mapping[str, Any]]
@@ -230,6 +232,18 @@ class TrainingSettings(RunSettings):
             more: Other values that must be the same, such as the digest of the data and the SHA-256 of the parent.
         """
         return {name: getattr(self, name) for name, each in options_of(type(self)).items() if not each.resume_may_differ} | more
+
+    @property
+    def inputs(self) -> list[Path]:
+        """Every file that the run reads: the datalist, the files of its subjects, and the parent's weights.
+
+        Raises:
+            DatalistError: The datalist cannot be read.
+        """
+        parent = None if self.pretrained is None else Path(self.pretrained)
+        weights = [] if parent is None else bundle_files(parent) if parent.is_dir() else [parent, sidecar_path(parent)]
+        listed = Datalist.read(self.datalist).files
+        return [*weights, *listed, *([] if self.datalist is None else [self.datalist])]
 
     @property
     def recorded(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mrh_monai.cli.option_types import BundleFolder, Device, LayoutFile
+from mrh_monai.cli.option_types import BundleFolder, Device, LayoutFile, Overwrite
 
 verbs = typer.Typer()
 
@@ -32,15 +32,17 @@ def maps(
     mask: Annotated[Path | None, typer.Option(help="Brain mask of 0 and 1, to use instead of the subject's.")] = None,
     channels: ProtocolFile = None,
     layout: LayoutFile = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Write the MR parameter maps that the images allow, such as MTR, or FA and MD of each diffusion shell."""
-    from mrh_monai.maps import parameter_maps
+    from mrh_monai.maps import prepare_maps
     from mrh_monai.protocol import MRH_NET, MRProtocol
     from mrh_monai.subjects import Layout
 
     protocol = MRProtocol.from_yaml(channels) if channels else MRH_NET
-    found = parameter_maps(scan, protocol, layout=Layout.from_yaml(layout), gradients=gradients or (), mask=mask)
-    for path in found.save(output):
+    prepared = prepare_maps(scan, protocol, layout=Layout.from_yaml(layout), gradients=gradients or (), mask=mask)
+    prepared.check_output(output, overwrite)
+    for path in prepared.compute().save(output, overwrite):
         print(path)
 
 
@@ -75,12 +77,22 @@ def compare(
     voxels: Annotated[int, typer.Option(min=100, help="Number of training voxels on which regressions are fitted.")] = 40_000,
     seed: Annotated[int, typer.Option(min=0, help="Random seed of the voxels and of the resampling.")] = 0,
     device: Device = "auto",
+    overwrite: Overwrite = False,
 ) -> None:
     """Compare a network with MR markers and regressions, on subjects that were not used to train or fit any of them."""
-    from mrh_monai.comparison import ComparisonOptions, compare as run, comparison_table, regions_table, write_comparison
+    from mrh_monai.comparison import (
+        ComparisonOptions,
+        check_comparison_output,
+        compare as run,
+        comparison_table,
+        regions_table,
+        write_comparison,
+    )
     from mrh_monai.evaluation import LabelFiles, check_side, check_unit
     from mrh_monai.inference import PredictionOptions, load_bundle
     from mrh_monai.io import writable_folder
+    from mrh_monai.network import bundle_files
+    from mrh_monai.subjects import Datalist
 
     options = ComparisonOptions(
         section=datalist_key,
@@ -94,9 +106,12 @@ def compare(
         voxels=voxels,
         seed=seed,
     )
+    listed = Datalist.read(datalist)
+    tables = [path for path in (datalist, labels, label_names, *(gradients or ())) if path is not None]
+    check_comparison_output(output, [*bundle_files(bundle), *listed.files, *tables], overwrite)
     output = writable_folder(output)
     found = run(load_bundle(bundle, PredictionOptions(device)), datalist, options, progress=True)
-    files = write_comparison(found, output)
+    files = write_comparison(found, output, overwrite)
     print(comparison_table(found))
     if found.regions:
         print(f"\n{regions_table(found)}")
@@ -131,15 +146,24 @@ def contribution(
     seed: Annotated[int, typer.Option(min=0, help="Random seed of the noise, of the voxels and of the training.")] = 0,
     layout: LayoutFile = None,
     device: Device = "auto",
+    overwrite: Overwrite = False,
 ) -> None:
     """Measure which MR images a prediction depends on: add noise to one image at a time, and measure how far the stain changes."""
     from mrh_monai.bundle import integers
-    from mrh_monai.contributions import NoiseOptions, RetrainingOptions, contribution_table, plan_contribution, write_contribution
+    from mrh_monai.contributions import (
+        NoiseOptions,
+        RetrainingOptions,
+        check_contribution_output,
+        contribution_table,
+        plan_contribution,
+        write_contribution,
+    )
     from mrh_monai.errors import OptionError
     from mrh_monai.evaluation import LabelFiles
     from mrh_monai.inference import PredictionOptions, load_bundle
     from mrh_monai.io import writable_folder
-    from mrh_monai.subjects import Layout, find_input
+    from mrh_monai.network import bundle_files
+    from mrh_monai.subjects import Datalist, Layout, files_of, find_input
 
     retraining = None
     if counts is not None:
@@ -147,9 +171,12 @@ def contribution(
         if datalist is None:
             raise OptionError("--retrain-top", "subjects to train and to test on", "no datalist", "give --datalist")
         retraining = RetrainingOptions(numbers, datalist, steps, patches)
+    found = find_input(subject, Layout.from_yaml(layout))
+    inputs = [*bundle_files(bundle), *files_of(found), *(path for path in (labels, label_names, datalist, layout) if path is not None)]
+    check_contribution_output(output, inputs if datalist is None else [*inputs, *Datalist.read(datalist).files], overwrite)
     plan = plan_contribution(
         load_bundle(bundle, PredictionOptions(device)),
-        find_input(subject, Layout.from_yaml(layout)),
+        found,
         None if images is None else images.split(","),
         NoiseOptions(noise, draws, voxels, seed),
         LabelFiles(labels, label_names) if labels else None,
@@ -157,7 +184,7 @@ def contribution(
     )
     output = writable_folder(output)
     result = plan.compute(progress=True)
-    files = write_contribution(result, output)
+    files = write_contribution(result, output, overwrite)
     print(contribution_table(result))
     print("\n" + "\n".join(map(str, files)))
 
@@ -177,13 +204,14 @@ def study(
     full: Annotated[bool, typer.Option("--full", help="Whether to use the sizes and repetitions of the paper, which takes hours.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Random seed of the patches, of the initial weights and of the misregistration.")] = 0,
     device: Device = "auto",
+    overwrite: Overwrite = False,
 ) -> None:
     """Run one of the paper's controlled experiments, and print its result in words."""
     from mrh_monai.protocol import MRH_NET, MRProtocol
     from mrh_monai.studies import StudyOptions, run_study
 
     protocol = MRProtocol.from_yaml(channels) if channels else MRH_NET
-    found, files = run_study(name, output, StudyOptions(datalist, protocol, stain, full, seed, device), progress=True)
+    found, files = run_study(name, output, StudyOptions(datalist, protocol, stain, full, seed, device), True, overwrite)
     print(found.paragraph)
     print("\n" + "\n".join(map(str, files)))
 
@@ -195,8 +223,9 @@ def report(
         Path | None, typer.Option("--output", "-o", help="HTML file to write; report.html in the folder if not given.")
     ] = None,
     subject: Annotated[str | None, typer.Option(help="Name of the predicted subject to show first and in the viewer.")] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Write one self-contained HTML page about all results in a folder."""
     from mrh_monai.report import write_report
 
-    print(write_report(folder, output, subject))
+    print(write_report(folder, output, subject, overwrite))

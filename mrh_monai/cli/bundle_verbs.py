@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from mrh_monai.cli.option_types import BundleFolder
+from mrh_monai.cli.option_types import BundleFolder, Overwrite
 
 verbs = typer.Typer()
 
@@ -47,11 +47,12 @@ def pack(
     output: Annotated[Path, typer.Option("--output", "-o", help="Zip to write.")],
     scores: Annotated[Path | None, typer.Option(help="File scores.json of an evaluation with these weights, for the model card.")] = None,
     sign: Annotated[Path | None, typer.Option(help="OpenSSH private key with which the zip is signed.")] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Write the zip of a bundle, with its weights, lineage and model card. The same bundle gives the same bytes."""
     from mrh_monai.sharing import pack as write, signature_path
 
-    packed = write(bundle, output, scores, sign)
+    packed = write(bundle, output, scores, sign, overwrite)
     print(f"{output}: {packed.name}, {len(packed.files)} files, SHA-256 {packed.sha256}")
     if packed.left_out:
         print(f"left out: {', '.join(packed.left_out)}")
@@ -114,9 +115,10 @@ def export(
             help="Content of the file: patch (scaled patches to scaled patches) or slab (raw coronal slices and a mask to the stain)."
         ),
     ] = "patch",
+    overwrite: Overwrite = False,
 ) -> None:
     """Write the network of a bundle as one TorchScript or ONNX file, and compare the file with PyTorch."""
     from mrh_monai.export import export_network
 
-    difference = export_network(bundle, output, what)
+    difference = export_network(bundle, output, what, overwrite)
     print(f"{output}: {what}, differs from PyTorch by at most {difference:.1e}")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mrh_monai.cli.option_types import LayoutFile
+from mrh_monai.cli.option_types import LayoutFile, Overwrite
 from mrh_monai.errors import OptionError
 
 verbs = typer.Typer()
@@ -20,11 +20,12 @@ def phantom(
     shape: Annotated[tuple[int, int, int], typer.Option(help="Number of voxels along x, y (coronal slices) and z.")] = (96, 24, 64),
     seed: Annotated[int, typer.Option(help="Random seed of anatomy and noise.")] = 0,
     snr: Annotated[float, typer.Option(help="Signal-to-noise ratio of the unweighted images.")] = 30.0,
+    overwrite: Overwrite = False,
 ) -> None:
     """Write the digital mouse brain: subjects in the layout of MRH-Net, their stains, and the noise-free truth."""
     from mrh_monai.phantom import write_phantom
 
-    for folder in write_phantom(out, subjects, shape, seed, snr):
+    for folder in write_phantom(out, subjects, shape, seed, snr, overwrite):
         print(folder, flush=True)
 
 
@@ -53,10 +54,12 @@ def datalist(
     val_slices: Annotated[str | None, typer.Option(help="Coronal slices to validate on.")] = None,
     test_slices: Annotated[str | None, typer.Option(help="Coronal slices to test on.")] = None,
     layout: LayoutFile = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Write a datalist: which subjects train, validate and test. The subjects are taken in the order of their names."""
     from mrh_monai.bundle import slices
-    from mrh_monai.subjects import Datalist, Layout, find_subjects
+    from mrh_monai.output_files import check_outputs
+    from mrh_monai.subjects import Datalist, Layout, files_of, find_subjects
 
     if any((train_slices, val_slices, test_slices)) and (train or val or test is not None):
         found_words = "both --train, --val or --test and --train-slices, --val-slices or --test-slices"
@@ -64,10 +67,11 @@ def datalist(
         raise OptionError("mrh datalist", expected, found_words, "give only one of the two kinds")
     is_auto = target_mask == "auto"
     found = find_subjects(root, Layout.from_yaml(layout), target, None if is_auto else target_mask)
+    check_outputs("datalist", [output], [file for subject in found for file in files_of(subject)], overwrite)
     if is_auto:
         from mrh_monai.data import with_target_masks
 
-        found = with_target_masks(found, output.parent)
+        found = with_target_masks(found, output.parent, overwrite)
     lists = Datalist.split(found, (train, val, test), [slices(text) for text in (train_slices, val_slices, test_slices)], shuffle)
-    lists.write(output)
+    lists.write(output, overwrite)
     print(f"{output}: " + ", ".join(f"{len(entries)} {name}" for name, entries in lists.sections.items()))

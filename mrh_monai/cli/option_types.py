@@ -11,4 +11,7 @@ BundleFolder = Annotated[Path, typer.Argument(help="Bundle folder, with trained 
 Device = Annotated[str, typer.Option(help="Device that computes: auto, cpu, cuda or cuda:N.")]
 LayoutFile = Annotated[Path | None, typer.Option(help="YAML file of file patterns, for other file names than those of MRH-Net.")]
 NiftiOutput = Annotated[Path, typer.Option("--output", "-o", help="NIfTI file to write (.nii or .nii.gz).")]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace files that this command did not write. Files that it reads are never replaced.")
+]
 VoxelEdge = Annotated[float, typer.Option(min=1e-6, help="Edge of a voxel in mm.")]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mrh_monai.cli.option_types import BundleFolder, Device, LayoutFile
+from mrh_monai.cli.option_types import BundleFolder, Device, LayoutFile, Overwrite
 
 verbs = typer.Typer()
 
@@ -33,11 +33,12 @@ def predict(
     ] = None,
     support: Annotated[str, typer.Option(help="Voxels to predict: mask, or fa for FA > 0 even if there is a mask.")] = "mask",
     layout: LayoutFile = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Predict the stain of one subject."""
     from mrh_monai.data import NAN_RULES, SUPPORTS, input_kind
     from mrh_monai.errors import one_of
-    from mrh_monai.subjects import Layout, find_input
+    from mrh_monai.subjects import Layout, files_of, find_input
 
     patterns = Layout.from_yaml(layout)
     files = find_input(subject, patterns)
@@ -45,12 +46,14 @@ def predict(
 
     from mrh_monai.devices import PRECISIONS
     from mrh_monai.inference import PredictionOptions, check_output, load_bundle
+    from mrh_monai.network import bundle_files
 
-    check_output(output, input_kind(files))
+    inputs = [*files_of(files), *bundle_files(bundle), *(path for path in (subject, layout) if path is not None)]
+    check_output(output, input_kind(files), inputs, overwrite)
     rule = None if nan is None else one_of("nan", nan, NAN_RULES)
     options = PredictionOptions(device, one_of("precision", precision, PRECISIONS), batch_size, rule, one_of("support", support, SUPPORTS))
     predictor = load_bundle(bundle, options)
-    print(predictor.predict(files, progress=True).save(output))
+    print(predictor.predict(files, progress=True).save(output, overwrite))
 
 
 @verbs.command()
@@ -62,12 +65,15 @@ def evaluate(
     threshold: Annotated[
         float | None, typer.Option(help="Threshold for the AUC in the stain's units; Otsu's threshold of the target if not given.")
     ] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Score a predicted stain against the true one, inside the mask."""
     from mrh_monai.evaluation import evaluate as run
     from mrh_monai.io import as_json, write_text
+    from mrh_monai.output_files import writing
 
-    text = as_json(run(prediction, target, mask, threshold))
-    if output is not None:
-        write_text(output, text + "\n")
+    with writing("scores", [] if output is None else [output], [prediction, target, mask], overwrite):
+        text = as_json(run(prediction, target, mask, threshold))
+        if output is not None:
+            write_text(output, text + "\n")
     print(text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,25 +13,54 @@ from mrh_monai.comparison.comparison import ComparedModel, Comparison
 from mrh_monai.evaluation import COMPARED_SCORES, HEADLINE_SCORES, rank
 from mrh_monai.figures import bars, bland_altman, predicted_against_true, roc_curves
 from mrh_monai.io import as_csv, as_json, writable_folder, write_text
+from mrh_monai.output_files import check_outputs, writing
+
+KIND = "comparison"  # of the files, see `mrh_monai.output_files`
 
 # Scores that the table to read shows without their intervals.
 SINGLE_VALUES = tuple(score for score in COMPARED_SCORES if score.tabled == "value")
 
 
-def write_comparison(found: Comparison, out: Path | str) -> list[Path]:
+# Everything that can be written; there are no regions without labels.
+FILES = ("comparison.json", "comparison.csv", "regions.csv", "roc.png", "scatter.png", "bland_altman.png", "r2.png")
+
+
+def check_comparison_output(out: Path | str, inputs: Iterable[Path | str] = (), overwrite: bool = False) -> None:
+    """Refuse a folder in which the results would replace an input, or a file that `write_comparison` did not write.
+
+    Args:
+        out: Folder to write into.
+        inputs: Files that the comparison reads.
+        overwrite: Whether files of another origin may be replaced.
+
+    Raises:
+        OutputError: There is such a file.
+    """
+    check_outputs(KIND, [Path(out) / name for name in FILES], inputs, overwrite)
+
+
+def write_comparison(found: Comparison, out: Path | str, overwrite: bool = False) -> list[Path]:
     """Write ``comparison.csv``, ``comparison.json``, ``regions.csv`` where there are regions, and four pictures.
 
     Args:
         found: Result of `mrh_monai.comparison.compare`.
         out: Folder to write into.
+        overwrite: Whether files of another origin may be replaced.
 
     Returns:
         The files.
 
     Raises:
-        OutputError: The folder cannot be written.
+        OutputError: The folder cannot be written, or a result would replace a file of another origin.
     """
     out = writable_folder(out)
+    files = [out / name for name in FILES if found.regions or name != "regions.csv"]
+    with writing(KIND, files, overwrite=overwrite):
+        _write(found, out)
+    return files
+
+
+def _write(found: Comparison, out: Path) -> None:
     about, models = found.about, found.models
     write_text(out / "comparison.json", as_json({**about, "models": models, "regions": found.regions}) + "\n")
     rows = []
@@ -42,10 +71,8 @@ def write_comparison(found: Comparison, out: Path | str) -> list[Path]:
             row |= {score.key: model["scores"][score.key], f"{score.key}_low": low, f"{score.key}_high": high}
         rows.append(row)
     write_text(out / "comparison.csv", as_csv(rows))
-    files = [out / "comparison.json", out / "comparison.csv"]
     if found.regions:
         write_text(out / "regions.csv", as_csv(found.regions))
-        files.append(out / "regions.csv")
     stain, side = about["stain"].upper(), about["structures"]["side"]
     areas = {model["name"]: model["scores"]["auc"] for model in models}
     title = f"{stain}: structures {side} {about['structures']['threshold']:.4g} {about['units']}"
@@ -57,7 +84,6 @@ def write_comparison(found: Comparison, out: Path | str) -> list[Path]:
     bland_altman(pairs, out / "bland_altman.png", about["units"])
     heights = [(model["name"], model["scores"]["r2"], *model["intervals"]["r2"]) for model in ranked(models)]
     bars(heights, out / "r2.png", "R2 (squared correlation), 95% interval", f"{stain} on {_subjects(about)}", NETWORK)
-    return [*files, *(out / name for name in ("roc.png", "scatter.png", "bland_altman.png", "r2.png"))]
 
 
 def comparison_table(found: Comparison) -> str:

@@ -5,5 +5,9 @@ from .contribution_study import (
     contribution as contribution,
     plan_contribution as plan_contribution,
 )
-from .contribution_tables import contribution_table as contribution_table, write_contribution as write_contribution
+from .contribution_tables import (
+    check_contribution_output as check_contribution_output,
+    contribution_table as contribution_table,
+    write_contribution as write_contribution,
+)
 from .image_contribution import Contribution as Contribution, NoiseOptions as NoiseOptions, perturb_images as perturb_images

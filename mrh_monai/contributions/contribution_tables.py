@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,35 @@ from mrh_monai.contributions.image_contribution import Contribution, ImageRow
 from mrh_monai.evaluation import HEADLINE_SCORES
 from mrh_monai.figures import bars, curves
 from mrh_monai.io import as_csv, as_json, writable_folder, write_text
+from mrh_monai.output_files import check_outputs, writing
+
+KIND = "contribution"  # of the files, see `mrh_monai.output_files`
 
 SHARES = (0.25, 0.5, 0.75)
 LISTED = 10  # images in the table to read
 PICTURED = 40  # bars
 
 
-def write_contribution(result: ContributionResult, out: Path | str) -> list[Path]:
+# Everything that can be written; there are no regions without labels, and fewer images only where networks are trained on them.
+TABLES = ("contribution", "groups", "regions", "fewer_images")
+OTHER_FILES = ("contribution.json", "contribution.png", "cumulative.png")
+
+
+def check_contribution_output(out: Path | str, inputs: Iterable[Path | str] = (), overwrite: bool = False) -> None:
+    """Refuse a folder in which the results would replace an input, or a file that `write_contribution` did not write.
+
+    Args:
+        out: Folder to write into.
+        inputs: Files that the measurement reads.
+        overwrite: Whether files of another origin may be replaced.
+
+    Raises:
+        OutputError: There is such a file.
+    """
+    check_outputs(KIND, [Path(out) / name for name in (*(f"{table}.csv" for table in TABLES), *OTHER_FILES)], inputs, overwrite)
+
+
+def write_contribution(result: ContributionResult, out: Path | str, overwrite: bool = False) -> list[Path]:
     """Write ``contribution.csv``, ``groups.csv``, everything together as ``contribution.json``, and two pictures.
 
     Where there are regions, or networks were trained on fewer images, ``regions.csv`` and ``fewer_images.csv`` are also written.
@@ -27,22 +49,25 @@ def write_contribution(result: ContributionResult, out: Path | str) -> list[Path
     Args:
         result: Result of `mrh_monai.contributions.contribution`.
         out: Folder to write into.
+        overwrite: Whether files of another origin may be replaced.
 
     Returns:
         The files.
 
     Raises:
-        OutputError: The folder cannot be written.
+        OutputError: The folder cannot be written, or a result would replace a file of another origin.
     """
-    out = writable_folder(out)
-    about, rows = result.about, result.images.rows()
-    everything: dict[str, Sequence[Mapping[str, Any]]] = {
-        "contribution": rows,
-        "groups": result.groups.rows(),
-        "regions": region_rows(result.images) + region_rows(result.groups),
-        "fewer_images": result.retrained,
-    }
-    tables = {name: table for name, table in everything.items() if table}
+    out, rows = writable_folder(out), result.images.rows()
+    regions = region_rows(result.images) + region_rows(result.groups)
+    everything: Iterable[Sequence[Mapping[str, Any]]] = (rows, result.groups.rows(), regions, result.retrained)
+    tables = {name: table for name, table in zip(TABLES, everything, strict=True) if table}
+    files = [out / name for name in (*(f"{name}.csv" for name in tables), *OTHER_FILES)]
+    with writing(KIND, files, overwrite=overwrite):
+        _write(result.about, rows, tables, out)
+    return files
+
+
+def _write(about: Mapping[str, Any], rows: Sequence[ImageRow], tables: Mapping[str, Sequence[Mapping[str, Any]]], out: Path) -> None:
     for name, table in tables.items():
         write_text(out / f"{name}.csv", as_csv(table))
     write_text(out / "contribution.json", as_json({**about, **tables}) + "\n")
@@ -51,7 +76,6 @@ def write_contribution(result: ContributionResult, out: Path | str) -> list[Path
     bars(heights[:PICTURED], out / "contribution.png", "share of all images' RMSE", title)
     points = [(row["rank"], row["cumulative"], 0.0) for row in rows]
     curves({"all images": [(0, 0.0, 0.0), *points]}, out / "cumulative.png", "images, most important first", "cumulative share", title)
-    return [*(out / f"{name}.csv" for name in tables), out / "contribution.json", out / "contribution.png", out / "cumulative.png"]
 
 
 def region_rows(found: Contribution) -> list[dict[str, Any]]:

@@ -130,7 +130,8 @@ def checked_channels(
         yield volume
     for where, counts in replaced.items():
         share = percent(sum(counts) / (len(counts) * int(mask.sum())))
-        text = f"{where}: {sum(counts)} NaN or Inf inside the mask in {len(counts)} channels ({share} of their voxels there) were set to 0."
+        channels = "1 channel" if len(counts) == 1 else f"{len(counts)} channels"
+        text = f"{where}: {sum(counts)} NaN or Inf inside the mask in {channels} ({share} of the voxels there) were set to 0."
         warnings.warn(text, MRHWarning, stacklevel=2)
     warn_if_swapped(subject, means)
 

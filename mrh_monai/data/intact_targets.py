@@ -10,24 +10,26 @@ import numpy as np
 
 from mrh_monai.data.grid import check_single
 from mrh_monai.io import read_header, read_voxels, write_nifti
-from mrh_monai.subjects import Subject
+from mrh_monai.output_files import writing
+from mrh_monai.subjects import Subject, files_of
 
 
-def with_target_masks(subjects: Sequence[Subject], folder: Path) -> list[Subject]:
+def with_target_masks(subjects: Sequence[Subject], folder: Path, overwrite: bool = False) -> list[Subject]:
     """Write a target mask for each subject whose stain has NaN or Inf, and return the subjects with these masks.
 
     Args:
         subjects: Subjects, those without a target or with a target of finite numbers only are returned as they are.
         folder: Folder into which ``<subject>_target_mask.nii.gz`` is written, 1 where the stain is finite.
+        overwrite: Whether files of another origin may be replaced.
 
     Raises:
         SubjectError: A target cannot be read.
-        OutputError: A mask cannot be written.
+        OutputError: A mask cannot be written, or would replace a file of another origin.
     """
-    return [_with_target_mask(subject, folder) for subject in subjects]
+    return [_with_target_mask(subject, folder, overwrite) for subject in subjects]
 
 
-def _with_target_mask(subject: Subject, folder: Path) -> Subject:
+def _with_target_mask(subject: Subject, folder: Path, overwrite: bool) -> Subject:
     if subject.target is None:
         return subject
     header = read_header(subject.target)
@@ -36,5 +38,6 @@ def _with_target_mask(subject: Subject, folder: Path) -> Subject:
     if intact.all():
         return subject
     path = folder / f"{subject.name}_target_mask.nii.gz"
-    write_nifti(path, intact.astype(np.uint8), header.affine, header.placement)
+    with writing("target-mask", [path], files_of(subject), overwrite):
+        write_nifti(path, intact.astype(np.uint8), header.affine, header.placement)
     return replace(subject, target_mask=path)

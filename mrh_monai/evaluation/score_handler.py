@@ -11,6 +11,7 @@ from ignite.engine import Engine, Events
 
 from mrh_monai.evaluation.scores import SCORES, score
 from mrh_monai.io import as_json, write_text
+from mrh_monai.output_files import check_outputs, writing
 
 logger = logging.getLogger(__name__)
 Batch = dict[str, Any]
@@ -28,14 +29,20 @@ class ScoreSubjects:
 
     Args:
         output_dir: Folder OUTPUT.
+        overwrite: Whether a `scores.json` of another origin may be replaced.
     """
 
-    def __init__(self, output_dir: Path | str):
-        self.path = Path(output_dir) / "scores.json"
+    def __init__(self, output_dir: Path | str, overwrite: bool = False):
+        self.path, self.overwrite = Path(output_dir) / "scores.json", overwrite
         self.scores: dict[str, dict[str, float]] = {}
 
     def attach(self, engine: Engine) -> None:
-        """Listen to an evaluator."""
+        """Listen to an evaluator.
+
+        Raises:
+            OutputError: Another `scores.json` lies in the folder.
+        """
+        check_outputs("scores", [self.path], overwrite=self.overwrite)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._iteration_completed)
         engine.add_event_handler(Events.COMPLETED, self._completed)
 
@@ -51,5 +58,6 @@ class ScoreSubjects:
     def _completed(self, engine: Engine) -> None:
         for each in LOGGED:
             engine.state.metrics[each.key] = float(np.mean([scores[each.key] for scores in self.scores.values()]))
-        write_text(self.path, as_json(self.scores) + "\n")
+        with writing("scores", [self.path], overwrite=self.overwrite):
+            write_text(self.path, as_json(self.scores) + "\n")
         logger.info("scores in %s", self.path)

@@ -15,8 +15,9 @@ from mrh_monai import __version__
 from mrh_monai.errors import MRHWarning, OptionError, OutputError, one_of
 from mrh_monai.export.exported_graph import GRAPH_KINDS, ExportedGraph, GraphKind, build_graph
 from mrh_monai.io import replacing
-from mrh_monai.network import load_network
+from mrh_monai.network import bundle_files, load_network
 from mrh_monai.optional_imports import import_optional
+from mrh_monai.output_files import check_outputs, writing
 from mrh_monai.protocol import MRProtocol
 
 ENDINGS = (".ts", ".onnx")
@@ -27,13 +28,14 @@ OPSET = 17
 METADATA = "metadata.json"
 
 
-def export_network(bundle: Path | str, output: Path | str, what: GraphKind = "patch") -> float:
+def export_network(bundle: Path | str, output: Path | str, what: GraphKind = "patch", overwrite: bool = False) -> float:
     """Write the network of a bundle into a file, read the file again, and compare it with PyTorch.
 
     Args:
         bundle: Bundle folder with trained weights in ``models/``.
         output: File to write; its ending, ``.ts`` for TorchScript or ``.onnx`` for ONNX, decides the format.
         what: ``patch``: scaled patches to scaled patches, the network itself; ``slab``: raw coronal slices and a mask to the stain.
+        overwrite: Whether a file of another origin may be replaced.
 
     Returns:
         The largest difference between the outputs of the file and of PyTorch for random inputs, in units of scaled predictions.
@@ -41,7 +43,8 @@ def export_network(bundle: Path | str, output: Path | str, what: GraphKind = "pa
     Raises:
         OptionError: The ending or ``what`` is unknown, or a library is not installed.
         CheckpointError: There are no trained weights.
-        OutputError: The file differs from PyTorch by more than 1e-5 of the range of the predictions, or cannot be written.
+        OutputError: The file differs from PyTorch by more than 1e-5 of the range of the predictions, cannot be written, or would replace
+            a file of another origin.
     """
     bundle, output = Path(bundle), Path(output)
     one_of("what", what, GRAPH_KINDS)
@@ -51,10 +54,12 @@ def export_network(bundle: Path | str, output: Path | str, what: GraphKind = "pa
     if output.suffix == ".onnx":
         import_optional("onnx", "export")
         import_optional("onnxruntime", "export")
+    inputs = bundle_files(bundle)
+    check_outputs("export", [output], inputs, overwrite)
     protocol = MRProtocol.from_bundle(bundle)
     network, sidecar = load_network(bundle / "models" / "model.pt", protocol.names)
     graph = build_graph(network, sidecar, what)
-    with replacing(output) as temporary:
+    with writing("export", [output], inputs, overwrite), replacing(output) as temporary:
         write_graph(graph, graph.description(sidecar, what), temporary)
         return compare_with_pytorch(graph, temporary, output)
 

@@ -2,6 +2,7 @@ from .cohort import CohortOutput as CohortOutput, predict_each as predict_each, 
 from .inferers import PatchInferer as PatchInferer, VoxelwiseInferer as VoxelwiseInferer
 from .prediction import Prediction as Prediction, check_output as check_output
 from .prediction_record import (
+    check_prediction_output as check_prediction_output,
     fingerprint as fingerprint,
     input_state as input_state,
     is_finished as is_finished,

@@ -13,9 +13,9 @@ from monai.engines.evaluator import Evaluator
 from mrh_monai import distributed
 from mrh_monai.data import input_kind
 from mrh_monai.errors import MRHError, SubjectError, error_sentence, one_of, root_cause
-from mrh_monai.inference.prediction_record import is_finished, prediction_path
+from mrh_monai.inference.prediction_record import check_prediction_output, is_finished, prediction_path
 from mrh_monai.protocol import MRProtocol
-from mrh_monai.subjects import AnySubject
+from mrh_monai.subjects import AnySubject, Subject, files_of
 
 logger = logging.getLogger(__name__)
 
@@ -28,15 +28,31 @@ class CohortOutput:
         output_dir: Folder of the results.
         stain: Short name of the stain.
         made_by: Result of `fingerprint`.
+        overwrite: Whether files that are not predictions may be replaced.
     """
 
     output_dir: Path | str
     stain: str
     made_by: Mapping[str, Any]
+    overwrite: bool = False
 
     def unfinished(self, subjects: Sequence[AnySubject]) -> list[AnySubject]:
         """Return the subjects without a finished prediction: there is no file, or it was made from other files, weights or options."""
         return [s for s in subjects if not is_finished(prediction_path(self.output_dir, s, self.stain), s, self.made_by)]
+
+    def check(self, subjects: Sequence[AnySubject]) -> None:
+        """Refuse predictions that would replace a file of any of the subjects, or a file that is not a prediction.
+
+        Args:
+            subjects: Subjects that will be predicted.
+
+        Raises:
+            OutputError: There is such a file.
+        """
+        inputs = [file for subject in subjects if isinstance(subject, Subject) for file in files_of(subject)]
+        for subject in subjects:
+            path = prediction_path(self.output_dir, subject, self.stain)
+            check_prediction_output(path, inputs, self.overwrite)
 
 
 def share_of_cohort(
@@ -63,6 +79,7 @@ def share_of_cohort(
         left = list(subjects) if redo else output.unfinished(subjects)
         for subject in left:
             input_kind(subject).image_headers(subject, protocol)
+        output.check(left)
         return left
 
     left = distributed.decide_on_first_process(decide)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from mrh_monai.data import VOLUMES, InputKind
-from mrh_monai.inference.prediction_record import check_record_output, remove_record, write_record
+from mrh_monai.inference.prediction_record import announce, check_prediction_output, record_path, write_record
 from mrh_monai.io import Header, Placement, make_header
 
 logger = logging.getLogger(__name__)
@@ -54,37 +54,53 @@ class Prediction:
         has_affine = self.placement is None or self.placement.is_placed
         return make_header(Path("prediction"), self.stain.shape, spacing, self.affine, has_affine, self.stain.dtype)
 
-    def save(self, path: Path | str) -> Path:
+    def save(self, path: Path | str, overwrite: bool = False) -> Path:
         """Write the stain, and its record as ``NAME.json`` beside it; each file is complete or absent.
 
         Args:
-            path: NIfTI file (``.nii`` or ``.nii.gz``) to write or replace; for a patch file a MAT file.
+            path: NIfTI file (``.nii`` or ``.nii.gz``) to write; for a patch file a MAT file. A prediction there, with its record, is
+                replaced.
+            overwrite: Whether another file may be replaced too. A file from which the stain was made never is.
 
         Returns:
             The path.
 
         Raises:
-            OutputError: The file has another ending or cannot be written, or its record would replace a file that is not a record.
+            OutputError: The file has another ending or cannot be written, or it or its record would replace another file.
         """
         path = Path(path)
-        check_output(path, self.kind)
-        # Without its record the old prediction no longer counts as finished while the new one is being written.
-        remove_record(path)
-        self.kind.write_stain(path, self.stain, self.mask, self.affine, self.placement)
+        check_output(path, self.kind, _inputs(self.record), overwrite)
+        # The old prediction no longer counts as finished while the new one is being written.
+        announce(path, self.record)
+        try:
+            self.kind.write_stain(path, self.stain, self.mask, self.affine, self.placement)
+        except BaseException:
+            if not path.exists():
+                record_path(path).unlink()
+            raise
         write_record(path, self.record)
         logger.info("%s", path)
         return path
 
 
-def check_output(path: Path | str, kind: InputKind) -> None:
+def _inputs(record: Mapping[str, Any]) -> list[str]:
+    """Return the files from which a stain was made, and those with which it may be compared, such as the target."""
+    named = (record.get("about") or {}).get("files") or {}
+    listed = [path for paths in named.values() for path in (paths if isinstance(paths, list) else [paths])]
+    return [*(record.get("inputs") or ()), *listed]
+
+
+def check_output(path: Path | str, kind: InputKind, inputs: Iterable[Path | str] = (), overwrite: bool = False) -> None:
     """Refuse a path to which a prediction or its record cannot be written, before any work is done.
 
     Args:
         path: File of the prediction.
         kind: What the subject is stored as.
+        inputs: Files from which the prediction is made.
+        overwrite: Whether a file that is not a prediction may be replaced.
 
     Raises:
-        OutputError: The ending is wrong, the folder cannot be written, or the record would replace a file that is not a record.
+        OutputError: The ending is wrong, the folder cannot be written, or prediction or record would replace another file.
     """
     kind.check_output(path)
-    check_record_output(path)
+    check_prediction_output(path, inputs, overwrite)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import glob
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from mrh_monai.data import input_kind
-from mrh_monai.errors import OutputError
 from mrh_monai.io import is_patch_file, sha256, volume_ending, write_text
 from mrh_monai.network import sidecar_path
-from mrh_monai.subjects import AnySubject, Subject
+from mrh_monai.output_files import check_outputs
+from mrh_monai.subjects import AnySubject, Subject, files_of
 
 
 def fingerprint(ckpt_path: Path | str, **options: Any) -> dict[str, Any]:
@@ -32,15 +32,10 @@ def fingerprint(ckpt_path: Path | str, **options: Any) -> dict[str, Any]:
 def input_state(subject: AnySubject) -> dict[str, Any]:
     """Return the files of a subject with their sizes and times of change, and its slices. Call this before the files are read.
 
-    Header and voxels can lie in two files. Therefore every file that has the same name with any ending is included.
-
     Returns:
         ``inputs``: path to [bytes, time of change in ns]; and ``slices``.
     """
-    files = set()
-    if isinstance(subject, Subject):
-        listed = [path for path in (*subject.image, subject.mask, subject.fa) if path is not None]
-        files = {file.resolve() for path in listed for file in path.parent.glob(f"{glob.escape(path.name.split('.')[0])}.*")}
+    files = set(files_of(replace(subject, target=None, target_mask=None))) if isinstance(subject, Subject) else set()
     inputs = {str(file): [file.stat().st_size, file.stat().st_mtime_ns] for file in sorted(files)}
     return {"inputs": inputs, "slices": None if subject.slices is None else [list(pair) for pair in subject.slices]}
 
@@ -66,44 +61,63 @@ def read_record(prediction: Path | str) -> dict[str, Any] | None:
     return content if isinstance(content, dict) and "made_by" in content else None
 
 
-def check_record_output(prediction: Path | str) -> None:
-    """Refuse a prediction whose record would replace a file that is not a record, such as a datalist.
+def check_prediction_output(prediction: Path | str, inputs: Iterable[Path | str] = (), overwrite: bool = False) -> None:
+    """Refuse a prediction that would replace a file which is not a prediction of this package, or a file that it is made from.
+
+    Args:
+        prediction: File to write. A file there is a prediction if its record says so, and if it is unchanged since. Its record must not
+            replace another file either, such as a datalist.
+        inputs: Files from which the prediction is made.
+        overwrite: Whether other files may be replaced; inputs never are.
 
     Raises:
         OutputError: There is such a file.
     """
-    path = record_path(prediction)
-    if path.exists() and read_record(prediction) is None:
-        expected = f"a free name for the record of {Path(prediction).name}"
-        raise OutputError(path, expected, "a file that is not a record", "choose another name for the prediction, or move that file")
+    check_outputs("prediction", [record_path(prediction)], inputs, overwrite, lambda _: read_record(prediction) is not None)
+    check_outputs("prediction", [prediction], inputs, overwrite, _belongs_to_its_record)
 
 
-def write_record(prediction: Path, record: Mapping[str, Any]) -> None:
+def _belongs_to_its_record(prediction: Path) -> bool:
+    record = read_record(prediction)
+    if record is None:
+        return False
+    # Without the size, the record was written before its prediction, and the process was killed between the two.
+    return record.get("bytes") is None or (
+        record["bytes"] == prediction.stat().st_size and record.get("sha256") in (None, sha256(prediction))
+    )
+
+
+def announce(prediction: Path | str, record: Mapping[str, Any]) -> None:
+    """Write the record of a prediction that is about to be written: the name is taken, but the prediction is not finished.
+
+    Args:
+        prediction: File of the prediction.
+        record: See `write_record`.
+
+    Raises:
+        OutputError: The record cannot be written.
+    """
+    _write(prediction, record, {"bytes": None, "sha256": None})
+
+
+def write_record(prediction: Path | str, record: Mapping[str, Any]) -> None:
     """Write the record of a prediction, once the prediction itself is complete.
 
     Args:
         prediction: File of the prediction.
         record: ``made_by`` (see `fingerprint`), ``inputs`` and ``slices`` (see `input_state`), and ``about``, which is for readers only.
-            The number of bytes of the prediction is added.
+            The number of bytes of the prediction and its SHA-256 are added.
 
     Raises:
-        OutputError: The record would replace a file that is not a record, or cannot be written.
+        OutputError: The record cannot be written.
     """
-    check_record_output(prediction)
-    made_by, about, *_ = (dict(record.get(key) or {}) for key in ("made_by", "about"))
+    _write(prediction, record, {"bytes": Path(prediction).stat().st_size, "sha256": sha256(prediction)})
+
+
+def _write(prediction: Path | str, record: Mapping[str, Any], content: Mapping[str, Any]) -> None:
+    made_by, about = (dict(record.get(key) or {}) for key in ("made_by", "about"))
     state = {key: record.get(key) for key in ("inputs", "slices")}
-    content = {"made_by": made_by, **state, "bytes": prediction.stat().st_size, "about": about}
-    write_text(record_path(prediction), json.dumps(content, indent=2) + "\n")
-
-
-def remove_record(prediction: Path | str) -> None:
-    """Remove the record of a prediction that is about to be replaced, since it is no longer finished.
-
-    Raises:
-        OutputError: The file is not a record.
-    """
-    check_record_output(prediction)
-    record_path(prediction).unlink(missing_ok=True)
+    write_text(record_path(prediction), json.dumps({"made_by": made_by, **state, **content, "about": about}, indent=2) + "\n")
 
 
 def prediction_path(output_dir: Path | str, subject: AnySubject, stain: str) -> Path:

@@ -100,6 +100,7 @@ class SaveStaind(MapTransform):
         stain: Short name of the stain.
         made_by: Result of `fingerprint`.
         about: Result of `about_network`, for reports.
+        overwrite: Whether a file that is not a prediction may be replaced.
     """
 
     def __init__(
@@ -109,8 +110,10 @@ class SaveStaind(MapTransform):
         stain: str,
         made_by: Mapping[str, Any],
         about: Mapping[str, Any] | None = None,
+        overwrite: bool = False,
     ):
         super().__init__(keys)
+        self.overwrite = overwrite
         self.output_dir, self.stain, self.made_by, self.about = Path(output_dir), stain, dict(made_by), dict(about or {})
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Mapping[Hashable, Any]:
@@ -120,7 +123,7 @@ class SaveStaind(MapTransform):
             voxels = np.asarray(data[key][0].cpu(), np.float32)
             record = opened.record(self.made_by, self.about)
             prediction = opened.prediction(voxels, record)
-            prediction.save(prediction_path(self.output_dir, opened.subject, self.stain))
+            prediction.save(prediction_path(self.output_dir, opened.subject, self.stain), self.overwrite)
         return data
 
 

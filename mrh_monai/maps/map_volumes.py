@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,9 +13,12 @@ from numpy.typing import ArrayLike
 from mrh_monai.data import ReadingOptions, check_one_grid, input_kind, load_subject, read_mask
 from mrh_monai.errors import OptionError, SubjectError
 from mrh_monai.io import Placement, read_header, read_voxels, volume_ending, writable_folder, write_nifti
-from mrh_monai.maps.map_plan import fit_maps, plan_maps
+from mrh_monai.maps.map_plan import MapPlan, fit_maps, plan_maps
+from mrh_monai.output_files import check_outputs, writing
 from mrh_monai.protocol import MRH_NET, MRProtocol
-from mrh_monai.subjects import MRH_NET_LAYOUT, Layout, Subject, SubjectArrays, SubjectLike, as_subject, mask_beside
+from mrh_monai.subjects import MRH_NET_LAYOUT, Layout, Subject, SubjectArrays, SubjectLike, as_subject, files_of, mask_beside
+
+MAP = "map"  # the kind of the files, see `mrh_monai.output_files`
 
 
 @dataclass(frozen=True)
@@ -27,24 +30,58 @@ class ParameterMaps:
         mask: (X, Y, Z) bool.
         affine: (4, 4) from voxel index to RAS+ mm.
         placement: Fields that place the written files, from the header of the scan; None to write the affine.
+        inputs: Files from which the maps were computed, which they never replace.
     """
 
     maps: dict[str, np.ndarray]
     mask: np.ndarray
     affine: np.ndarray
     placement: Placement | None = None
+    inputs: tuple[Path | str, ...] = ()
 
-    def save(self, folder: Path | str) -> list[Path]:
+    def save(self, folder: Path | str, overwrite: bool = False) -> list[Path]:
         """Write each map as ``NAME.nii.gz`` into a folder, and return the files.
 
+        Args:
+            folder: Folder to write into. Maps that this function wrote there are replaced.
+            overwrite: Whether other files may be replaced too.
+
         Raises:
-            OutputError: The folder cannot be written.
+            OutputError: The folder cannot be written, or a map would replace another file.
         """
-        folder, written = writable_folder(folder), []
-        for name, volume in self.maps.items():
-            write_nifti(folder / f"{name}.nii.gz", volume, self.affine, self.placement)
-            written.append(folder / f"{name}.nii.gz")
-        return written
+        files = map_files(writable_folder(folder), self.maps)
+        with writing(MAP, files.values(), self.inputs, overwrite):
+            for name, volume in self.maps.items():
+                write_nifti(files[name], volume, self.affine, self.placement)
+        return list(files.values())
+
+
+@dataclass(frozen=True)
+class PreparedMaps:
+    """Maps that can be computed: the headers of the scan have been read, but no voxels.
+
+    Attributes:
+        plan: The maps.
+        inputs: Files from which they are computed.
+        compute: Function that reads the voxels and returns the maps.
+    """
+
+    plan: MapPlan
+    inputs: tuple[Path | str, ...]
+    compute: Callable[[], ParameterMaps]
+
+    def check_output(self, folder: Path | str, overwrite: bool = False) -> None:
+        """Refuse a folder in which a map would replace another file, see `ParameterMaps.save`.
+
+        Raises:
+            OutputError: There is such a file.
+        """
+        check_outputs(MAP, map_files(Path(folder), self.plan.names).values(), self.inputs, overwrite)
+
+
+def map_files(folder: Path, names: Iterable[str]) -> dict[str, Path]:
+    """Return the file of each map in a folder."""
+    return {name: folder / f"{name}.nii.gz" for name in names}
 
 
 def parameter_maps(
@@ -80,6 +117,19 @@ def parameter_maps(
         >>> list(found.maps), float(found.maps["mtr"][0, 0, 0])
         (['mtr'], 0.5)
     """
+    return prepare_maps(scan, protocol, layout=layout, gradients=gradients, mask=mask, affine=affine).compute()
+
+
+def prepare_maps(
+    scan: SubjectLike,
+    protocol: MRProtocol = MRH_NET,
+    *,
+    layout: Layout = MRH_NET_LAYOUT,
+    gradients: Sequence[Path | str] = (),
+    mask: Path | str | ArrayLike | None = None,
+    affine: ArrayLike | None = None,
+) -> PreparedMaps:
+    """Read the headers of a scan, and return its maps ready to be computed. Arguments and errors are those of `parameter_maps`."""
     has_own_mask = isinstance(scan, str | os.PathLike | Subject | SubjectArrays)
     mask_file = Path(mask) if isinstance(mask, str | os.PathLike) else None
     if isinstance(scan, SubjectArrays) and mask is not None:
@@ -94,8 +144,14 @@ def parameter_maps(
     if mask_file is not None and isinstance(subject, Subject):
         subject = replace(subject, mask=mask_file)
     plan = plan_maps(input_kind(subject).image_headers(subject, protocol), protocol, gradients)
-    loaded = load_subject(subject, protocol, ReadingOptions(margin=0))
-    return ParameterMaps(_volumes(fit_maps(loaded.image[loaded.mask], plan), loaded.mask), loaded.mask, loaded.affine, loaded.placement)
+    inputs = (*gradients, *(files_of(subject) if isinstance(subject, Subject) else ()))
+
+    def compute() -> ParameterMaps:
+        loaded = load_subject(subject, protocol, ReadingOptions(margin=0))
+        volumes = _volumes(fit_maps(loaded.image[loaded.mask], plan), loaded.mask)
+        return ParameterMaps(volumes, loaded.mask, loaded.affine, loaded.placement, inputs)
+
+    return PreparedMaps(plan, inputs, compute)
 
 
 def _is_diffusion_file(path: Path, protocol: MRProtocol) -> bool:
@@ -105,20 +161,26 @@ def _is_diffusion_file(path: Path, protocol: MRProtocol) -> bool:
     return read_header(path).channels != len(protocol) or mask_beside(path) is None
 
 
-def _maps_of_file(path: Path, gradients: Sequence[Path | str], mask: Path | None) -> ParameterMaps:
+def _maps_of_file(path: Path, gradients: Sequence[Path | str], mask: Path | None) -> PreparedMaps:
     header = read_header(path)
     plan = plan_maps([header], None, gradients)
     mask = mask or mask_beside(path)
     masks = [] if mask is None else [read_header(mask)]
     check_one_grid([header, *masks])
-    image = read_voxels(header)
-    assert plan.gradients is not None
-    inside = np.asarray((image[..., plan.gradients.unweighted] > 0).all(-1)) if not masks else read_mask(masks[0])
-    if not inside.any():
-        raise SubjectError(path, "signal in the unweighted volumes", "only zeros", "check the scan, or give a mask with --mask")
-    if not np.isfinite(image[inside]).all():
-        raise SubjectError(path, "numbers inside the mask", "NaN or Inf", "correct the scan, or give a --mask that leaves out these voxels")
-    return ParameterMaps(_volumes(fit_maps(image[inside], plan), inside), inside, header.affine, header.placement)
+    inputs = (path, *gradients, *(each.path for each in masks))
+
+    def compute() -> ParameterMaps:
+        image = read_voxels(header)
+        assert plan.gradients is not None
+        inside = np.asarray((image[..., plan.gradients.unweighted] > 0).all(-1)) if not masks else read_mask(masks[0])
+        if not inside.any():
+            raise SubjectError(path, "signal in the unweighted volumes", "only zeros", "check the scan, or give a mask with --mask")
+        if not np.isfinite(image[inside]).all():
+            remedy = "correct the scan, or give a --mask that leaves out these voxels"
+            raise SubjectError(path, "numbers inside the mask", "NaN or Inf", remedy)
+        return ParameterMaps(_volumes(fit_maps(image[inside], plan), inside), inside, header.affine, header.placement, inputs)
+
+    return PreparedMaps(plan, inputs, compute)
 
 
 def _volumes(maps: dict[str, np.ndarray], inside: np.ndarray) -> dict[str, np.ndarray]:

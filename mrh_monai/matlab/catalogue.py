@@ -15,6 +15,7 @@ from mrh_monai.errors import DownloadError, OptionError, OutputError
 from mrh_monai.io import sha256, writable_folder, write_text
 from mrh_monai.matlab.downloads import ResumingDownload
 from mrh_monai.optional_imports import import_optional
+from mrh_monai.output_files import check_outputs
 
 CITATION = (
     "Liang Z, Lee CH, Arefin TM, Dong Z, Walczak P, Shi SH, Knoll F, Ge Y, Ying L, Zhang J. Virtual mouse brain histology from "
@@ -97,7 +98,7 @@ PUBLISHED_FILES: Mapping[str, PublishedFile] = {
 }
 
 
-def fetch_published(name: str, folder: Path | str, url: str | None = None) -> Path:
+def fetch_published(name: str, folder: Path | str, url: str | None = None, overwrite: bool = False) -> Path:
     """Download a published file, or check that an earlier download of it is still whole.
 
     The publishers do not state any checksums. The first download therefore writes the SHA-256 of the file into `fetched.json` beside it.
@@ -107,6 +108,7 @@ def fetch_published(name: str, folder: Path | str, url: str | None = None) -> Pa
         name: Name of one of the `PUBLISHED_FILES`.
         folder: Folder to write into; it is made if it is missing.
         url: Another address to download the file from, such as that of a mirror.
+        overwrite: Whether a file of this name that was not downloaded may be replaced.
 
     Returns:
         The file.
@@ -114,7 +116,7 @@ def fetch_published(name: str, folder: Path | str, url: str | None = None) -> Pa
     Raises:
         OptionError: There is no published file of this name, or the library `pooch` is not installed.
         DownloadError: The server cannot be reached or refuses, or its file differs from the first download.
-        OutputError: The file cannot be written.
+        OutputError: The file cannot be written, or another file has its name.
     """
     if name not in PUBLISHED_FILES:
         nearest = difflib.get_close_matches(name, PUBLISHED_FILES, n=1, cutoff=0.4)
@@ -126,6 +128,8 @@ def fetch_published(name: str, folder: Path | str, url: str | None = None) -> Pa
     record = _read_record(folder / RECORD)
     known = record.get(name)
     address, kept_as, expected_hash = url or item.url, known["file"] if known else name, known["sha256"] if known else None
+    if known is None:  # before the download, as far as the name is known
+        check_outputs("download", [folder / name, folder / f"{name}{item.ending}"], overwrite=overwrite)
     download = ResumingDownload(name, address, item.page, folder, item.ending)
     try:
         path = Path(pooch.retrieve(address, expected_hash, kept_as, str(folder), downloader=download))
@@ -140,6 +144,8 @@ def fetch_published(name: str, folder: Path | str, url: str | None = None) -> Pa
         remedy = "free space on the disk, or name another folder"
         raise OutputError(folder, "space for the file", str(error.strerror or error), remedy) from error
     if known is None:
+        if download.ending:
+            check_outputs("download", [folder / f"{name}{download.ending}"], overwrite=overwrite)
         path = path.replace(path.with_name(name + download.ending))
         record[name] = {"file": path.name, "sha256": sha256(path), "bytes": path.stat().st_size, "url": address}
         write_text(folder / RECORD, json.dumps(record, indent=2) + "\n")

@@ -10,16 +10,17 @@ import scipy.io
 
 from mrh_monai.errors import CheckpointError, OutputError
 from mrh_monai.io import replacing
-from mrh_monai.network import Sidecar, load_network
+from mrh_monai.network import Sidecar, bundle_files, load_network
+from mrh_monai.output_files import check_outputs, writing
 
-FIRST_WORDS = "function [net, channels, scaling]"
+KIND = "matlab-network"  # of the files, see `mrh_monai.output_files`
 MATLAB_KEYWORDS = {
     *("break", "case", "catch", "classdef", "continue", "else", "elseif", "end", "for", "function", "global"),
     *("if", "otherwise", "parfor", "persistent", "return", "spmd", "switch", "try", "while"),
 }
 
 
-def export_to_matlab(bundle: Path | str, output: Path | str) -> Path:
+def export_to_matlab(bundle: Path | str, output: Path | str, overwrite: bool = False) -> Path:
     """Write a bundle's network for MATLAB: a MAT file of plain arrays, and beside it a function that rebuilds the network from them.
 
     The MAT file (version 5) holds the struct ``layers``, the cell ``channels`` with the names of the channels, and the struct ``scaling``
@@ -29,6 +30,7 @@ def export_to_matlab(bundle: Path | str, output: Path | str) -> Path:
     Args:
         bundle: Bundle folder with trained weights.
         output: MAT file to write. Its name without the ending becomes the name of the function, and must be a MATLAB identifier.
+        overwrite: Whether files of another origin may be replaced.
 
     Returns:
         The file of the function, which ends in `.m`.
@@ -42,8 +44,8 @@ def export_to_matlab(bundle: Path | str, output: Path | str) -> Path:
         expected = "a name of letters, digits and _ that begins with a letter and ends in .mat"
         raise OutputError(output, expected, output.name, "name it like net_af.mat, because the function gets the same name")
     function = output.with_suffix(".m")
-    if function.is_file() and not function.read_bytes().startswith(FIRST_WORDS.encode()):
-        raise OutputError(function, "no file, or a file that this command wrote", "another file", "choose another name")
+    inputs = bundle_files(bundle)
+    check_outputs(KIND, [output, function], inputs, overwrite)
     network, sidecar = load_network(Path(bundle) / "models" / "model.pt")
     if len(sidecar.patch_axes) != 2 or sidecar.patch_radius != 1:
         found = f"patches along the axes {sidecar.patch_axes} of radius {sidecar.patch_radius}"
@@ -61,7 +63,7 @@ def export_to_matlab(bundle: Path | str, output: Path | str) -> Path:
     if output.stem in MATLAB_KEYWORDS | set(re.findall(r"[A-Za-z]\w*", code_alone)):
         expected = "a name that neither MATLAB nor the written function uses"
         raise OutputError(output, expected, output.stem, "name it like net_af.mat")
-    with replacing(output) as data, replacing(function) as code:
+    with writing(KIND, [output, function], inputs, overwrite), replacing(output) as data, replacing(function) as code:
         scipy.io.savemat(data, content, do_compression=True)
         code.write_text(text)
     return function
@@ -86,7 +88,7 @@ def released_layer_names(residual_blocks: int) -> list[str]:
 def _rebuilding_function(name: str, sidecar: Sidecar) -> str:
     """Return MATLAB code (Deep Learning Toolbox, R2019b or newer) that assembles the layer graph."""
     lines = [
-        f"{FIRST_WORDS} = {name}()",
+        f"function [net, channels, scaling] = {name}()",
         f"% MRH-Net for {sidecar.stain}, {sidecar.residual_blocks} residual blocks, {len(sidecar.channels)} channels.",
         "% YPred = predict(net, X) for X of 3 x 3 x channels x patches; keep the centre, YPred(2, 2, 1, :).",
         sidecar.scaling.matlab_comment(),

@@ -15,7 +15,8 @@ from mrh_monai.io import sha256
 from mrh_monai.matlab.catalogue import CITATION
 from mrh_monai.matlab.network_graph import INPUT, REMEDY, expect_numbers, numbers_of, ordered_convolutions
 from mrh_monai.matlab.network_objects import Layer, read_matlab_network
-from mrh_monai.network import MRHNet, Sidecar, load_strictly, save_checkpoint
+from mrh_monai.network import MRHNet, Sidecar, is_checkpoint, load_strictly, read_sidecar, save_checkpoint, sidecar_path
+from mrh_monai.output_files import check_outputs
 from mrh_monai.protocol import MRProtocol
 from mrh_monai.scaling import PublishedScaling
 
@@ -142,7 +143,7 @@ def training_summary(info: dict[str, np.ndarray]) -> dict[str, Any]:
     }
 
 
-def import_from_matlab(path: Path | str, bundle: Path | str, target_max: float | None = None) -> Sidecar:
+def import_from_matlab(path: Path | str, bundle: Path | str, target_max: float | None = None, overwrite: bool = False) -> Sidecar:
     """Write a network from MATLAB into a bundle, as `models/model.pt` and `models/model.json`, with published scaling.
 
     Args:
@@ -150,6 +151,7 @@ def import_from_matlab(path: Path | str, bundle: Path | str, target_max: float |
         bundle: Bundle folder, whose protocol names the channels.
         target_max: Largest target of the network's training, in the stain's units, by which predictions are multiplied. MAT files do not
             record it. Without it (None), predictions stay scaled, so that 1 is the largest target.
+        overwrite: Whether weights that were not imported, such as trained ones, may be replaced.
 
     Returns:
         The sidecar that was written.
@@ -158,10 +160,13 @@ def import_from_matlab(path: Path | str, bundle: Path | str, target_max: float |
         CheckpointError: The file does not hold an MRH-Net (see `read_mrh_network`), or the numbers of channels of network and bundle
             differ. The bundle then stays as it was.
         OptionError: The folder is not a bundle, or ``target_max`` is not a positive number.
+        OutputError: The bundle has weights that were not imported.
     """
     path, bundle = Path(path), Path(bundle)
     if target_max is not None and not (np.isfinite(target_max) and target_max > 0):
         raise OptionError("target_max", "a positive number", f"{target_max}", "give the stain's largest value in training, such as 255")
+    weights = bundle / "models" / "model.pt"
+    check_outputs("weights", [weights, sidecar_path(weights)], [path], overwrite, lambda _: _is_imported(weights))
     protocol = MRProtocol.from_metadata(bundle / "configs" / "metadata.json")
     stain, units = _stain(bundle)
     read = read_mrh_network(path)
@@ -185,7 +190,12 @@ def import_from_matlab(path: Path | str, bundle: Path | str, target_max: float |
         source={"imported": lineage, **training_summary(read.info), "citation": CITATION},
     )
     load_strictly(MRHNet(read.channels, read.features, read.residual_blocks), read.state, path)
-    return save_checkpoint(bundle / "models" / "model.pt", read.state, sidecar)
+    return save_checkpoint(weights, read.state, sidecar)
+
+
+def _is_imported(weights: Path) -> bool:
+    """Return whether weights are described by a sidecar that says that they were imported."""
+    return is_checkpoint(weights) and "imported" in read_sidecar(weights).source
 
 
 def _stain(bundle: Path) -> tuple[str, str]:

@@ -1,4 +1,5 @@
 from .checkpoint import (
+    is_checkpoint as is_checkpoint,
     load_checkpoint as load_checkpoint,
     load_into as load_into,
     load_network as load_network,
@@ -11,6 +12,7 @@ from .mrh_net import INITIALISATIONS as INITIALISATIONS, MRHNet as MRHNet, Resid
 from .sidecar import (
     STAIN as STAIN,
     Sidecar as Sidecar,
+    bundle_files as bundle_files,
     read_sidecar as read_sidecar,
     sidecar_field as sidecar_field,
     sidecar_path as sidecar_path,

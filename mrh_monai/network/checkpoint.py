@@ -57,6 +57,14 @@ def save_checkpoint(path: Path | str, state: Mapping[str, torch.Tensor], sidecar
     return sidecar
 
 
+def is_checkpoint(path: Path | str) -> bool:
+    """Return whether there are weights at a path, with the sidecar that describes them beside them."""
+    try:
+        return read_sidecar(path).sha256 == sha256(path)
+    except (CheckpointError, OSError):
+        return False
+
+
 def load_checkpoint(path: Path | str) -> tuple[dict[str, torch.Tensor], Sidecar]:
     """Load weights, on the CPU, and their sidecar, which must belong together.
 

@@ -95,6 +95,12 @@ def sidecar_path(weights: Path | str) -> Path:
     return Path(weights).with_suffix(".json")
 
 
+def bundle_files(bundle: Path | str) -> list[Path]:
+    """Return the files of a bundle that are read when it is used: the weights, their sidecar, and the configs."""
+    weights = Path(bundle) / "models" / "model.pt"
+    return [weights, sidecar_path(weights), *sorted((Path(bundle) / "configs").glob("*"))]
+
+
 def read_sidecar(path: Path | str) -> Sidecar:
     """Read the sidecar of some weights, without comparing it with them.
 

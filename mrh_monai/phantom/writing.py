@@ -9,13 +9,19 @@ import numpy as np
 
 from mrh_monai.errors import OptionError
 from mrh_monai.io import replacing, writable_folder, write_analyze
+from mrh_monai.output_files import writing
 from mrh_monai.phantom.digital_brain import VOXEL_MM, PhantomSubject, make_subject
 from mrh_monai.phantom.mr_signals import DWI_COUNT
 from mrh_monai.phantom.stains import STAIN_FILES
 
 
 def make_phantom(
-    folder: Path | str, subjects: int = 6, shape: Sequence[int] = (96, 24, 64), seed: int = 0, snr: float = 30.0
+    folder: Path | str,
+    subjects: int = 6,
+    shape: Sequence[int] = (96, 24, 64),
+    seed: int = 0,
+    snr: float = 30.0,
+    overwrite: bool = False,
 ) -> list[Path]:
     """Make digital mouse brains and write them to ``folder/subject01``, ``folder/subject02``, ...
 
@@ -25,6 +31,7 @@ def make_phantom(
         shape: Voxels along X (left-right), Y (anterior-posterior) and Z (ventral-dorsal); the whole brain is fitted into them.
         seed: Random seed of the cohort, at least 0.
         snr: Signal-to-noise ratio of the unweighted diffusion images; inf for images without noise. See `make_subject`.
+        overwrite: Whether files of another origin may be replaced.
 
     Returns:
         The folder of each subject, with the files that `write_subject` describes.
@@ -43,11 +50,16 @@ def make_phantom(
         >>> images[:3]
         ['Masked_outline.img', 'rigidaffine_Lddm_dwi2000.img', 'rigidaffine_Lddm_dwi5000.img']
     """
-    return list(write_phantom(folder, subjects, shape, seed, snr))
+    return list(write_phantom(folder, subjects, shape, seed, snr, overwrite))
 
 
 def write_phantom(
-    folder: Path | str, subjects: int = 6, shape: Sequence[int] = (96, 24, 64), seed: int = 0, snr: float = 30.0
+    folder: Path | str,
+    subjects: int = 6,
+    shape: Sequence[int] = (96, 24, 64),
+    seed: int = 0,
+    snr: float = 30.0,
+    overwrite: bool = False,
 ) -> Iterator[Path]:
     """Make digital mouse brains one after another, as `make_phantom` does with the same arguments.
 
@@ -62,23 +74,24 @@ def write_phantom(
         raise OptionError("subjects", "at least 1", str(subjects), "ask for one or more")
     for index in range(subjects):
         subject = make_subject(index, shape, seed, snr)
-        yield write_subject(subject, Path(folder) / subject.name)
+        yield write_subject(subject, Path(folder) / subject.name, overwrite)
 
 
-def write_subject(subject: PhantomSubject, folder: Path | str) -> Path:
+def write_subject(subject: PhantomSubject, folder: Path | str, overwrite: bool = False) -> Path:
     """Write one subject in MRH-Net's layout, with its own targets, and with the noise-free truth in ``truth.npz``.
 
     ``truth.npz`` holds ``latent_<name>`` and ``stain_<name>`` (float16), ``noise_free`` (int16) and ``noise_sigma``.
 
     Args:
         subject: The subject.
-        folder: Folder to write into; it is made if it is missing.
+        folder: Folder to write into; it is made if it is missing. A digital brain there is replaced.
+        overwrite: Whether files of another origin may be replaced.
 
     Returns:
         The folder.
 
     Raises:
-        OutputError: The folder cannot be written.
+        OutputError: The folder cannot be written, or has files of another origin under these names.
     """
     folder = writable_folder(folder)
     volumes = {
@@ -89,10 +102,12 @@ def write_subject(subject: PhantomSubject, folder: Path | str) -> Path:
         "Masked_outline": subject.mask,
         **{f"targets/{file}": subject.stains[name] for name, file in STAIN_FILES.items()},
     }
-    for name, voxels in volumes.items():
-        write_analyze(folder / f"{name}.img", voxels, VOXEL_MM)
     truth = {f"latent_{name}": values.astype(np.float16) for name, values in subject.latent.items()}
     truth |= {f"stain_{name}": values.astype(np.float16) for name, values in subject.noise_free_stains.items()}
-    with replacing(folder / "truth.npz") as temporary, open(temporary, "wb") as stream:
-        np.savez(stream, noise_free=subject.noise_free, noise_sigma=subject.noise_sigma, **truth)  # type: ignore[arg-type]
+    files = [folder / f"{name}.{ending}" for name in volumes for ending in ("img", "hdr")]
+    with writing("phantom", [*files, folder / "truth.npz"], overwrite=overwrite):
+        for name, voxels in volumes.items():
+            write_analyze(folder / f"{name}.img", voxels, VOXEL_MM)
+        with replacing(folder / "truth.npz") as temporary, open(temporary, "wb") as stream:
+            np.savez(stream, noise_free=subject.noise_free, noise_sigma=subject.noise_sigma, **truth)  # type: ignore[arg-type]
     return folder

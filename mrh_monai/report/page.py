@@ -13,6 +13,7 @@ from markupsafe import Markup
 from mrh_monai import __version__
 from mrh_monai.errors import MRHError, OptionError, error_sentence
 from mrh_monai.io import write_text
+from mrh_monai.output_files import check_outputs, writing
 from mrh_monai.report.predicted_subject import PredictedSubject, WrittenPrediction, find_predictions, read_predicted_subject
 from mrh_monai.report.prediction_sections import provenance_rows, scores_table, subject_section, viewer_section
 from mrh_monai.report.sections import Section, result_sections
@@ -27,28 +28,30 @@ LEFT_OUT = "The pictures of this section are left out to keep the page below 8 M
 NO_VIEWER = "The interactive viewer is left out: NiiVue was not found. It comes with nilearn: pip install 'mrh-monai[report]'."
 
 
-def write_report_after_inference(output_dir: Path | str, wanted: bool) -> None:
+def write_report_after_inference(output_dir: Path | str, wanted: bool, overwrite: bool = False) -> None:
     """Write the report at the end of a bundle's inference.
 
     Args:
         output_dir: Folder of the predictions.
         wanted: Whether a report is wanted. Even then, no report is written if no volume was predicted.
+        overwrite: Whether a `report.html` of another origin may be replaced.
     """
     if not wanted or not find_predictions(Path(output_dir)):
         return
     try:
-        logger.info("%s", write_report(output_dir))
+        logger.info("%s", write_report(output_dir, overwrite=overwrite))
     except MRHError as error:  # the predictions are finished, whatever other files lie beside them
         logger.warning("no report: %s", error_sentence(error))
 
 
-def write_report(folder: Path | str, output: Path | str | None = None, subject: str | None = None) -> Path:
+def write_report(folder: Path | str, output: Path | str | None = None, subject: str | None = None, overwrite: bool = False) -> Path:
     """Write the report of a folder: its predictions, trainings, comparisons, contributions and studies, in whatever subfolders they lie.
 
     Args:
         folder: Folder of results.
         output: HTML file to write; None for ``report.html`` in the folder.
         subject: Name of the predicted subject to show in the viewer; None for the first.
+        overwrite: Whether an HTML file that is not a report may be replaced.
 
     Returns:
         The file, of at most 8 MB.
@@ -56,6 +59,7 @@ def write_report(folder: Path | str, output: Path | str | None = None, subject: 
     Raises:
         OptionError: The folder has no results, or no predicted subject of this name.
         SubjectError: A file of results cannot be read.
+        OutputError: The file is not a report of this function, or cannot be written.
 
     Example:
         >>> write_report("results")  # doctest: +SKIP
@@ -72,6 +76,7 @@ def write_report(folder: Path | str, output: Path | str | None = None, subject: 
         raise OptionError("subject", expected, repr(subject), "choose another subject" if names else "leave --subject out")
     predictions.sort(key=lambda prediction: prediction.name != subject)
     output = folder / "report.html" if output is None else Path(output)
+    check_outputs("report", [output], overwrite=overwrite)
     with tempfile.TemporaryDirectory() as pictures:
         sections = result_sections(folder)
         if not predictions and not sections:
@@ -82,7 +87,8 @@ def write_report(folder: Path | str, output: Path | str | None = None, subject: 
         for page in _pages(folder, predictions, detailed, sections, Path(pictures)):
             if len(page.encode()) <= LIMIT:
                 break
-    write_text(output, page)
+    with writing("report", [output], overwrite=overwrite):
+        write_text(output, page)
     return output
 
 

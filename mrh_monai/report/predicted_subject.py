@@ -64,7 +64,7 @@ def find_predictions(folder: Path) -> list[WrittenPrediction]:
         record = read_record(path)
         # NAME.nii and NAME.nii.gz would have the same record, which belongs to the file whose size it names.
         known = found.get(record_path(path))
-        if record is not None and (known is None or record.get("bytes") == path.stat().st_size):
+        if record is not None and record.get("bytes") is not None and (known is None or record.get("bytes") == path.stat().st_size):
             named = WrittenPrediction("", path, record)
             found[record_path(path)] = replace(named, name=named.subject_name)
     predictions = list(found.values())

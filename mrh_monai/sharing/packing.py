@@ -14,7 +14,8 @@ from typing import Any
 
 from mrh_monai.errors import BundleError, CheckpointError, OutputError, cause_in_words
 from mrh_monai.io import LARGEST_FILE, is_safe_path, sha256, writable_folder, write_bundle_zip
-from mrh_monai.network import Sidecar, load_checkpoint, load_strictly, read_sidecar
+from mrh_monai.network import Sidecar, bundle_files, load_checkpoint, load_strictly, read_sidecar
+from mrh_monai.output_files import check_outputs, writing
 from mrh_monai.protocol import MRProtocol
 from mrh_monai.sharing.config_code import Code
 from mrh_monai.sharing.model_card import fill_card
@@ -48,7 +49,9 @@ class Packed:
     sha256: str = ""
 
 
-def pack(bundle: Path | str, output: Path | str, scores: Path | str | None = None, key: Path | str | None = None) -> Packed:
+def pack(
+    bundle: Path | str, output: Path | str, scores: Path | str | None = None, key: Path | str | None = None, overwrite: bool = False
+) -> Packed:
     """Write the zip of a bundle; the bundle itself is not changed. The same input gives the same bytes.
 
     Args:
@@ -56,6 +59,7 @@ def pack(bundle: Path | str, output: Path | str, scores: Path | str | None = Non
         output: The zip to write or replace.
         scores: `OUT/scores.json` of an evaluation with these weights, for the model card; None for no scores.
         key: OpenSSH private key, with which the zip is signed as ``OUTPUT.sig``; None for no signature.
+        overwrite: Whether files of another origin may be replaced.
 
     Returns:
         The content of the zip.
@@ -63,7 +67,7 @@ def pack(bundle: Path | str, output: Path | str, scores: Path | str | None = Non
     Raises:
         BundleError: The folder is not a bundle, or its metadata are damaged; the scores belong to other weights; the key cannot sign.
         CheckpointError: The bundle has no weights, or weights that do not fit its sidecar and protocol.
-        OutputError: The zip cannot be written.
+        OutputError: The zip cannot be written, or would replace a file of another origin.
     """
     bundle, output = Path(bundle), Path(output)
     if not (bundle / METADATA).is_file():
@@ -72,6 +76,9 @@ def pack(bundle: Path | str, output: Path | str, scores: Path | str | None = Non
     if output.suffix.lower() != ".zip":
         found = f"the ending {output.suffix}" if output.suffix else "a name without an ending"
         raise BundleError(output, "a zip to write", found, "give a name that ends in .zip")
+    outputs = [output] if key is None else [output, signature_path(output)]
+    inputs = [*bundle_files(bundle), *(path for path in (scores, key) if path is not None)]
+    check_outputs("zip", outputs, inputs, overwrite)
     name = bundle.resolve().name
     sidecar = check_weights(bundle)
     chosen, left_out = _chosen(bundle)
@@ -85,7 +92,10 @@ def pack(bundle: Path | str, output: Path | str, scores: Path | str | None = Non
     files[MANIFEST] = manifest(files)
     if output.is_dir():
         raise OutputError(output, "a file to write", "a folder", "name a file")
-    with tempfile.TemporaryDirectory(prefix=".packing.", dir=writable_folder(output.parent)) as place:
+    with (
+        writing("zip", outputs, inputs, overwrite),
+        tempfile.TemporaryDirectory(prefix=".packing.", dir=writable_folder(output.parent)) as place,
+    ):
         made = Path(place) / output.name
         write_bundle_zip(made, name, files)
         signed = None if key is None else sign(made, key)

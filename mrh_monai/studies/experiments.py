@@ -11,6 +11,7 @@ from pathlib import Path
 from mrh_monai.devices import choose_device
 from mrh_monai.errors import OptionError
 from mrh_monai.io import as_csv, writable_folder, write_text
+from mrh_monai.output_files import check_outputs, writing
 from mrh_monai.phantom import STAIN_FILES, write_phantom
 from mrh_monai.protocol import MRH_NET, MRProtocol
 from mrh_monai.studies.image_experiments import feature_map_experiment, resolution_experiment
@@ -84,7 +85,9 @@ class StudyOptions:
             raise OptionError("stain", " or ".join(STAIN_FILES), repr(self.stain), "choose a stain of the digital brain")
 
 
-def run_study(name: str, out: Path | str, options: StudyOptions = StudyOptions(), progress: bool = False) -> tuple[Finding, list[Path]]:
+def run_study(
+    name: str, out: Path | str, options: StudyOptions = StudyOptions(), progress: bool = False, overwrite: bool = False
+) -> tuple[Finding, list[Path]]:
     """Run one experiment, and write ``NAME.csv``, ``NAME.png`` and ``NAME.txt``.
 
     Args:
@@ -92,6 +95,7 @@ def run_study(name: str, out: Path | str, options: StudyOptions = StudyOptions()
         out: Folder to write into.
         options: Subjects and effort.
         progress: Whether to show a progress bar on a terminal.
+        overwrite: Whether files of another origin may be replaced.
 
     Returns:
         The result, and the files.
@@ -99,7 +103,7 @@ def run_study(name: str, out: Path | str, options: StudyOptions = StudyOptions()
     Raises:
         OptionError: The name is unknown.
         SubjectError: The subjects do not allow the experiment.
-        OutputError: The folder cannot be written.
+        OutputError: The folder cannot be written, or a result would replace a file of another origin.
 
     Example:
         >>> finding, files = run_study("depth", "studies", StudyOptions("brains/datalist.json"))  # doctest: +SKIP
@@ -109,17 +113,20 @@ def run_study(name: str, out: Path | str, options: StudyOptions = StudyOptions()
     if name not in STUDIES:
         near = difflib.get_close_matches(name, STUDIES, 1)
         raise OptionError("study", f"one of {', '.join(STUDIES)}", repr(name), f"did you mean {near[0]}" if near else "choose one of them")
+    files = [Path(out) / f"{name}.{ending}" for ending in ("csv", "png", "txt")]
+    inputs = [] if options.datalist is None else Datalist.read(options.datalist).files
+    check_outputs("study", files, inputs, overwrite)
     effort = replace(FULL if options.full else QUICK, device=choose_device(options.device))
     with tempfile.TemporaryDirectory() as folder:
         # The subjects are read into memory, so the digital brains are not kept.
         datalist = options.datalist or _phantom(Path(folder), options.stain)
         data = load_study_data(datalist, options.protocol, margin=max(effort.widths) // 2)
-    out = writable_folder(out)
+    writable_folder(out)
     found = STUDIES[name](data, effort, options.seed, progress)
-    files = [out / f"{name}.{ending}" for ending in ("csv", "png", "txt")]
-    write_text(files[0], as_csv(found.rows))
-    found.draw(files[1])
-    write_text(files[2], found.paragraph + "\n")
+    with writing("study", files, inputs, overwrite):
+        write_text(files[0], as_csv(found.rows))
+        found.draw(files[1])
+        write_text(files[2], found.paragraph + "\n")
     return found, files
 
 

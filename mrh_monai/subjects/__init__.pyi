@@ -1,7 +1,14 @@
 from .datalist import Datalist as Datalist, read_manifest as read_manifest
 from .folder_listing import find_subjects as find_subjects, is_subject_folder as is_subject_folder, list_folder as list_folder
 from .given_subject import SubjectLike as SubjectLike, as_subject as as_subject
-from .subject import FILE_KEYS as FILE_KEYS, Slices as Slices, Subject as Subject, checked_slices as checked_slices, in_slices as in_slices
+from .subject import (
+    FILE_KEYS as FILE_KEYS,
+    Slices as Slices,
+    Subject as Subject,
+    checked_slices as checked_slices,
+    files_of as files_of,
+    in_slices as in_slices,
+)
 from .subject_arrays import AnySubject as AnySubject, SubjectArrays as SubjectArrays, real_array as real_array, write_arrays as write_arrays
 from .subject_search import (
     BESIDE_IMAGE as BESIDE_IMAGE,

@@ -14,7 +14,8 @@ import numpy as np
 
 from mrh_monai.errors import DatalistError
 from mrh_monai.io import is_patch_file, write_text
-from mrh_monai.subjects.subject import FILE_KEYS, Slices, Subject, in_slices
+from mrh_monai.output_files import writing
+from mrh_monai.subjects.subject import FILE_KEYS, Slices, Subject, files_of, in_slices
 from mrh_monai.subjects.subject_arrays import AnySubject
 
 SECTIONS = ("training", "validation", "test")
@@ -46,6 +47,11 @@ class Datalist:
     def sections(self) -> dict[str, tuple[AnySubject, ...]]:
         """The three sections by name."""
         return {name: getattr(self, name) for name in SECTIONS}
+
+    @property
+    def files(self) -> list[Path]:
+        """Every file that is read for the subjects of all sections."""
+        return [file for subject in itertools.chain(*self.sections.values()) if isinstance(subject, Subject) for file in files_of(subject)]
 
     def section(self, key: str, where: object = "datalist") -> tuple[AnySubject, ...]:
         """Return the subjects of one section, which must have some.
@@ -100,15 +106,21 @@ class Datalist:
         datalist._check_no_leak(path)
         return datalist
 
-    def write(self, path: Path | str) -> None:
+    def write(self, path: Path | str, overwrite: bool = False) -> None:
         """Write the datalist as JSON, with paths relative to its own folder.
+
+        Args:
+            path: File to write. A datalist there that this function wrote, and that is unchanged since, is replaced.
+            overwrite: Whether another file may be replaced too; a file of the subjects never is.
 
         Raises:
             DatalistError: A subject consists of arrays, which a JSON file cannot name.
+            OutputError: The file cannot be written, or is another file.
         """
         path = Path(path)
         content = {name: [_entry(subject, path.resolve().parent) for subject in subjects] for name, subjects in self.sections.items()}
-        write_text(path, json.dumps(content, indent=2) + "\n")
+        with writing("datalist", [path], self.files, overwrite):
+            write_text(path, json.dumps(content, indent=2) + "\n")
 
     @classmethod
     def split(

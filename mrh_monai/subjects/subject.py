@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import operator
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from mrh_monai.errors import OptionError
-from mrh_monai.io import is_patch_file
+from mrh_monai.io import is_patch_file, volume_ending
 
 # Ranges (start, stop) of coronal slices, counted from 0, the stop excluded.
 Slices = tuple[tuple[int, int], ...]
@@ -67,6 +69,20 @@ class Subject:
         """
         asked = checked_slices(slices)
         return self if asked is None else replace(self, slices=common_slices(self.name, self.slices, asked))
+
+
+def files_of(subject: Subject) -> list[Path]:
+    """Return every file that is read for a subject, resolved.
+
+    Header and voxels can lie in two files. Therefore the files that differ only in the ending are included.
+    """
+    return sorted({file.resolve() for path in (*subject.image, *subject.files.values()) for file in _with_partners(path)})
+
+
+def _with_partners(path: Path) -> list[Path]:
+    stem = path.name[: len(path.name) - len(volume_ending(path) or path.suffix)]
+    beside = path.parent.glob(f"{glob.escape(stem)}.*")
+    return [file for file in beside if re.fullmatch(r"\.\w+(\.gz)?", file.name[len(stem) :])]
 
 
 def checked_slices(slices: Sequence[tuple[int, int]] | None) -> Slices | None:

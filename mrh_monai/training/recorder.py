@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,14 @@ from monai.engines.trainer import Trainer
 from mrh_monai import distributed
 from mrh_monai.errors import OptionError
 from mrh_monai.io import clear_partial, writable_folder, write_text
-from mrh_monai.network import save_checkpoint
+from mrh_monai.network import is_checkpoint, save_checkpoint, sidecar_path
+from mrh_monai.output_files import check_outputs
 from mrh_monai.training.history import RunHistory
 from mrh_monai.training.training_state import TrainingRun, plain_values
 
 logger = logging.getLogger(__name__)
 
-CHECKPOINT = "checkpoint.pt"
+MODEL, METRICS, CHECKPOINT, CURVE = "model.pt", "metrics.csv", "checkpoint.pt", "training_curve.png"
 DrawHistory = Callable[[list[dict[str, Any]], Path, str], None]
 
 
@@ -113,8 +114,8 @@ class RunRecorder:
         )  # fmt: skip
         if distributed.is_first_process():
             if improved:
-                self._save_model(self.output_dir / "model.pt")
-            write_text(self.output_dir / "metrics.csv", self.history.csv())
+                self._save_model(self.output_dir / MODEL)
+            write_text(self.output_dir / METRICS, self.history.csv())
             self.training.save(self.output_dir / CHECKPOINT, epoch, self.history, self.resume_key)
         if self.history.exhausted:
             logger.info("training stops, because the last %d epochs did not improve the validation RMSE", self.history.patience)
@@ -129,9 +130,9 @@ class RunRecorder:
         if not distributed.is_first_process():
             return
         units = self.training.sidecar.units
-        self._save_model(self.output_dir / "model.pt")
+        self._save_model(self.output_dir / MODEL)
         if self.draw_history is not None:
-            self.draw_history(self.history.rows, self.output_dir / "training_curve.png", units)
+            self.draw_history(self.history.rows, self.output_dir / CURVE, units)
         if self.bundle_weights is not None:
             self._save_model(self.bundle_weights)
         best = self.history.best
@@ -139,20 +140,31 @@ class RunRecorder:
         logger.info("the results are in %s", self.output_dir)
 
 
-def prepare_output(output_dir: Path | str, bundle_weights: Path | str | None) -> None:
-    """Check that the results can be written, and remove the files that a killed run has left half written.
+def prepare_output(
+    output_dir: Path | str, bundle_weights: Path | str | None, inputs: Iterable[Path | str] = (), overwrite: bool = False
+) -> None:
+    """Check that the results can be written and replace no other files, and remove the files that a killed run has left half written.
 
     A config does this before it loads anything. With several processes, only the first one does it.
 
     Args:
         output_dir: Folder of the results.
         bundle_weights: `models/model.pt` of the bundle, where the finished weights go; None to leave the bundle unchanged.
+        inputs: Files that the run reads.
+        overwrite: Whether files that are not those of an earlier run may be replaced.
 
     Raises:
-        OutputError: A folder cannot be written.
+        OutputError: A folder cannot be written; a result would replace a file that the run reads, or one that no run wrote.
     """
     if not distributed.is_first_process():
         return
+    model = Path(output_dir) / MODEL
+    results = [model, sidecar_path(model), *(Path(output_dir) / name for name in (METRICS, CHECKPOINT, CURVE))]
+    # An earlier run has left its weights with their sidecar.
+    check_outputs("training", results, inputs, overwrite, lambda _: is_checkpoint(model))
+    if bundle_weights is not None:
+        weights = Path(bundle_weights)
+        check_outputs("weights", [weights, sidecar_path(weights)], inputs, overwrite, lambda _: is_checkpoint(weights))
     folders = [Path(output_dir)] + ([Path(bundle_weights).parent] if bundle_weights is not None else [])
     for folder in folders:
         clear_partial(writable_folder(folder))

@@ -11,8 +11,11 @@ from mrh_monai.io.nibabel_files import write_analyze
 
 def test_a_matlab_network_goes_into_a_bundle_predicts_and_comes_out_again(call, untrained_bundle, study, tmp_path):
     network = write_network(tmp_path / "own" / "net.mat", *mrh_net(2, 67, 8))
-    status, out, _ = call("import-matlab", network, "--bundle", untrained_bundle, "--target-max", 255)
-    assert status == 0
+    status, _, err = call("import-matlab", network, "--bundle", untrained_bundle, "--target-max", 255)
+    assert (status, "model.pt: expected a free name" in err) == (1, True)  # the bundle has weights that were not imported
+    for more in (["--overwrite"], []):
+        status, out, _ = call("import-matlab", network, "--bundle", untrained_bundle, "--target-max", 255, *more)
+        assert status == 0
     assert "2 residual blocks, 67 channels, 8 features, published scaling, training ended at RMSE 0.48 of a patch" in out
     assert call("predict", untrained_bundle, study / "subject01", "-o", tmp_path / "af.nii.gz")[0] == 0
     voxels = nibabel.load(tmp_path / "af.nii.gz").get_fdata()

@@ -241,7 +241,7 @@ def test_the_verb_writes_tables_and_pictures(call, study_bundle, study, labels, 
     assert "The network is behind" in out
     files = ["comparison.json", "comparison.csv", "regions.csv", "roc.png", "scatter.png", "bland_altman.png", "r2.png"]
     assert out.splitlines()[-7:] == [str(tmp_path / "out" / name) for name in files]
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(files)
+    assert sorted(path.name for path in (tmp_path / "out").glob("[!.]*")) == sorted(files)
     written = json.loads((tmp_path / "out" / "comparison.json").read_text())
     assert {row["region"] for row in written["regions"]} == {"left", "right"}
     assert written["models"][0]["scores"]["r2"] == pytest.approx(

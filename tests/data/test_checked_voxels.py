@@ -22,7 +22,7 @@ def test_nan_inside_the_mask_is_refused_with_its_share_or_zeroed(parts, few, val
         SubjectError, match=r"mt.nii: expected numbers inside the mask in channel mt_on, found 1 NaN or Inf \(1.2%\).*--nan zero"
     ):
         load_subject(subject, few)
-    with pytest.warns(MRHWarning, match=r"mt.nii: 1 NaN or Inf inside the mask in 1 channels \(1.2% of their voxels there\) were set to 0"):
+    with pytest.warns(MRHWarning, match=r"mt.nii: 1 NaN or Inf inside the mask in 1 channel \(1.2% of the voxels there\) were set to 0"):
         zeroed = load_subject(subject, few, ReadingOptions(nan="zero")).image
     assert zeroed[2, 2, 2, 1] == zeroed[0, 0, 0, 2] == 0
     with pytest.raises(OptionError, match="nan: expected refuse or zero, found 'skip'"):

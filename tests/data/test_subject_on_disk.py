@@ -55,7 +55,7 @@ def test_what_is_wrong_is_refused_as_when_loaded(parts, few):
             read(subject, few)
         with pytest.raises(OptionError, match="nan: expected refuse or zero, found 'skip'"):
             read(subject, few, ReadingOptions(nan="skip"))
-    with pytest.warns(MRHWarning, match="1 NaN or Inf inside the mask in 1 channels"):
+    with pytest.warns(MRHWarning, match="1 NaN or Inf inside the mask in 1 channel"):
         opened = open_subject(subject, few, ReadingOptions(nan="zero"))
     assert opened.slabs.slab(2, 3)[3, 0, 3, 1] == 0
     image[1:5, ..., 1] = 0

@@ -167,7 +167,7 @@ def test_a_file_that_differs_is_not_put_in_place(bundle, tmp_path, monkeypatch, 
     with pytest.raises(
         OutputError, match=rf"net\{ending}: expected outputs within [12]e-05 of PyTorch's, found a difference of 0.00.*; install"
     ):
-        export_network(bundle, path)
+        export_network(bundle, path, overwrite=True)
     assert path.read_text() == "the old one"
     assert list(tmp_path.iterdir()) == [path]
 

@@ -35,7 +35,7 @@ def random_network(channels=67, features=8, blocks=1, dims=2, seed=0):
 
 def sidecar_of(network, channels, axes=(0, 2), radius=1, stain="af", scaling=None, **more):
     count = len(channels)
-    scaling = scaling or RobustScaling(TARGET_MAX, (0.2,) * count, (0.1,) * count, (1.0,) * count, 99.0)
+    scaling = scaling or RobustScaling(TARGET_MAX, (0.2,) * count, (0.5,) * count, (1.0,) * count, 99.0)
     shape = len(network.blocks), network.conv1.out_channels, list(axes), radius
     return Sidecar(stain, f"8-bit {stain}", list(channels), *shape, scaling, **more)
 

@@ -15,7 +15,6 @@ from mrh_monai.subjects import SubjectArrays, find_subject
 ROBUST = RobustScaling(250.0, (1.0,) * 67, (0.5,) * 67, (1.0,) * 67, 99.0)
 
 # The constants of the scaling are made up, so that the signals of the subjects are unlike them.
-pytestmark = pytest.mark.filterwarnings("ignore:.*is furthest from the training subjects")
 
 
 @pytest.mark.parametrize("scaling", [ROBUST, PublishedScaling(255.0)])

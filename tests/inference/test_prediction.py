@@ -1,4 +1,6 @@
 import json
+import os
+from dataclasses import replace
 
 import nibabel
 import numpy as np
@@ -9,6 +11,7 @@ from mrh_monai.data.input_kinds import PATCH_FILE, VOLUMES
 from mrh_monai.errors import OutputError
 from mrh_monai.inference.prediction import Prediction, check_output
 from mrh_monai.inference.prediction_record import read_record
+from mrh_monai.io.files import sha256
 
 RECORD = {"made_by": {"weights": "0"}, "inputs": {}, "slices": None, "about": {"stain": "af"}}
 
@@ -28,7 +31,7 @@ def test_stain_and_record_are_saved_together(prediction, tmp_path, name):
     assert image.get_data_dtype() == np.float32
     np.testing.assert_array_equal(image.get_fdata(dtype=np.float32), prediction.stain)
     np.testing.assert_allclose(image.affine, prediction.affine)
-    assert read_record(path) == {**RECORD, "bytes": path.stat().st_size}
+    assert read_record(path) == {**RECORD, "bytes": path.stat().st_size, "sha256": sha256(path)}
     assert sorted(file.name for file in path.parent.iterdir()) == sorted(["af.json", path.name])
 
 
@@ -44,7 +47,7 @@ def test_saving_again_replaces_both(prediction, tmp_path):
 def test_a_file_that_is_not_a_record_stays_and_nothing_is_written(prediction, tmp_path):
     """The sentence comes before any voxel is written."""
     (tmp_path / "datalist.json").write_text('{"test": []}')
-    message = r"datalist\.json: expected a free name for the record of datalist\.nii\.gz, found a file that is not a record"
+    message = r"datalist\.json: expected a free name, or a file that the same command wrote, found another file"
     with pytest.raises(OutputError, match=message):
         prediction.save(tmp_path / "datalist.nii.gz")
     with pytest.raises(OutputError, match=message):
@@ -54,18 +57,45 @@ def test_a_file_that_is_not_a_record_stays_and_nothing_is_written(prediction, tm
 
 
 def test_no_record_is_left_where_the_stain_cannot_be_written(prediction, tmp_path, monkeypatch):
-    """An old stain stays, but no longer counts as finished."""
-    path = prediction.save(tmp_path / "af.nii.gz")
-    before = path.read_bytes()
+    """An old stain stays, but no longer counts as finished; the next run replaces it."""
+    old = prediction.save(tmp_path / "old.nii.gz")
+    before = old.read_bytes()
+    real = os.replace
 
-    def full(*_):
-        raise OSError(28, "No space left on device")
+    def full(source, target):
+        if str(target).endswith(".nii.gz"):
+            raise OSError(28, "No space left on device")
+        real(source, target)
 
     monkeypatch.setattr("os.replace", full)
-    with pytest.raises(OutputError, match=r"af\.nii\.gz: expected to write the file, found No space left on device"):
+    for path in (old, tmp_path / "new.nii.gz"):
+        with pytest.raises(OutputError, match=r"\.nii\.gz: expected to write the file, found No space left on device"):
+            prediction.save(path)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["old.json", "old.nii.gz"]
+    assert (old.read_bytes(), read_record(old)["bytes"]) == (before, None)
+    monkeypatch.undo()
+    prediction.save(old)
+    assert read_record(old)["bytes"] == len(before)
+
+
+def test_a_file_of_another_origin_is_replaced_only_if_asked(prediction, tmp_path):
+    path = tmp_path / "m7_af.nii.gz"
+    path.write_bytes(b"the true stain")
+    with pytest.raises(OutputError, match=r"m7_af\.nii\.gz: expected a free name"):
         prediction.save(path)
-    assert [file.name for file in tmp_path.iterdir()] == ["af.nii.gz"]
-    assert path.read_bytes() == before
+    assert [file.read_bytes() for file in tmp_path.iterdir()] == [b"the true stain"]
+    prediction.save(path, overwrite=True)
+    assert read_record(path)["sha256"] == sha256(path)
+
+
+@pytest.mark.parametrize("key", ["image", "target"])
+def test_a_stain_never_replaces_a_file_of_its_subject(prediction, tmp_path, key):
+    path = tmp_path / "s.nii.gz"
+    path.write_bytes(b"scan")
+    about = {"files": {"image": ["other.nii"], key: [str(path)] if key == "image" else str(path)}}
+    with pytest.raises(OutputError, match=r"s\.nii\.gz: expected an output that is not an input too"):
+        replace(prediction, record={**RECORD, "about": about}).save(path, overwrite=True)
+    assert path.read_bytes() == b"scan"
 
 
 @pytest.mark.parametrize("name", ["af.png", "af", "af.mat", "af.nii.gz/af.nii"])

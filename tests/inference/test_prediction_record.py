@@ -1,3 +1,4 @@
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -9,16 +10,16 @@ from helpers.complete_predictions import finish
 from mrh_monai.errors import OutputError
 from mrh_monai.inference.cohort import CohortOutput
 from mrh_monai.inference.prediction_record import (
-    check_record_output,
+    announce,
+    check_prediction_output,
     fingerprint,
     input_state,
     is_finished,
     prediction_path,
     read_record,
     record_path,
-    remove_record,
-    write_record,
 )
+from mrh_monai.io.files import sha256
 from mrh_monai.io.nibabel_files import write_analyze
 from mrh_monai.subjects import Subject, SubjectArrays
 
@@ -71,7 +72,7 @@ def test_a_path_is_the_same_however_it_is_spelt(cohort, monkeypatch, tmp_path):
 
 def test_a_prediction_that_is_being_replaced_is_not_finished(cohort):
     path = finish(cohort[0][0], *cohort[1:])
-    remove_record(path)
+    announce(path, read_record(path))
     assert "a" in names(cohort)
     finish(cohort[0][0], *cohort[1:])
     path.unlink()
@@ -91,30 +92,56 @@ def test_a_record_lies_beside_its_prediction_under_its_name(tmp_path, ending):
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "3", "{}", '{"test": []}', "\x00"])
-def test_a_file_that_is_no_record_is_never_replaced_or_removed(tmp_path, text):
+def test_a_prediction_is_refused_whose_record_would_replace_another_file(tmp_path, text):
     other, prediction = tmp_path / "af.json", tmp_path / "af.nii.gz"
     other.write_text(text)
-    prediction.write_bytes(b"stain")
     assert read_record(prediction) is None
-    message = r"af\.json: expected a free name for the record of af\.nii\.gz, found a file that is not a record; choose another name"
-    for act in (check_record_output, remove_record, lambda path: write_record(path, {"made_by": {}})):
-        with pytest.raises(OutputError, match=message):
-            act(prediction)
-    assert other.read_text() == text
+    with pytest.raises(OutputError, match=r"af\.json: expected a free name, .* found another file, .*; name another output, or replace it"):
+        check_prediction_output(prediction)
+    check_prediction_output(prediction, overwrite=True)
+
+
+def test_only_predictions_are_replaced(cohort):
+    """A file with its record is a prediction, until somebody changes it; a process killed between the two may go on."""
+    path = finish(cohort[0][0], *cohort[1:])
+    check_prediction_output(path)
+    written = path.read_bytes()
+    for change in (written + b"1", bytes(len(written))):  # another size; the same size, other content
+        path.write_bytes(change)
+        with pytest.raises(OutputError, match=r"a_af\.nii\.gz: expected a free name, or a file that the same command wrote, found another"):
+            check_prediction_output(path)
+        check_prediction_output(path, overwrite=True)
+    announce(path, read_record(path))
+    check_prediction_output(path)
+    record_path(path).unlink()
+    with pytest.raises(OutputError):
+        check_prediction_output(path)
+
+
+def test_a_record_of_a_version_without_checksums_counts(cohort):
+    path = finish(cohort[0][0], *cohort[1:])
+    record = {key: value for key, value in read_record(path).items() if key != "sha256"}
+    record_path(path).write_text(json.dumps(record))
+    check_prediction_output(path)
+
+
+def test_an_input_is_never_replaced(cohort):
+    path = finish(cohort[0][0], *cohort[1:])
+    with pytest.raises(
+        OutputError, match=r"a_af\.nii\.gz: expected an output that is not an input too, found a file that this command reads"
+    ):
+        check_prediction_output(path, [path], overwrite=True)
 
 
 def test_a_record_holds_what_the_prediction_was_made_of(cohort):
     subjects, out, made_by = cohort
     path = finish(replace(subjects[0], slices=((0, 2),)), out, made_by)
     record = read_record(path)
-    assert list(record) == ["made_by", "inputs", "slices", "bytes", "about"]
+    assert list(record) == ["made_by", "inputs", "slices", "bytes", "sha256", "about"]
     assert (record["made_by"], record["slices"], record["bytes"], record["about"]) == (made_by, [[0, 2]], len(b"prediction"), {})
     files = (subjects[0].image[0], subjects[0].mask)
     assert record["inputs"] == {str(file): [file.stat().st_size, file.stat().st_mtime_ns] for file in files}
-    remove_record(path)
-    assert read_record(path) is None
-    remove_record(path)  # nothing is left to remove
-    check_record_output(path)
+    assert record["sha256"] == sha256(path)
 
 
 def test_options_are_kept_as_text(cohort, tmp_path):

@@ -16,7 +16,6 @@ from mrh_monai.subjects.subject_search import find_subject
 SCALING = RobustScaling(250.0, (1.0,) * 67, (0.5,) * 67, (1.0,) * 67, 99.0)
 
 # The constants of the scaling are made up, so that the signals of the subjects are unlike them.
-pytestmark = pytest.mark.filterwarnings("ignore:.*is furthest from the training subjects")
 
 
 def test_subject_becomes_a_dict_of_slabs_and_channel_first_volumes(study):

@@ -234,7 +234,7 @@ def test_the_verbs_pack_verify_and_unpack(call, zipped, tmp_path):
     assert lines[3] == f"configs: those of release {__version__}"
     assert lines[4] == f"code that its configs run: {len(lines) - 5} places, 0 of them not written by this project"
     assert "NOT OURS" not in out
-    assert "         configs/inference.yaml, run::2: $@evaluator.run()" in lines
+    assert "         configs/inference.yaml, run::3: $@evaluator.run()" in lines
 
 
 def test_a_stranger_is_listed_and_trusted(call, files, tmp_path):

@@ -60,7 +60,7 @@ def run(phantom, tmp_path_factory):
             out = tmp_path_factory.mktemp("study")
             found, files = studies.run_study(name, out, StudyOptions(phantom))
             assert [path.name for path in files] == [f"{name}.csv", f"{name}.png", f"{name}.txt"]
-            assert sorted(out.iterdir()) == sorted(files)
+            assert sorted(out.glob("[!.]*")) == sorted(files)
             rows = list(csv.DictReader(files[0].read_text().splitlines()))
             text = files[2].read_text()
             assert text == found.paragraph + "\n"
@@ -266,7 +266,7 @@ def test_mrh_study_prints_what_was_found_and_where_it_is(call, phantom, tmp_path
     monkeypatch.setattr(studies, "QUICK", replace(TINY, seeds=1))
     monkeypatch.chdir(tmp_path)
     assert call("study", "depth", "--datalist", phantom, "--device", "cpu")[0] == 0
-    assert sorted(path.name for path in Path("studies").iterdir()) == ["depth.csv", "depth.png", "depth.txt"]
+    assert sorted(path.name for path in Path("studies").glob("[!.]*")) == ["depth.csv", "depth.png", "depth.txt"]
     status, out, _ = call("study", "depth", "-o", tmp_path / "out", "--datalist", phantom, "--device", "cpu")
     text, *files = out.strip().split("\n\n")
     assert (status, text) == (0, (tmp_path / "out" / "depth.txt").read_text().strip())

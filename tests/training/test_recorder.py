@@ -1,11 +1,50 @@
+import pytest
+
+from helpers.random_weights import random_network, sidecar_of
+from mrh_monai.errors import OutputError
+from mrh_monai.network.checkpoint import save_checkpoint
 from mrh_monai.training.recorder import prepare_output
 
+RUN = ("model.pt", "model.json", "metrics.csv", "checkpoint.pt", "training_curve.png")
 
-def test_prepare_output_clears_what_a_killed_run_left(tmp_path):
-    names = ("out/checkpoint.pt", "out/.partial.x.model.pt", "out/metrics.csv", "models/.partial.y.model.pt", "models/model.pt")
-    for name in names:
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+
+@pytest.fixture
+def earlier_run(tmp_path):
+    """An output folder and the bundle's weights, as a run leaves them."""
+    network = random_network(channels=2)
+    for folder in ("out", "models"):
+        save_checkpoint(tmp_path / folder / "model.pt", network.state_dict(), sidecar_of(network, ["a", "b"]))
+    for name in RUN[2:]:
+        (tmp_path / "out" / name).touch()
+    return tmp_path / "out", tmp_path / "models" / "model.pt"
+
+
+def test_prepare_output_clears_what_a_killed_run_left(earlier_run, tmp_path):
+    before = {path for path in tmp_path.rglob("*") if path.is_file()}
+    for name in ("out/.partial.x.model.pt", "models/.partial.y.model.pt"):
         (tmp_path / name).touch()
-    prepare_output(tmp_path / "out", tmp_path / "models" / "model.pt")
-    left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
-    assert left == {"out/metrics.csv", "models/model.pt", "out/checkpoint.pt"}
+    prepare_output(*earlier_run)
+    assert {path for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("name", RUN)
+def test_files_that_no_run_wrote_are_not_replaced(tmp_path, name):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).write_text("mine")
+    with pytest.raises(OutputError, match=f"{name}: expected a free name"):
+        prepare_output(tmp_path / "out", None)
+    prepare_output(tmp_path / "out", None, overwrite=True)
+
+
+def test_weights_without_their_sidecar_are_not_replaced(earlier_run):
+    out, weights = earlier_run
+    weights.with_suffix(".json").write_text("{}")
+    with pytest.raises(OutputError, match=r"model\.pt: expected a free name"):
+        prepare_output(out, weights)
+
+
+def test_a_file_that_the_run_reads_is_never_replaced(earlier_run):
+    out, weights = earlier_run
+    for parent in (out / "model.pt", weights):
+        with pytest.raises(OutputError, match=r"model\.pt: expected an output that is not an input too"):
+            prepare_output(out, weights, [parent], overwrite=True)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from mrh_monai.errors import DatalistError, SubjectError
+from mrh_monai.errors import DatalistError, MRHWarning, SubjectError
 from mrh_monai.io.nibabel_files import write_analyze
 from mrh_monai.io.volume_files import read_header, read_voxels
 from mrh_monai.protocol.mrh_net import MRH_NET
@@ -73,7 +73,9 @@ def test_nan_follow_the_scaling_that_is_inherited(own):
     for scaling in (robust, "robust"):
         with pytest.raises(SubjectError, match="expected numbers inside the mask in channel dwi2000_b0_01, found 1 NaN or Inf"):
             TrainingData(own / "nan.json", MRH_NET, SamplingOptions(patches=20), scaling=scaling)
-    assert TrainingData(own / "nan.json", MRH_NET, SamplingOptions(patches=20), scaling=published).scaling == published
+    with pytest.warns(MRHWarning, match=r"with_nan\.img: 1 NaN or Inf inside the mask in 1 channel .* were set to 0"):
+        data = TrainingData(own / "nan.json", MRH_NET, SamplingOptions(patches=20), scaling=published)
+    assert data.scaling == published
 
 
 def test_listing_a_subject_twice_or_without_target_is_refused(own):

@@ -76,7 +76,7 @@ def test_the_bundle_operator_sends_on_or_reports(app, capsys):
 
 def test_the_writer_keeps_numbers_and_grid_and_forgets_an_older_record(app, subjects, tmp_path, capsys):
     from failures import Failures
-    from nifti_writer import NiftiWriter
+    from nifti_writer import NiftiWriter, StainFiles
 
     voxels = np.random.default_rng(0).uniform(0, 0.9, (3, 4, 5)).astype(np.float32)
     record = {"inputs": {"inputs": {}, "slices": None}, "made_by": {"weights": "w"}, "about": {}}
@@ -85,10 +85,25 @@ def test_the_writer_keeps_numbers_and_grid_and_forgets_an_older_record(app, subj
     saved.parent.mkdir()
     saved.write_text(json.dumps(record | {"made_by": {"weights": "old"}}))
     prediction = Prediction(voxels, OBLIQUE, np.ones((3, 4, 5), bool), record)
-    operator = SimpleNamespace(_output_dir=tmp_path, _stain="nf", _failures=Failures())
+    operator = SimpleNamespace(_place=StainFiles(tmp_path, "nf"), _failures=Failures())
     NiftiWriter.compute(operator, SimpleNamespace(receive={"stain": (subjects[0], prediction)}.__getitem__), None, None)
     image = nibabel.load(saved.with_suffix(".nii.gz"))
     assert (operator._failures.count, capsys.readouterr().out) == (0, f"{image.get_filename()}\n")
     np.testing.assert_array_equal(np.asarray(image.dataobj), voxels)
     np.testing.assert_allclose(image.affine, OBLIQUE, atol=1e-6)
     assert json.loads(saved.read_text())["made_by"] == {"weights": "w"}
+
+
+def test_a_file_that_is_not_a_prediction_stays_and_is_named_before_anything_is_computed(app, subjects, tmp_path, capsys):
+    from failures import Failures
+    from nifti_writer import StainFiles
+
+    name = subjects[0].name
+    truth = tmp_path / name / f"{name}_nf.nii.gz"
+    truth.parent.mkdir()
+    truth.write_bytes(b"the true stain")
+    failures = Failures()
+    assert StainFiles(tmp_path, "nf").free_for(subjects[:2], failures) == subjects[1:2]
+    assert f"{truth.name}: expected a free name" in capsys.readouterr().err
+    assert StainFiles(tmp_path, "nf", overwrite=True).free_for(subjects[:2], failures) == subjects[:2]
+    assert failures.count == 1

@@ -1,0 +1,83 @@
+"""Every verb that writes: a file that it reads is never replaced, and a file of another origin only with --overwrite."""
+
+import shutil
+
+import nibabel
+import numpy as np
+import pytest
+
+from helpers.patch_file_writing import write_patch_file
+from mrh_monai.io import write_nifti
+
+FOREIGN, INPUT = "expected a free name, or a file that the same command wrote", "expected an output that is not an input too"
+BOTH = ("predict", "evaluate", "datalist", "reorder")
+
+
+@pytest.fixture
+def words(study_bundle, study, tmp_path):
+    """For each verb its words, the name of an output, and a file that it reads under a name that an output can have."""
+    work = tmp_path / "work"
+    shutil.copytree(study, work)
+    shutil.copytree(study_bundle, work / "mrh_af")
+    bundle, subject = work / "mrh_af", work / "subject04"
+    target, mask = subject / "targets" / "AF.img", subject / "Masked_outline.img"
+    image = nibabel.load(mask)
+    for name in ("mask", "target"):
+        nibabel.save(nibabel.Nifti1Image(np.asarray(image.dataobj), image.affine), subject / f"{name}.nii")
+    manifest = work / "s.mrh.json"
+    images = [f"subject04/rigidaffine_{part}.img" for part in ("Lddm_dwi2000", "Lddm_dwi5000", "lddm_t2MTONOFF")]
+    manifest.write_text(f'{{"image": {images}, "mask": "subject04/mask.nii"}}'.replace("'", '"'))
+    (work / "layout.yaml").write_text("image: [rigidaffine_lddm_t2MTONOFF.img]\nmask: mask.nii\n")
+    write_nifti(work / "af.nii", np.ones((6, 5, 4), np.float32), np.eye(4))
+    patches = write_patch_file(work / "YPred.mat", YPred=np.ones((3, 3, 1, 15), np.float32), fa=np.ones((3, 3, 1, 15), np.uint8))
+    shutil.copytree(subject, work / "few" / "m7")
+    listing = ["datalist", work / "few", "--target", "target.nii", "--layout", work / "layout.yaml", "-o"]
+    return {
+        "predict": (["predict", bundle, manifest, "--device", "cpu", "-o"], "stain.nii.gz", subject / "mask.nii"),
+        "evaluate": (["evaluate", target, target, "--mask", mask, "-o"], "scores.json", target),
+        "datalist": (listing, "list.json", work / "few" / "m7" / "target.nii"),
+        "export": (["export", bundle, "-o"], "net.ts", None),
+        "export-matlab": (["export-matlab", bundle, "-o"], "net_af.mat", None),
+        "pack": (["pack", bundle, "-o"], "af.zip", None),
+        "recon": (["recon", patches, "--height", 7, "--width", 5, "-o"], "slices.nii.gz", None),
+        "reorder": (["reorder", work / "af.nii", "--axes", "1,2,0", "-o"], "even.nii", work / "af.nii"),
+    }
+
+
+@pytest.mark.parametrize("verb", [*BOTH, "export", "export-matlab", "pack", "recon"])
+def test_files_of_another_origin_stay_unless_it_is_asked(call, words, tmp_path, verb):
+    typed, name, _ = words[verb]
+    output = tmp_path / name
+    output.write_bytes(b"mine")
+    status, _, err = call(*typed, output)
+    assert (status, FOREIGN in err, "--overwrite" in err) == (1, True, True)
+    assert output.read_bytes() == b"mine"
+    for more in (["--overwrite"], []):
+        assert call(*typed, output, *more)[0] == 0
+        assert output.read_bytes() != b"mine"
+
+
+@pytest.mark.parametrize("verb", BOTH)
+def test_a_file_that_is_read_is_never_replaced(call, words, tmp_path, verb):
+    typed, _, output = words[verb]
+    before = output.read_bytes()
+    status, _, err = call(*typed, output, "--overwrite")
+    assert (status, INPUT in err) == (1, True), err
+    assert output.read_bytes() == before
+
+
+def test_a_subject_folder_of_another_origin_is_not_a_place_for_a_phantom(call, tmp_path):
+    scan = tmp_path / "subject01" / "Masked_outline.img"
+    scan.parent.mkdir()
+    scan.write_bytes(b"mine")
+    typed = ("phantom", tmp_path, "--subjects", 1, "--shape", 24, 3, 24)
+    status, _, err = call(*typed)
+    assert (status, FOREIGN in err, scan.read_bytes()) == (1, True, b"mine")
+    assert [call(*typed, *more)[0] for more in (["--overwrite"], [])] == [0, 0]
+
+
+def test_a_file_of_another_verb_is_of_another_origin(call, words, tmp_path):
+    """`mrh evaluate -o datalist.json` would replace a datalist that `mrh datalist` wrote."""
+    assert call(*words["datalist"][0], tmp_path / "list.json")[0] == 0
+    status, _, err = call(*words["evaluate"][0], tmp_path / "list.json")
+    assert (status, FOREIGN in err) == (1, True)
