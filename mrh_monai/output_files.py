@@ -38,7 +38,7 @@ def writing(kind: str, outputs: Iterable[Path | str], inputs: Iterable[Path | st
         ...         with writing("scores", [path]):
         ...             _ = path.write_text(text)
         ...     _ = path.write_text("changed by hand")
-        ...     with writing("scores", [path]):
+        ...     with writing("scores", [path]):  # doctest: +ELLIPSIS
         ...         pass
         Traceback (most recent call last):
         mrh_monai.errors.OutputError: ...scores.json: expected ..., found another file, or one that was changed since; ...

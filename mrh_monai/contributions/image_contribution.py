@@ -190,7 +190,7 @@ def perturb_images(
                 batch = moved[patches[start : start + BATCH].to(device)].movedim(-1, 1)
                 convolve = torch.nn.functional.conv2d if len(patch.axes) == 2 else torch.nn.functional.conv3d
                 noisy = behind(sums[part] + convolve(batch, weights[:, channels], padding=1))
-                squares[draw, index, start : start + BATCH] = ((noisy - clean[part]) * scaling.target_max).square().cpu()
+                squares[draw, index, start : start + BATCH] = ((noisy - clean[part]) * scaling.target_range).square().cpu()
     chosen = np.flatnonzero(_positions(support, centres)) if each else np.zeros(0, int)
     found = {}
     for name, members in each.items():

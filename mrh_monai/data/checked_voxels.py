@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 
 from mrh_monai.data.grid import check_one_grid, check_single
+from mrh_monai.data.robust_range import warn_of_hot_voxels
 from mrh_monai.errors import MRHWarning, SubjectError, one_of
 from mrh_monai.io import Header, read_header, read_voxels
 from mrh_monai.patch_geometry import CORONAL_AXIS, CORONAL_PATCH, PatchGeometry
@@ -81,17 +82,22 @@ def load_stains(paths: Sequence[Path], mask: Path) -> tuple[np.ndarray, ...]:
     return *(finite_voxels(read_voxels(header)[..., 0], inside, header.path, "refuse") for header in headers[:-1]), inside
 
 
-def check_stain(values: np.ndarray, where: object, voxels: str) -> None:
+def check_stain(stain: np.ndarray, scored: np.ndarray, where: object, voxels: str = "inside the mask") -> None:
     """Refuse a stain that is the same everywhere: a network cannot learn from it, and a prediction cannot be judged by it.
 
+    A voxel that is far brighter than all others is only named in a warning.
+
     Args:
-        values: (N,) voxels of the stain.
+        stain: (X, Y, Z).
+        scored: (X, Y, Z) bool, at least one voxel.
         where: File that the error names.
         voxels: Which voxels these are, in words.
 
     Raises:
         SubjectError: All values are the same.
     """
+    values = stain.T[scored.T]
+    warn_of_hot_voxels(values, scored, where, "the stain")
     if values.min() == values.max():
         found = "only zeros" if not values.any() else f"{values[0]:g} everywhere"
         raise SubjectError(where, f"a stain {voxels}", found, "check that it is the right file, on the subject's grid")
@@ -127,6 +133,7 @@ def checked_channels(
             raise SubjectError(where, f"signal in channel {name}", "only zeros in the mask", "check the scan and the order of the channels")
         if name in (MT_ON, MT_OFF):
             means[name] = float(signal.mean())
+        warn_of_hot_voxels(signal, mask, where, f"channel {name}")
         yield volume
     for where, counts in replaced.items():
         share = percent(sum(counts) / (len(counts) * int(mask.sum())))
@@ -185,7 +192,7 @@ def read_target(headers: Mapping[str, list[Header]], mask: np.ndarray, nan: str)
     intact = _read_target_mask(headers["target_mask"], mask)
     scored = mask if intact is None else mask & intact
     target = finite_voxels(read_voxels(headers["target"][0])[..., 0], scored, path, nan, remedy=NAME_TARGET_MASK)
-    check_stain(target[scored], path, "inside the mask" + ("" if intact is None else " and the target_mask"))
+    check_stain(target, scored, path, "inside the mask" + ("" if intact is None else " and the target_mask"))
     return target, intact
 
 

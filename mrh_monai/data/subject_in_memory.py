@@ -173,7 +173,7 @@ def load_arrays(subject: SubjectArrays, protocol: MRProtocol, options: ReadingOp
         intact = checked_target_mask(checked_mask(subject.target_mask, f"{name}, target_mask"), mask, f"{name}, target_mask")
     scored = mask if intact is None else mask & intact
     target = finite_voxels(subject.target, scored, f"{name}, target", options.nan, remedy=NAME_TARGET_MASK)
-    check_stain(target[scored], f"{name}, target", "inside the mask" + ("" if intact is None else " and the target_mask"))
+    check_stain(target, scored, f"{name}, target", "inside the mask" + ("" if intact is None else " and the target_mask"))
     return replace(loaded, target=target, target_mask=intact)
 
 

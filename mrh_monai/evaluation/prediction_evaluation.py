@@ -69,7 +69,7 @@ def evaluate(prediction: Volume | Prediction, target: Volume, mask: Volume, thre
     inside = checked_mask(volumes["mask"], where["mask"])
     predicted, true = (finite_voxels(volumes[role], inside, where[role], "refuse") for role in ("prediction", "target"))
     scores = score(predicted, true, inside)
-    check_stain(true[inside], where["target"], "inside the mask")
+    check_stain(true, inside, where["target"])
     found, chosen = structures(true[inside], threshold=threshold, where="threshold")
     return {**scores, "auc": auc(predicted[inside], found), "threshold": chosen}
 

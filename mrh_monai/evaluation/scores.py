@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mrh_monai.data import checked_mask
+from mrh_monai.data import checked_mask, robust_limits
 from mrh_monai.errors import SubjectError
 from mrh_monai.evaluation.structural_similarity import ssim
 from mrh_monai.subjects import real_array
@@ -72,12 +72,22 @@ def determination(prediction: np.ndarray, target: np.ndarray) -> float:
 
 
 def stain_range(target: np.ndarray) -> float:
-    """Return the range by which NRMSE, PSNR and SSIM measure errors: largest minus smallest target; 1 where the target is constant.
+    """Return the range by which NRMSE, PSNR and SSIM measure errors: the 99.9th minus the 0.1th percentile of the target.
+
+    The largest value would let one hot voxel make every prediction look better. See `mrh_monai.data.robust_limits`; the range of a constant
+    target is 1.
 
     Args:
         target: (N,) true stain of the voxels in the mask.
+
+    Example:
+        >>> stain = np.arange(1001.0)
+        >>> stain[500] = 20_000
+        >>> stain_range(stain)
+        999.0
     """
-    return float(target.max()) - float(target.min()) or 1.0
+    low, high = robust_limits(target)
+    return high - low or 1.0
 
 
 def psnr(error: float, data_range: float) -> float:

@@ -83,7 +83,7 @@ def _patch_graph(network: MRHNet, sidecar: Sidecar, random: torch.Generator) -> 
 
 
 def _slab_graph(network: MRHNet, sidecar: Sidecar, random: torch.Generator) -> ExportedGraph:
-    channels, patch, target_max = len(sidecar.channels), sidecar.patch, sidecar.scaling.target_max
+    channels, patch, scaling = len(sidecar.channels), sidecar.patch, sidecar.scaling
 
     def slab(*shape: int) -> tuple[torch.Tensor, ...]:
         image = torch.rand(channels, *shape, generator=random) * 1000
@@ -103,5 +103,6 @@ def _slab_graph(network: MRHNet, sidecar: Sidecar, random: torch.Generator) -> E
         "offset": {"axes": f"{channels}", "dtype": "float32"},
     }
     outputs = {"stain": {"axes": "X Y Z", "dtype": "float32"}}
-    module = SlabGraph(network, patch, target_max)
-    return ExportedGraph(module, inputs, outputs, slab(5, 3, 4), trial, expected * target_max, target_max)
+    module = SlabGraph(network, patch, (scaling.target_min, scaling.target_max))
+    stain = torch.where(mask, scaling.unscaled(expected), 0.0)
+    return ExportedGraph(module, inputs, outputs, slab(5, 3, 4), trial, stain, scaling.target_range)

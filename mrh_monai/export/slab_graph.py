@@ -22,14 +22,14 @@ class SlabGraph(nn.Module):
     Args:
         network: Network whose weights are copied into the graph.
         patch: Shape of the patches. Patches of 3 voxels are computed in folded form, others by convolutions.
-        target_max: Number by which scaled predictions are multiplied, in the stain's units.
+        limits: Stain of the scaled predictions 0 and 1, in the stain's units.
     """
 
     neighbours: torch.Tensor
 
-    def __init__(self, network: MRHNet, patch: PatchGeometry, target_max: float):
+    def __init__(self, network: MRHNet, patch: PatchGeometry, limits: tuple[float, float]):
         super().__init__()
-        self.batch, self.target_max = BATCH, target_max
+        self.batch, self.target_min, self.target_range = BATCH, limits[0], limits[1] - limits[0]
         self.reach_x, self.reach_y, self.reach_z = patch.reach
         along = [torch.arange(2 * reach + 1) for reach in patch.reach]
         # Places of the voxels of a patch, counted from its first voxel, in the order in which the network takes them.
@@ -63,7 +63,7 @@ class SlabGraph(nn.Module):
             gathered = rows.index_select(0, (steps + part).flatten())
             found.append(self.centres(gathered.view(steps.size(0), part.size(0), image.size(0))))
         stain = torch.zeros(mask.size(0) * mask.size(1) * mask.size(2), dtype=image.dtype, device=image.device)
-        stain = stain.scatter(0, _row(voxels, mask.size(1), mask.size(2)), torch.cat(found) * self.target_max)
+        stain = stain.scatter(0, _row(voxels, mask.size(1), mask.size(2)), torch.cat(found) * self.target_range + self.target_min)
         return stain.view(mask.size(0), mask.size(1), mask.size(2))
 
 

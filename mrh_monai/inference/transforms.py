@@ -86,7 +86,8 @@ class InverseTargetScaled(MapTransform):
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Bring the predictions back into the units of the stain."""
-        return {**data, **{key: self.scaling.unscaled(data[key]) for key in self.key_iterator(dict(data))}}
+        mask = data["mask"] > 0
+        return {**data, **{key: self.scaling.unscaled(data[key]) * mask.to(data[key].device) for key in self.key_iterator(dict(data))}}
 
 
 class SaveStaind(MapTransform):

@@ -26,8 +26,9 @@ class PatchDataset(Dataset[dict[str, torch.Tensor]]):
         subjects: Subjects in memory, with targets.
         centres: (N, 4) int64, index of the subject, and x, y, z of the centre voxel.
         coefficients: Gain and offset of each subject, see `Scaling.training_coefficients`.
-        target_max: Number by which the target is divided, in the stain's units.
+        target_max: Target that is scaled to 1, in the stain's units, see `Scaling.target_limits`.
         patch: Shape of the patches.
+        target_min: Target that is scaled to 0, in the stain's units.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class PatchDataset(Dataset[dict[str, torch.Tensor]]):
         coefficients: Sequence[Coefficients],
         target_max: float = 1.0,
         patch: PatchGeometry = CORONAL_PATCH,
+        target_min: float = 0.0,
     ):
         margin = subjects[0].margin
         self.images = PatchSource([s.padded for s in subjects], margin, patch)
@@ -49,7 +51,7 @@ class PatchDataset(Dataset[dict[str, torch.Tensor]]):
         spatial = (1,) * len(patch.axes)
         self.gain = torch.from_numpy(np.stack([gain for gain, _ in coefficients])).view(len(subjects), -1, *spatial)
         self.offset = torch.from_numpy(np.stack([offset for _, offset in coefficients])).view(len(subjects), -1, *spatial)
-        self.target_max = target_max
+        self.target_max, self.target_min = target_max, target_min
 
     def to(self, device: torch.device | str) -> PatchDataset:
         """Return the same patches, gathered and scaled on a device if volumes and indices fit into half of its free memory."""
@@ -90,7 +92,10 @@ class PatchDataset(Dataset[dict[str, torch.Tensor]]):
         subject = self.subject[indices]
         image = self.images.gather(self.image_strips[indices]).to(torch.float32)
         label = self.labels.gather(self.label_strips[indices]).to(torch.float32)
-        return {"image": torch.addcmul(self.offset[subject], image, self.gain[subject]), "label": label.div_(self.target_max)}
+        if self.target_min:
+            label.sub_(self.target_min)
+        label.div_(self.target_max - self.target_min)
+        return {"image": torch.addcmul(self.offset[subject], image, self.gain[subject]), "label": label}
 
 
 def _free_memory(device: torch.device) -> float:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
@@ -82,13 +82,15 @@ class Scaling(ABC):
     """The scaling of one trained network.
 
     Attributes:
-        target_max: Largest target in the training masks, in the stain's own units. Predictions are multiplied by it.
+        target_max: Target that is scaled to 1, in the stain's own units, see `target_limits`.
+        target_min: Target that is scaled to 0, in the stain's own units.
         mode: Name of the scaling mode.
         nan_rule: What is done with NaN and Inf inside the mask if the user does not choose: ``refuse``, or ``zero`` to set them to 0.
         description: The mode in a few words, for help texts.
     """
 
     target_max: float
+    target_min: float = field(default=0.0, kw_only=True)
     mode: ClassVar[str]
     nan_rule: ClassVar[NanRule] = "refuse"
     description: ClassVar[str]
@@ -126,16 +128,21 @@ class Scaling(ABC):
         return mask
 
     @classmethod
-    def largest_target(cls, subjects: Sequence[SubjectInMemory]) -> float:
-        """Return the number by which training targets are divided: the largest target in the training masks, in the stain's units."""
-        targets = [cls.scaled_targets(subject).max() for subject in subjects if subject.target is not None]
-        return float(max(targets, default=1)) or 1.0
+    @abstractmethod
+    def target_limits(cls, subjects: Sequence[SubjectInMemory]) -> tuple[float, float]:
+        """Return the targets that are scaled to 0 and to 1, in the stain's own units.
 
-    @classmethod
-    def scaled_targets(cls, subject: SubjectInMemory) -> np.ndarray:
-        """Return the target voxels of a subject from which the largest value is taken."""
-        assert subject.target is not None
-        return np.asarray(subject.target[subject.scored])
+        Args:
+            subjects: Training subjects; 0 and 1 where they have no targets.
+
+        Raises:
+            OptionError: The mode cannot scale such a stain.
+        """
+
+    @property
+    def target_range(self) -> float:
+        """Difference of two targets whose scaled values differ by 1, in the stain's own units."""
+        return self.target_max - self.target_min
 
     def unscaled(self, prediction: Values) -> Values:
         """Return a prediction of the network in the stain's own units.
@@ -143,12 +150,15 @@ class Scaling(ABC):
         Args:
             prediction: Scaled prediction, an array or a tensor of any shape.
         """
-        scaled: Values = prediction * self.target_max
-        return scaled
+        stain: Values = prediction * self.target_range
+        if self.target_min:
+            stain = stain + self.target_min
+        return stain
 
     def with_targets_of(self, subjects: Sequence[SubjectInMemory]) -> Self:
-        """Return the same scaling of the images, with the largest target of other training subjects."""
-        return replace(self, target_max=self.largest_target(subjects))
+        """Return the same scaling of the images, with the limits of the targets of other training subjects."""
+        low, high = self.target_limits(subjects)
+        return replace(self, target_min=low, target_max=high)
 
     @classmethod
     def chosen_nan_rule(cls, asked: str | None) -> str:

@@ -33,12 +33,17 @@ class PublishedScaling(Scaling):
     @classmethod
     def fit(cls, subjects: Sequence[SubjectInMemory], weights: Sequence[float] | None = None) -> Self:
         """Learn the largest target of a training set; the images need no constants."""
-        return cls(cls.largest_target(subjects))
+        return cls(cls.target_limits(subjects)[1])
 
     @classmethod
-    def scaled_targets(cls, subject: SubjectInMemory) -> np.ndarray:
-        """Return the target voxels of a subject among which the largest is looked for; for a patch file these are all of its voxels."""
-        return np.asarray(subject.target) if subject.is_patches else super().scaled_targets(subject)
+    def target_limits(cls, subjects: Sequence[SubjectInMemory]) -> tuple[float, float]:
+        """Return 0 and the largest target of the masks, or of whole patch files, see `Scaling.target_limits`."""
+        targets = [s.target if s.is_patches else s.target[s.scored] for s in subjects if s.target is not None]
+        largest = float(max((values.max() for values in targets), default=1))
+        if largest <= 0 and any(values.any() for values in targets):
+            expected, found = "a stain with values above 0, by whose largest value published scaling divides", f"at most {largest:g}"
+            raise OptionError("scaling", expected, found, "train with --scaling robust")
+        return 0.0, largest or 1.0
 
     def coefficients(self, subject: MeasuredSubject, support: np.ndarray) -> Coefficients:
         """Return the gain and offset of each channel of one subject, see `Scaling.coefficients`."""

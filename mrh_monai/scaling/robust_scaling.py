@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from mrh_monai.data import SubjectInMemory, level_voxels
+from mrh_monai.data import SubjectInMemory, level_voxels, robust_limits
 from mrh_monai.scaling.intensity_scaling import Coefficients, MeasuredSubject, Scaling, TrainingLevels
 
 # The brightest tissue of the brightest image holds little myelin, so that its level hardly moves with disease. A mean of the channels'
@@ -25,7 +25,8 @@ class RobustScaling(Scaling):
     Contrasts that consist of many images get a smaller standard deviation, see `MRProtocol.weights`.
 
     Attributes:
-        target_max: Largest target in the training masks, in the stain's own units.
+        target_max: 99.9th percentile of the targets in the training masks, in the stain's own units, which is scaled to 1.
+        target_min: Target that is scaled to 0: 0 for most stains, see `target_limits`.
         channel_mean: (C,) mean of each channel over the training masks, after the division by the level of the subject.
         channel_std: (C,) standard deviation of each channel over the training masks, after the same division.
         channel_weight: (C,) standard deviation of each channel once it is scaled.
@@ -54,7 +55,22 @@ class RobustScaling(Scaling):
         std = np.sqrt(np.maximum(square / count - mean**2, 0))
         std[std == 0] = 1
         weight = (1.0,) * len(std) if weights is None else tuple(weights)
-        return cls(cls.largest_target(subjects), tuple(mean.tolist()), tuple(std.tolist()), weight)
+        low, high = cls.target_limits(subjects)
+        return cls(high, tuple(mean.tolist()), tuple(std.tolist()), weight, target_min=low)
+
+    @classmethod
+    def target_limits(cls, subjects: Sequence[SubjectInMemory]) -> tuple[float, float]:
+        """Return 0 and the 99.9th percentile of the targets in the training masks, see `Scaling.target_limits`.
+
+        A stain with negative values, or with an offset of more than half of that percentile, begins at the 0.1th percentile instead of 0.
+        """
+        targets = [subject.target[subject.scored].ravel() for subject in subjects if subject.target is not None]
+        if not targets:
+            return 0.0, 1.0
+        low, high = robust_limits(np.concatenate(targets))
+        if low == high:
+            return 0.0, high or 1.0
+        return (0.0 if 0 <= low <= high / 2 else low), high
 
     def coefficients(self, subject: MeasuredSubject, support: np.ndarray) -> Coefficients:
         """Return the gain and offset of each channel of one subject, see `Scaling.coefficients`."""
@@ -74,10 +90,12 @@ class RobustScaling(Scaling):
 
     def matlab_comment(self) -> str:
         """Return how to scale an input and an output in MATLAB, as lines of comment."""
+        output = "% Output: YPred * scaling.target_max."
+        if self.target_min:
+            output = "% Output: YPred * (scaling.target_max - scaling.target_min) + scaling.target_min."
         return (
             "% Input: X / level, level = prctile(brain voxels of a channel, scaling.level_percentile), largest over channels; then\n"
-            "%   (X(:, :, c, :) - scaling.channel_mean(c)) / scaling.channel_std(c) * scaling.channel_weight(c).\n"
-            "% Output: YPred * scaling.target_max."
+            "%   (X(:, :, c, :) - scaling.channel_mean(c)) / scaling.channel_std(c) * scaling.channel_weight(c).\n" + output
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -89,18 +107,19 @@ class RobustScaling(Scaling):
             "target_max": self.target_max,
             "channel_weight": self.channel_weight,
             "level_percentile": self.level_percentile,
+            **({"target_min": self.target_min} if self.target_min else {}),
         }
 
     @classmethod
     def from_constants(cls, values: Mapping[str, Any]) -> Self:
         """Return the scaling with the constants of a sidecar, see `Scaling.from_constants`."""
         mean, std, weight = constants = [tuple(map(float, values[f"channel_{key}"])) for key in ("mean", "std", "weight")]
-        target_max, percentile = float(values["target_max"]), float(values["level_percentile"])
+        low, high, percentile = (float(values.get("target_min", 0)), *(float(values[key]) for key in ("target_max", "level_percentile")))
         if len({len(each) for each in constants}) > 1 or not 0 <= percentile <= 100 or not all(value > 0 for value in std + weight):
             raise ValueError("scaling constants outside their range")
-        if not np.isfinite([*mean, *std, *weight, target_max]).all() or target_max <= 0:
+        if not np.isfinite([*mean, *std, *weight, low, high]).all() or high <= low:
             raise ValueError("scaling constants that are not finite")
-        return cls(target_max, mean, std, weight, percentile)
+        return cls(high, mean, std, weight, percentile, target_min=low)
 
 
 def robust_level(values: np.ndarray, percentile: float = LEVEL_PERCENTILE) -> float:

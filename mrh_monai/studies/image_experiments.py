@@ -46,14 +46,16 @@ def feature_map_experiment(data: StudyData, effort: StudyEffort, seed: int, prog
     trained = train_study_network(data.training, data.protocol, effort.of_one_network(seed))
     centres = sample_centres(data.test, PATCHES, seed)
     coefficients = trained.scaling.training_coefficients(data.test)
-    batch = PatchDataset(data.test, centres, coefficients, trained.scaling.target_max).batch(torch.arange(len(centres)))
+    scaling = trained.scaling
+    patches = PatchDataset(data.test, centres, coefficients, scaling.target_max, target_min=scaling.target_min)
+    batch = patches.batch(torch.arange(len(centres)))
     assert isinstance(trained.network, MRHNet)
     hidden: list[torch.Tensor] = []
     trained.network.conv5.register_forward_pre_hook(lambda _, inputs: hidden.append(inputs[0]))
     with torch.inference_mode():
         # The folded network skips the hook; the plain forward passes the input of the last convolution to it.
         MRHNet.forward(trained.network, batch["image"].to(effort.device))
-    target = batch["label"][:, 0, 1, 1].numpy() * trained.scaling.target_max
+    target = scaling.unscaled(batch["label"][:, 0, 1, 1].numpy())
     if len(centres) < LEAST_PATCHES:
         raise SubjectError(
             "study features", f"at least {LEAST_PATCHES} voxels of the test subjects", f"{len(centres)}", "use larger subjects"

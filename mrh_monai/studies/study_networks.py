@@ -163,7 +163,7 @@ def train_study_network(
     scaling = RobustScaling.fit(training, protocol.weights)
     centres = sample_centres(training, effort.patches, effort.seed, patch=patch)
     coefficients = scaling.training_coefficients(training)
-    dataset = PatchDataset(training, centres, coefficients, scaling.target_max, patch).to(effort.device)
+    dataset = PatchDataset(training, centres, coefficients, scaling.target_max, patch, scaling.target_min).to(effort.device)
     torch.manual_seed(effort.seed)
     plain = MRHNet(len(protocol), residual_blocks=effort.residual_blocks, initialisation=settings.initialisation).to(effort.device)
     network: nn.Module = fold(plain, patch.width) if wrap is None else wrap(plain)

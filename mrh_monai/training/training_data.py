@@ -86,7 +86,7 @@ class TrainingData:
         self.scaling = mode.fit(training, protocol.weights) if isinstance(scaling, str) else scaling.with_targets_of(training)
 
         def dataset(subjects: Sequence[SubjectInMemory], centres: np.ndarray, coefficients: Sequence[Coefficients]) -> PatchDataset:
-            return PatchDataset(subjects, centres, coefficients, self.scaling.target_max, patch)
+            return PatchDataset(subjects, centres, coefficients, self.scaling.target_max, patch, self.scaling.target_min)
 
         coefficients = self.scaling.training_coefficients(training)
         count, held_out_count, seed = sampling.patches, sampling.validation_patches, sampling.seed

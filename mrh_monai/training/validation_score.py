@@ -28,17 +28,17 @@ class CentreScore(Metric):
 
     Args:
         score: Function from predictions (N,) and targets (N,) to a number, such as `mrh_monai.evaluation.rmse`.
-        target_max: Number by which scaled predictions and targets are multiplied, in the stain's units.
+        target_range: Number by which scaled predictions and targets are multiplied, in the stain's units.
 
     Example:
-        >>> score = CentreScore(lambda prediction, target: float(abs(prediction - target).mean()), target_max=200.0)
+        >>> score = CentreScore(lambda prediction, target: float(abs(prediction - target).mean()), target_range=200.0)
         >>> score.update((torch.full((4, 1, 3, 3), 0.5), torch.full((4, 1, 3, 3), 0.25)))
         >>> score.compute()
         50.0
     """
 
-    def __init__(self, score: Callable[[np.ndarray, np.ndarray], float], target_max: float):
-        self.score, self.target_max = score, target_max
+    def __init__(self, score: Callable[[np.ndarray, np.ndarray], float], target_range: float):
+        self.score, self.target_range = score, target_range
         super().__init__(output_transform=lambda output: (output["pred"], output["label"]))
 
     def reset(self) -> None:
@@ -53,7 +53,7 @@ class CentreScore(Metric):
     def compute(self) -> float:
         """Return the score of all voxels together."""
         pairs = torch.cat(distributed.gather_from_processes(torch.cat(self._pairs, dim=1)), dim=1)
-        prediction, target = (pairs * self.target_max).numpy()
+        prediction, target = (pairs * self.target_range).numpy()
         return self.score(prediction, target)
 
 

@@ -126,7 +126,7 @@ def test_wrong_parents_have_one_cause(chain, study, tmp_path):
         (tmp_path / "out").mkdir(exist_ok=True)
         (tmp_path / "out" / "checkpoint.pt").write_bytes(b"of an earlier run, to go on from")
         with pytest.raises(Exception) as caught:  # noqa: PT011  (MONAI wraps it in whatever it likes)
-            nf(chain, study, tmp_path / "out", **options)
+            nf(chain, study, tmp_path / "out", overwrite=True, **options)
         assert message in str(root_cause(caught.value))
         assert (tmp_path / "out" / "checkpoint.pt").read_bytes() == b"of an earlier run, to go on from"
 

@@ -48,7 +48,7 @@ def test_export_neither_runs_a_strangers_words_nor_overwrites_a_strangers_file(t
     export_to_matlab(bundle_copy, tmp_path / "mrh.mat")
     export_to_matlab(bundle_copy, tmp_path / "mrh.mat")  # its own file may be replaced
     (tmp_path / "mine.m").write_text("x = 1;")
-    with pytest.raises(OutputError, match="mine.m: expected no file, or a file that this command wrote, found another file"):
+    with pytest.raises(OutputError, match=r"mine\.m: expected a free name, or a file that the same command wrote, found another file"):
         export_to_matlab(bundle_copy, tmp_path / "mine.mat")
     (tmp_path / "folder.m").mkdir()
     with pytest.raises(OutputError, match="folder.m: expected a file to write, found a folder"):

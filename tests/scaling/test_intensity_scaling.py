@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from helpers.scaled_subjects import subject_of
+from mrh_monai.errors import OptionError
 from mrh_monai.scaling import PublishedScaling, RobustScaling, scaling_mode
 
 
@@ -24,6 +25,12 @@ def test_targets_without_signal_or_none_at_all_are_divided_by_one(mode, two):
     dark = subject_of(two[0].image, two[0].mask, np.zeros(two[0].mask.shape))
     without = subject_of(two[0].image, two[0].mask)
     assert scaling_mode(mode).fit([dark]).target_max == scaling_mode(mode).fit([without]).target_max == 1.0
+
+
+def test_published_scaling_refuses_a_stain_that_it_cannot_divide(two):
+    negative = subject_of(two[0].image, two[0].mask, -1 - two[0].target)
+    with pytest.raises(OptionError, match="scaling: expected a stain with values above 0, .* found at most -.*"):
+        scaling_mode("published").fit([negative])
 
 
 def test_modes_compare_by_their_constants():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from helpers.scaled_subjects import subject_of
+from mrh_monai.data import robust_limits
 from mrh_monai.patch_geometry import PatchGeometry
 from mrh_monai.scaling.robust_scaling import RobustScaling, robust_level
 
@@ -32,7 +33,7 @@ def test_constants_and_coefficients_equal_the_loops(different):
     np.testing.assert_allclose(scaling.channel_mean, mean, rtol=1e-9)
     np.testing.assert_allclose(scaling.channel_std, std, rtol=1e-9)
     sound = [s.target[tuple(v)] for s in different for v in np.argwhere(s.mask) if s.target_mask is None or s.target_mask[tuple(v)]]
-    assert scaling.target_max == max(sound)
+    assert (scaling.target_min, scaling.target_max) == (0.0, sorted(sound)[int(0.999 * (len(sound) - 1))])
     assert (scaling.channel_weight, scaling.level_percentile) == (tuple(weights), 99.0)
     for subject, found in zip(different, scaling.training_coefficients(different), strict=True):
         assert (found.gain.dtype, found.offset.dtype) == (np.float32, np.float32)
@@ -116,8 +117,28 @@ def test_training_levels_are_the_constants(different):
 def test_other_targets_change_the_largest_target_alone(different):
     scaling = RobustScaling.fit(different[1:])
     other = scaling.with_targets_of(different[:1])
-    assert other.target_max == different[0].target[different[0].mask].max() != scaling.target_max
+    assert other.target_max == robust_limits(different[0].target[different[0].mask])[1] != scaling.target_max
     assert replace(other, target_max=scaling.target_max) == scaling
+
+
+@pytest.mark.parametrize(
+    ("stain", "limits"),
+    [
+        (lambda t: t, (0, 1)),
+        (lambda t: -t, (-1, 0)),  # negative throughout
+        (lambda t: t - 0.5, (-0.5, 0.5)),
+        (lambda t: 1000 + t, (1000, 1001)),
+        (lambda t: np.where(t > t.min(), t, 20_000), (0, 1)),  # one hot voxel
+        (lambda t: np.where(t > t.min(), 0, 0.5), (0, 0.5)),  # a stain of one voxel
+    ],
+)
+def test_stains_of_any_sign_and_offset_are_scaled_to_0_and_1(rng, stain, limits):
+    target = stain(rng.uniform(0, 1, (20, 15, 10)))
+    scaling = RobustScaling.fit([subject_of(rng.uniform(1, 9, (*target.shape, 2)), np.ones(target.shape, bool), target)])
+    np.testing.assert_allclose((scaling.target_min, scaling.target_max), limits, atol=0.02)
+    assert RobustScaling.from_constants(scaling.to_dict()) == scaling
+    scaled = (target - scaling.target_min) / (scaling.target_max - scaling.target_min)
+    np.testing.assert_allclose(scaling.unscaled(scaled), target, rtol=1e-6, atol=1e-6)
 
 
 def test_the_comment_for_matlab_names_the_constants():

@@ -20,14 +20,6 @@ def test_validation_subjects_validate_with_the_training_sets_constants(study):
     assert data.validation.target_max == data.train.target_max == data.scaling.target_max
 
 
-def test_patches_are_by_seed(study):
-    one, same, other = (
-        TrainingData(study / "datalist.json", MRH_NET, SamplingOptions(patches=50, seed=seed)).train.image_strips for seed in (1, 1, 2)
-    )
-    assert one.equal(same)
-    assert not one.equal(other)
-
-
 @pytest.fixture
 def own(study, tmp_path):
     """A copy of the study whose datalist may be changed."""
@@ -56,6 +48,24 @@ def test_a_subjects_level_does_not_depend_on_the_slices_in_use(study):
     for part in ("train", "validation"):
         inverse_levels = [getattr(data, part).gain[:, :, 0, 0] * torch.tensor(data.scaling.channel_std) for data in (whole, some)]
         torch.testing.assert_close(*inverse_levels)
+
+
+def test_a_negative_stain_is_learned_from_0_to_1(own):
+    for path in own.glob("*/targets/AF.img"):
+        header = read_header(path)
+        write_analyze(path, -3 - read_voxels(header)[..., 0].astype(np.float32) / 100, header.spacing[0])
+    data = TrainingData(own / "datalist.json", MRH_NET, SamplingOptions(patches=300))
+    labels = data.train.batch(torch.arange(300))["label"][:, 0, 1, 1]
+    assert (data.scaling.target_min < data.scaling.target_max < 0, data.train.target_min) == (True, data.scaling.target_min)
+    assert -0.01 < labels.min() < 0.1 < 0.9 < labels.max() < 1.01
+
+
+def test_patches_are_by_seed(study):
+    one, same, other = (
+        TrainingData(study / "datalist.json", MRH_NET, SamplingOptions(patches=50, seed=seed)).train.image_strips for seed in (1, 1, 2)
+    )
+    assert one.equal(same)
+    assert not one.equal(other)
 
 
 def test_nan_follow_the_scaling_that_is_inherited(own):

@@ -9,7 +9,7 @@ from mrh_monai.training.validation_score import CentreScore, lower_is_better
 @pytest.mark.parametrize("size", [3, 5])
 def test_centre_score_is_of_the_centre_voxels_in_the_stains_units(score, size):
     p, t = torch.rand(20, 1, size, size), torch.rand(20, 1, size, size)
-    metric = CentreScore(score, target_max=200.0)
+    metric = CentreScore(score, target_range=200.0)
     for start in (0, 8, 16):
         metric.update((p[start : start + 8], t[start : start + 8]))
     c = size // 2
