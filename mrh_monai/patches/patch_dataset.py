@@ -43,7 +43,9 @@ class PatchDataset(Dataset[dict[str, torch.Tensor]]):
         margin = subjects[0].margin
         self.images = PatchSource([s.padded for s in subjects], margin, patch)
         pad = [(margin, margin)] * 3 + [(0, 0)]
-        labels = [np.pad(s.target[..., None], pad) for s in subjects if s.target is not None]
+        # Outside the brain a file has 0, which is far from all values of a stain with an offset, such as 10,000 to 10,255.
+        targets = [np.where(s.scored, s.target, target_min) if target_min else s.target for s in subjects if s.target is not None]
+        labels = [np.pad(target[..., None], pad, constant_values=target_min) for target in targets]
         self.labels = PatchSource(labels, margin, patch)
         self.subject = torch.from_numpy(centres[:, 0].copy())
         self.image_strips = self.images.locate(centres)

@@ -53,11 +53,14 @@ def test_a_subjects_level_does_not_depend_on_the_slices_in_use(study):
 def test_a_negative_stain_is_learned_from_0_to_1(own):
     for path in own.glob("*/targets/AF.img"):
         header = read_header(path)
-        write_analyze(path, -3 - read_voxels(header)[..., 0].astype(np.float32) / 100, header.spacing[0])
+        stain = -3 - read_voxels(header)[..., 0].astype(np.float32) / 100
+        mask = read_voxels(read_header(path.parent.parent / "Masked_outline.img"))[..., 0] > 0
+        write_analyze(path, np.where(mask, stain, 1000).astype(np.float32), header.spacing[0])
     data = TrainingData(own / "datalist.json", MRH_NET, SamplingOptions(patches=300))
     labels = data.train.batch(torch.arange(300))["label"][:, 0, 1, 1]
     assert (data.scaling.target_min < data.scaling.target_max < 0, data.train.target_min) == (True, data.scaling.target_min)
     assert -0.01 < labels.min() < 0.1 < 0.9 < labels.max() < 1.01
+    assert data.train.batch(torch.arange(300))["label"].max() < 1.1  # also outside the brain, where the file has another value
 
 
 def test_patches_are_by_seed(study):
