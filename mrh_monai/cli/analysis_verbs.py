@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mrh_monai.cli.option_types import BundleFolder, Device, LayoutFile, Overwrite
+from mrh_monai.cli.option_types import BundleFolder, Device, LayoutFile, Overwrite, VoxelSize
 
 verbs = typer.Typer()
 
@@ -31,6 +31,7 @@ def maps(
     gradients: Gradients = None,
     mask: Annotated[Path | None, typer.Option(help="Brain mask of 0 and 1, to use instead of the subject's.")] = None,
     channels: ProtocolFile = None,
+    voxel_size: VoxelSize = None,
     layout: LayoutFile = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -40,7 +41,8 @@ def maps(
     from mrh_monai.subjects import Layout
 
     protocol = MRProtocol.from_yaml(channels) if channels else MRH_NET
-    prepared = prepare_maps(scan, protocol, layout=Layout.from_yaml(layout), gradients=gradients or (), mask=mask)
+    patterns = Layout.from_yaml(layout)
+    prepared = prepare_maps(scan, protocol, layout=patterns, gradients=gradients or (), mask=mask, voxel_size=voxel_size)
     prepared.check_output(output, overwrite)
     for path in prepared.compute().save(output, overwrite):
         print(path)

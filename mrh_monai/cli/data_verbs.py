@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mrh_monai.cli.option_types import LayoutFile, Overwrite
+from mrh_monai.cli.option_types import LayoutFile, Overwrite, VoxelSize
 from mrh_monai.errors import OptionError
 
 verbs = typer.Typer()
@@ -53,6 +54,7 @@ def datalist(
     ] = None,
     val_slices: Annotated[str | None, typer.Option(help="Coronal slices to validate on.")] = None,
     test_slices: Annotated[str | None, typer.Option(help="Coronal slices to test on.")] = None,
+    voxel_size: VoxelSize = None,
     layout: LayoutFile = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -67,6 +69,7 @@ def datalist(
         raise OptionError("mrh datalist", expected, found_words, "give only one of the two kinds")
     is_auto = target_mask == "auto"
     found = find_subjects(root, Layout.from_yaml(layout), target, None if is_auto else target_mask)
+    found = [replace(subject, voxel_size=voxel_size) for subject in found]
     check_outputs("datalist", [output], [file for subject in found for file in files_of(subject)], overwrite)
     if is_auto:
         from mrh_monai.data import with_target_masks

@@ -14,4 +14,8 @@ NiftiOutput = Annotated[Path, typer.Option("--output", "-o", help="NIfTI file to
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace files that this command did not write. Files that it reads are never replaced.")
 ]
+VoxelSize = Annotated[
+    tuple[float, float, float] | None,
+    typer.Option(help="True voxel size in mm along the three axes of the files, for all files of a subject, where they have a wrong one."),
+]
 VoxelEdge = Annotated[float, typer.Option(min=1e-6, help="Edge of a voxel in mm.")]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mrh_monai.cli.option_types import BundleFolder, Device, LayoutFile, Overwrite
+from mrh_monai.cli.option_types import BundleFolder, Device, LayoutFile, Overwrite, VoxelSize
 
 verbs = typer.Typer()
 
@@ -32,6 +33,7 @@ def predict(
         ),
     ] = None,
     support: Annotated[str, typer.Option(help="Voxels to predict: mask, or fa for FA > 0 even if there is a mask.")] = "mask",
+    voxel_size: VoxelSize = None,
     layout: LayoutFile = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -42,6 +44,8 @@ def predict(
 
     patterns = Layout.from_yaml(layout)
     files = find_input(subject, patterns)
+    if voxel_size is not None:
+        files = replace(files, voxel_size=voxel_size)
     input_kind(files).check_output(output)
 
     from mrh_monai.devices import PRECISIONS

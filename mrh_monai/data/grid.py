@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -33,10 +34,15 @@ def read_headers(subject: Subject, protocol: MRProtocol, need_target: bool = Fal
             protocol.
     """
     _check_files(subject, protocol, need_target)
-    headers = {"image": [read_header(path) for path in subject.image]}
+
+    def read(path: Path) -> Header:
+        header = read_header(path)
+        return header if subject.voxel_size is None else header.with_voxel_size(subject.voxel_size)
+
+    headers = {"image": [read(path) for path in subject.image]}
     for key in FILE_KEYS:
         path = subject.files.get(key)
-        headers[key] = [read_header(path)] if path is not None else []
+        headers[key] = [read(path)] if path is not None else []
         for header in headers[key]:
             check_single(header, key)
     check_one_grid([header for group in headers.values() for header in group])
@@ -74,13 +80,33 @@ def check_one_grid(headers: Sequence[Header]) -> None:
             if sorted(header.shape) == sorted(first.shape):
                 remedy = "put its axes in order with `mrh reorder`"
             raise SubjectError(header.path, f"shape {first.shape} as in {first.path.name}", f"{header.shape}", remedy)
+        if first.is_stated and not header.is_stated:  # such as region labels, which belong to no subject
+            header = header.with_voxel_size(first.spacing)
         if not np.allclose(header.spacing, first.spacing, rtol=1e-3):
-            raise SubjectError(header.path, f"voxels of {first.spacing} mm as in {first.path.name}", f"{header.spacing}", remedy)
+            found, remedy = f"{header.spacing}", _other_size(header, first) or remedy
+            raise SubjectError(header.path, f"voxels of {first.spacing} mm as in {first.path.name}", found, remedy)
         if placed is not None and header.has_affine:
             away = corner_distance(header, placed)
             if away > CORNER_TOLERANCE:
                 found = f"an affine that moves a corner of the volume by {away:.3g} voxels"
                 raise SubjectError(header.path, f"the affine of {placed.path.name}", found, f"resample it to {placed.path.name}")
+
+
+def _other_size(header: Header, first: Header) -> str:
+    """Return what to do where two voxel sizes differ by a factor of 10 or 100 along all axes; an empty text for all other differences.
+
+    Files of mice are often stored with such factors, for programs that are made for human brains. Resampling would destroy them.
+    """
+    ratios = np.array(header.spacing) / first.spacing
+    factor = next((factor for factor in (10, 100, 0.1, 0.01) if np.allclose(ratios, factor, rtol=1e-3)), None)
+    if factor is None:
+        return ""
+    size = header.spacing if factor < 1 else first.spacing
+    words = f"{factor:g} times as large" if factor > 1 else f"{1 / factor:g} times as small"
+    return (
+        f"the voxels are {words}, as for programs made for human brains: write the true size as `voxel_size`, such as "
+        f"{list(size)}, into the entry of the datalist, or state it with --voxel-size {' '.join(f'{edge:g}' for edge in size)}"
+    )
 
 
 def corner_distance(one: Header, other: Header) -> float:

@@ -33,11 +33,13 @@ def input_state(subject: AnySubject) -> dict[str, Any]:
     """Return the files of a subject with their sizes and times of change, and its slices. Call this before the files are read.
 
     Returns:
-        ``inputs``: path to [bytes, time of change in ns]; and ``slices``.
+        ``inputs``: path to [bytes, time of change in ns]; ``slices``; and ``voxel_size``, if it was stated.
     """
     files = set(files_of(replace(subject, target=None, target_mask=None))) if isinstance(subject, Subject) else set()
     inputs = {str(file): [file.stat().st_size, file.stat().st_mtime_ns] for file in sorted(files)}
-    return {"inputs": inputs, "slices": None if subject.slices is None else [list(pair) for pair in subject.slices]}
+    size = subject.voxel_size if isinstance(subject, Subject) else None
+    slices = None if subject.slices is None else [list(pair) for pair in subject.slices]
+    return {"inputs": inputs, "slices": slices, **({} if size is None else {"voxel_size": list(size)})}
 
 
 def record_path(prediction: Path | str) -> Path:
@@ -116,7 +118,7 @@ def write_record(prediction: Path | str, record: Mapping[str, Any]) -> None:
 
 def _write(prediction: Path | str, record: Mapping[str, Any], content: Mapping[str, Any]) -> None:
     made_by, about = (dict(record.get(key) or {}) for key in ("made_by", "about"))
-    state = {key: record.get(key) for key in ("inputs", "slices")}
+    state = {key: record.get(key) for key in ("inputs", "slices")} | {key: record[key] for key in ("voxel_size",) if key in record}
     write_text(record_path(prediction), json.dumps({"made_by": made_by, **state, **content, "about": about}, indent=2) + "\n")
 
 
@@ -136,7 +138,7 @@ def is_finished(prediction: Path, subject: AnySubject, made_by: Mapping[str, Any
     if not isinstance(subject, Subject):
         return False  # A record cannot tell one array from another, because arrays have no files.
     try:
-        content = {"made_by": dict(made_by), **input_state(subject), "bytes": prediction.stat().st_size}
+        content = {"made_by": dict(made_by), "voxel_size": None, **input_state(subject), "bytes": prediction.stat().st_size}
         record = json.loads(record_path(prediction).read_text(encoding="utf-8-sig"))
         return {key: record.get(key) for key in content} == content
     except (OSError, ValueError):

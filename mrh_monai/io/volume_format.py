@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -65,6 +65,19 @@ class Placement(NamedTuple):
         """Whether one of the two matrices counts."""
         return self.qform_code > 0 or self.sform_code > 0
 
+    def scaled(self, size: tuple[float, float, float], factors: np.ndarray) -> Placement | None:
+        """Return the fields for another voxel size; None if they cannot be had from these, so that the affine has to be written.
+
+        Args:
+            size: Voxel size along (X, Y, Z), mm.
+            factors: (3,) by how much each of them has changed.
+        """
+        factor = float(factors[0])
+        if self.is_placed and not np.allclose(factors, factor, rtol=1e-3):
+            return None
+        rows = tuple(tuple(value * factor for value in row) for row in self.rows)
+        return self._replace(pixdim=(self.pixdim[0], *size), offset=tuple(value * factor for value in self.offset), rows=rows)
+
 
 @dataclass(frozen=True)
 class Header:
@@ -80,6 +93,7 @@ class Header:
         dtype: Type of the voxels that are read: the stored type, or float32 where the file scales its values.
         storage: How the voxels are stored; None for a format that is only read whole.
         placement: The fields of a NIfTI file that place it; None for other formats.
+        is_stated: Whether the user has stated the voxel size, because that of the file is wrong.
     """
 
     path: Path
@@ -91,6 +105,27 @@ class Header:
     dtype: np.dtype
     storage: Storage | None = None
     placement: Placement | None = None
+    is_stated: bool = False
+
+    def with_voxel_size(self, size: Sequence[float]) -> Header:
+        """Return the same header with the voxel size that the user states. The voxel at which the origin lies stays the same.
+
+        Args:
+            size: Voxel size along (X, Y, Z), mm.
+
+        Example:
+            >>> header = make_header(Path("mask.nii"), (4, 3, 2), (14, 14, 40), np.diag([14, 14, 40, 1]), True, np.dtype("uint8"))
+            >>> stated = header.with_voxel_size((0.14, 0.14, 0.4))
+            >>> stated.spacing, np.diag(stated.affine).round(6).tolist()
+            ((0.14, 0.14, 0.4), [0.14, 0.14, 0.4, 1.0])
+        """
+        x_mm, y_mm, z_mm = (float(edge) for edge in size)
+        factors = np.array([x_mm, y_mm, z_mm]) / self.spacing
+        matrix = self.affine[:3, :3] * factors
+        affine = np.eye(4)
+        affine[:3, :3], affine[:3, 3] = matrix, matrix @ np.linalg.solve(self.affine[:3, :3], self.affine[:3, 3])
+        placement = None if self.placement is None else self.placement.scaled((x_mm, y_mm, z_mm), factors)
+        return replace(self, spacing=(x_mm, y_mm, z_mm), affine=affine, placement=placement, is_stated=True)
 
     @property
     def can_map(self) -> bool:

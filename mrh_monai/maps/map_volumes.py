@@ -16,7 +16,17 @@ from mrh_monai.io import Placement, read_header, read_voxels, volume_ending, wri
 from mrh_monai.maps.map_plan import MapPlan, fit_maps, plan_maps
 from mrh_monai.output_files import check_outputs, writing
 from mrh_monai.protocol import MRH_NET, MRProtocol
-from mrh_monai.subjects import MRH_NET_LAYOUT, Layout, Subject, SubjectArrays, SubjectLike, as_subject, files_of, mask_beside
+from mrh_monai.subjects import (
+    MRH_NET_LAYOUT,
+    Layout,
+    Subject,
+    SubjectArrays,
+    SubjectLike,
+    as_subject,
+    checked_voxel_size,
+    files_of,
+    mask_beside,
+)
 
 MAP = "map"  # the kind of the files, see `mrh_monai.output_files`
 
@@ -128,8 +138,12 @@ def prepare_maps(
     gradients: Sequence[Path | str] = (),
     mask: Path | str | ArrayLike | None = None,
     affine: ArrayLike | None = None,
+    voxel_size: Sequence[float] | None = None,
 ) -> PreparedMaps:
-    """Read the headers of a scan, and return its maps ready to be computed. Arguments and errors are those of `parameter_maps`."""
+    """Read the headers of a scan, and return its maps ready to be computed.
+
+    The arguments and errors are those of `parameter_maps`; ``voxel_size`` is that of a `Subject`.
+    """
     has_own_mask = isinstance(scan, str | os.PathLike | Subject | SubjectArrays)
     mask_file = Path(mask) if isinstance(mask, str | os.PathLike) else None
     if isinstance(scan, SubjectArrays) and mask is not None:
@@ -139,10 +153,12 @@ def prepare_maps(
     if has_own_mask and affine is not None:
         raise OptionError("affine", "an affine only with an image array", "one with a subject that has its own", "leave `affine` out")
     if isinstance(scan, str | os.PathLike) and _is_diffusion_file(Path(scan), protocol):
-        return _maps_of_file(Path(scan), gradients, mask_file)
+        return _maps_of_file(Path(scan), gradients, mask_file, checked_voxel_size(voxel_size))
     subject = as_subject(scan, None if has_own_mask else mask, affine, layout)  # type: ignore[arg-type]  # a file is no array
     if mask_file is not None and isinstance(subject, Subject):
         subject = replace(subject, mask=mask_file)
+    if voxel_size is not None and isinstance(subject, Subject):
+        subject = replace(subject, voxel_size=checked_voxel_size(voxel_size))
     plan = plan_maps(input_kind(subject).image_headers(subject, protocol), protocol, gradients)
     inputs = (*gradients, *(files_of(subject) if isinstance(subject, Subject) else ()))
 
@@ -161,8 +177,8 @@ def _is_diffusion_file(path: Path, protocol: MRProtocol) -> bool:
     return read_header(path).channels != len(protocol) or mask_beside(path) is None
 
 
-def _maps_of_file(path: Path, gradients: Sequence[Path | str], mask: Path | None) -> PreparedMaps:
-    header = read_header(path)
+def _maps_of_file(path: Path, gradients: Sequence[Path | str], mask: Path | None, size: Sequence[float] | None) -> PreparedMaps:
+    header = read_header(path) if size is None else read_header(path).with_voxel_size(size)
     plan = plan_maps([header], None, gradients)
     mask = mask or mask_beside(path)
     masks = [] if mask is None else [read_header(mask)]

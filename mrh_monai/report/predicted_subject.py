@@ -51,7 +51,13 @@ class WrittenPrediction:
             return None
         others = {key: Path(files[key]) for key in ("mask", "fa", "target", "target_mask") if key in files}
         slices: Slices | None = None if self.record.get("slices") is None else tuple((a, b) for a, b in self.record["slices"])
-        return Subject(self.subject_name, tuple(Path(path) for path in files["image"]), **others, slices=slices)
+        return Subject(
+            self.subject_name,
+            tuple(Path(path) for path in files["image"]),
+            **others,
+            slices=slices,
+            voxel_size=self.record.get("voxel_size"),
+        )
 
 
 def find_predictions(folder: Path) -> list[WrittenPrediction]:

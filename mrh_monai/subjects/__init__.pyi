@@ -6,6 +6,7 @@ from .subject import (
     Slices as Slices,
     Subject as Subject,
     checked_slices as checked_slices,
+    checked_voxel_size as checked_voxel_size,
     files_of as files_of,
     in_slices as in_slices,
 )

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from mrh_monai.errors import DatalistError
+from mrh_monai.errors import DatalistError, OptionError
 from mrh_monai.io import is_patch_file, write_text
 from mrh_monai.output_files import writing
-from mrh_monai.subjects.subject import FILE_KEYS, Slices, Subject, files_of, in_slices
+from mrh_monai.subjects.subject import FILE_KEYS, Slices, Subject, checked_voxel_size, files_of, in_slices
 from mrh_monai.subjects.subject_arrays import AnySubject
 
 SECTIONS = ("training", "validation", "test")
@@ -78,7 +78,8 @@ class Datalist:
         """Read a datalist; its relative paths start from its own folder.
 
         Args:
-            path: JSON file: ``{"training": [{"subject", "image": [...], "mask", "fa", "target", "target_mask", "slices"}], "validation",
+            path: JSON file: ``{"training": [{"subject", "image": [...], "mask", "fa", "target", "target_mask", "slices",
+                "voxel_size"}], "validation",
                 "test"}``. A patch file stands for a datalist whose only subject, to train or to test on, is that file.
 
         Raises:
@@ -217,6 +218,8 @@ def _entry(subject: AnySubject, folder: Path) -> dict[str, Any]:
         raise DatalistError("datalist", "subjects in files, to be written as JSON", f"arrays as {subject.name}", remedy)
     entry: dict[str, Any] = {"subject": subject.name, "image": [relative(path) for path in subject.image]}
     entry |= {key: relative(path) for key, path in subject.files.items()}
+    if subject.voxel_size is not None:
+        entry["voxel_size"] = list(subject.voxel_size)
     if subject.slices is not None:
         entry["slices"] = [list(pair) for pair in subject.slices]
     return entry
@@ -225,9 +228,9 @@ def _entry(subject: AnySubject, folder: Path) -> dict[str, Any]:
 def _subject(entry: Any, path: Path, where: str) -> Subject:
     if not isinstance(entry, dict) or not isinstance(entry.get("image"), str | list):
         raise DatalistError(f"{path}, {where}", "an object with `subject` and `image`", f"{str(entry)[:60]}", WRITE_ONE)
-    unknown = set(entry) - {"subject", "image", "slices", *FILE_KEYS}
+    unknown = set(entry) - {"subject", "image", "slices", "voxel_size", *FILE_KEYS}
     if unknown:
-        keys = f"the keys subject, image, {', '.join(FILE_KEYS)}, slices"
+        keys = f"the keys subject, image, {', '.join(FILE_KEYS)}, slices, voxel_size"
         raise DatalistError(f"{path}, {where}", keys, f"{sorted(unknown)}", "correct the key")
     image = [entry["image"]] if isinstance(entry["image"], str) else entry["image"]
     if not all(isinstance(name, str) for name in [*image, *(entry.get(key, "") or "" for key in FILE_KEYS)]):
@@ -242,7 +245,12 @@ def _subject(entry: Any, path: Path, where: str) -> Subject:
         shown = repr(name if len(name) < 80 else f"{name[:80]}...")
         raise DatalistError(f"{path}, {where}", "a short name without the characters that folders forbid", shown, "rename the subject")
     files = {key: path.parent / entry[key] if entry.get(key) else None for key in FILE_KEYS}
-    return Subject(name, tuple(path.parent / file for file in image), slices=_slices(entry.get("slices"), path, where), **files)
+    try:
+        size = checked_voxel_size(entry.get("voxel_size"))
+    except OptionError as error:
+        raise DatalistError(f"{path}, {where}", "voxel_size as three lengths in mm above 0", error.found, "correct `voxel_size`") from error
+    slices = _slices(entry.get("slices"), path, where)
+    return Subject(name, tuple(path.parent / file for file in image), slices=slices, voxel_size=size, **files)
 
 
 def _slices(value: Any, path: Path, where: str) -> Slices | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import math
 import operator
 import os
 import re
@@ -33,6 +34,7 @@ class Subject:
         target: The stain; None if the subject is only predicted.
         target_mask: Volume that is 1 where the stain is intact and 0 where tissue is torn or missing; None if it is intact everywhere.
         slices: Ranges (start, stop) along array axis 1, counted from 0, the stop excluded; None for all slices.
+        voxel_size: True voxel size of all files along the array axes, mm, where the files have another one; None to read it from the files.
     """
 
     name: str
@@ -42,8 +44,10 @@ class Subject:
     target: Path | None = None
     target_mask: Path | None = None
     slices: Slices | None = None
+    voxel_size: tuple[float, float, float] | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "voxel_size", checked_voxel_size(self.voxel_size))
         image = (self.image,) if isinstance(self.image, str | os.PathLike) else self.image
         object.__setattr__(self, "image", tuple(Path(path) for path in image))
         for key in FILE_KEYS:
@@ -69,6 +73,30 @@ class Subject:
         """
         asked = checked_slices(slices)
         return self if asked is None else replace(self, slices=common_slices(self.name, self.slices, asked))
+
+
+def checked_voxel_size(size: Sequence[float] | None) -> tuple[float, float, float] | None:
+    """Return a voxel size as three numbers; None stays None.
+
+    Args:
+        size: Edges of a voxel along the array axes, mm.
+
+    Raises:
+        OptionError: These are not three lengths above 0.
+
+    Example:
+        >>> checked_voxel_size([0.14, 0.14, 0.4])
+        (0.14, 0.14, 0.4)
+    """
+    if size is None:
+        return None
+    try:
+        x, y, z = (float(edge) for edge in size)
+    except (TypeError, ValueError):
+        x = y = z = math.nan
+    if not all(0 < edge < math.inf for edge in (x, y, z)):
+        raise OptionError("voxel_size", "three lengths in mm above 0", f"{size}"[:60], "give them like 0.14 0.14 0.4")
+    return x, y, z
 
 
 def files_of(subject: Subject) -> list[Path]:

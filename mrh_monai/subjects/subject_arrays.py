@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -82,7 +83,7 @@ def write_arrays(subject: SubjectArrays, folder: Path) -> Subject:
     Raises:
         OutputError: The files cannot be written.
     """
-    files = {}
+    files: dict[str, Any] = {}
     for role in ("image", "mask", "target", "target_mask"):
         if getattr(subject, role) is not None:
             files[role] = folder / f"{role}.nii"

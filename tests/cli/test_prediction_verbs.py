@@ -1,5 +1,6 @@
 import json
 import shutil
+from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -11,10 +12,15 @@ from helpers.bundle_runs import bundle_run
 from helpers.matlab_files import forward, mrh_net, write_network
 from helpers.subjects import write_mrh_subject
 from mrh_monai.data.checked_voxels import ReadingOptions
+from mrh_monai.data.grid import read_headers
 from mrh_monai.data.input_kinds import load_subject
 from mrh_monai.io.nibabel_files import write_analyze
+from mrh_monai.io.volume_files import read_header, read_voxels
 from mrh_monai.protocol import MRH_NET
+from mrh_monai.subjects.datalist import Datalist
 from mrh_monai.subjects.subject_search import find_subject
+
+VOXEL_MM = 0.0625
 
 
 def test_predict_writes_the_stain_on_the_subjects_grid(call, untrained_bundle, study, tmp_path):
@@ -167,3 +173,23 @@ def test_wrong_input_is_one_sentence_and_status_1(call, study, untrained_bundle,
     assert sentence in err
     assert len(err.strip().splitlines()) == 1
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_stated_voxel_size_holds_for_all_files_and_the_result(call, study_bundle, study, tmp_path):
+    """One of the files is ten times as large, as for programs made for human brains."""
+    scan = Path(shutil.copytree(study / "subject04", tmp_path / "subject04"))
+    mask = scan / "Masked_outline.img"
+    write_analyze(mask, read_voxels(read_header(mask))[..., 0], 10 * VOXEL_MM)
+    typed = ("predict", study_bundle, scan, "--device", "cpu", "-o", tmp_path / "af.nii.gz")
+    status, _, err = call(*typed)
+    assert (status, "10 times as large" in err, f"--voxel-size {VOXEL_MM:g}" in err) == (1, True, True)
+    assert call(*typed, "--voxel-size", *(VOXEL_MM,) * 3)[0] == 0
+    assert call("predict", study_bundle, study / "subject04", "--device", "cpu", "-o", tmp_path / "right.nii.gz")[0] == 0
+    found, right = (nibabel.load(tmp_path / name) for name in ("af.nii.gz", "right.nii.gz"))
+    np.testing.assert_array_equal(found.get_fdata(), right.get_fdata())
+    np.testing.assert_allclose(found.affine, right.affine, atol=1e-6)
+    listed = tmp_path / "list.json"
+    assert call("datalist", tmp_path, "--voxel-size", *(VOXEL_MM,) * 3, "-o", listed)[0] == 0
+    assert json.loads(listed.read_text())["test"][0]["voxel_size"] == [VOXEL_MM] * 3
+    headers = read_headers(Datalist.read(listed).test[0], MRH_NET)
+    assert headers["mask"][0].spacing == headers["image"][0].spacing == (VOXEL_MM,) * 3

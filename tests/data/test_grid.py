@@ -7,7 +7,7 @@ import pytest
 from helpers.subjects import write_nifti
 from mrh_monai.data.grid import check_slices, read_headers
 from mrh_monai.data.input_kinds import load_subject
-from mrh_monai.errors import SubjectError
+from mrh_monai.errors import OptionError, SubjectError
 from mrh_monai.io.nibabel_files import write_analyze
 from mrh_monai.protocol.mrh_net import MRH_NET
 from mrh_monai.subjects.subject import Subject
@@ -118,6 +118,41 @@ def test_headers_come_by_their_names(parts, few):
     found = {key: [header.path for header in group] for key, group in headers.items()}
     assert found == {"image": list(subject.image), "mask": [subject.mask], "fa": [], "target": [subject.target], "target_mask": []}
     assert [header.channels for header in headers["image"]] == [1, 2]
+
+
+@pytest.mark.parametrize("factor", [10, 100, 0.1, 0.01])
+def test_voxels_scaled_for_other_programs_are_named_and_put_right(parts, few, factor):
+    """Every file is read with the size that is stated, and the voxel of the origin stays where it was."""
+    true = nibabel.load(parts[0].image[1])
+    larger = np.array(true.affine)
+    larger[:3] *= factor
+    size = (0.1 * min(1, factor),) * 3
+    write_nifti(parts[0].image[1], true.get_fdata(dtype=np.float32), larger)
+    words = f"{max(factor, 1 / factor):g} times as {'large' if factor > 1 else 'small'}"
+    with pytest.raises(
+        SubjectError, match=rf"mt\.nii: expected voxels .*the voxels are {words}.*--voxel-size {size[0]:g} {size[0]:g}"
+    ) as error:
+        read_headers(parts[0], few)
+    assert "resample" not in str(error.value)
+    stated = read_headers(replace(parts[0], voxel_size=(0.1, 0.1, 0.1)), few)
+    for header in [*stated["image"], *stated["mask"]]:
+        assert header.spacing == (0.1, 0.1, 0.1)
+        np.testing.assert_allclose(header.affine, true.affine, atol=1e-7)
+    np.testing.assert_array_equal(load_subject(replace(parts[0], voxel_size=size), few).image, parts[1])
+
+
+def test_other_differences_of_voxels_are_still_differences(parts, few):
+    true = nibabel.load(parts[0].image[1])
+    for scale in ([10, 10, 1, 1], [3, 3, 3, 1], [10.2, 10.2, 10.2, 1]):
+        write_nifti(parts[0].image[1], true.get_fdata(dtype=np.float32), true.affine @ np.diag(scale))
+        with pytest.raises(SubjectError, match="resample it to the grid of qa"):
+            read_headers(parts[0], few)
+
+
+@pytest.mark.parametrize("size", [(0.14, 0.14), (0.14, 0.14, 0), (1, 1, -1), (1, 1, float("nan")), "wide", 5])
+def test_a_voxel_size_is_three_lengths(size):
+    with pytest.raises(OptionError, match="voxel_size: expected three lengths in mm above 0"):
+        Subject("s", ("a.nii",), voxel_size=size)
 
 
 @pytest.mark.parametrize("slices", [((3, 6),), ((-1, 2),), ((2, 2),), ((0, 2), (4, 3))])

@@ -70,8 +70,12 @@ def test_one_subject_in_two_sections_is_refused(tmp_path, same):
         ({"test": {"a": 1}}, "a list of subjects as test, found a dict"),
         ({"test": ["a.nii"]}, r"test\[0\]: expected an object with `subject` and `image`"),
         ({"test": [{"image": [1]}]}, "file names as strings"),
-        ({"test": [{"image": ["a.nii"], "msk": "m"}]}, r"the keys subject, image, mask, fa, target, target_mask, slices, found \['msk'\]"),
+        (
+            {"test": [{"image": ["a.nii"], "msk": "m"}]},
+            r"the keys subject, image, .*, target_mask, slices, voxel_size, found \['msk'\]",
+        ),
         ({"test": [{"image": ["a.nii"], "slices": 5}]}, "slices as"),
+        ({"test": [{"image": ["a.nii"], "voxel_size": [0.1, 0]}]}, "voxel_size as three lengths"),
         ({"test": [{"image": ["a.nii"], "slices": [[0.5, 2.9]]}]}, "slices as"),
         ({"test": [{"image": ["x/a.nii"]}, {"image": ["x/b.nii"]}]}, "every subject of test under its own name, found x twice; rename one"),
         ({"test": [{"image": ["a.nii"], "subject": "../up"}]}, "a short name without the characters that folders forbid"),
