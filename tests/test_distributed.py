@@ -55,6 +55,7 @@ for step, batch in enumerate(batches):
 assert seen == [16 // distributed.share_of_this_process()[1]] * 20, seen
 if distributed.is_first_process():
     torch.save(network.state_dict(), out)
+del module  # its threads must end before the connection does, or else C++ ends the process
 distributed.leave_processes()
 """
 
