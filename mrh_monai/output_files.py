@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from mrh_monai.errors import OutputError
@@ -83,6 +84,27 @@ def check_outputs(
         found = "another file, or one that was changed since"
         remedy = "name another output, or replace it with --overwrite"
         raise OutputError(path, "a free name, or a file that the same command wrote", found, remedy)
+
+
+@dataclass(frozen=True)
+class ResultFiles:
+    """The files that a command writes into the folder of its results.
+
+    Attributes:
+        kind: What they are, see `writing`.
+        names: Every name that can be written.
+    """
+
+    kind: str
+    names: tuple[str, ...]
+
+    def check(self, folder: Path | str, inputs: Iterable[Path | str] = (), overwrite: bool = False) -> None:
+        """Refuse a folder in which one of the files would replace an input or a file of another origin, see `check_outputs`.
+
+        Raises:
+            OutputError: There is such a file.
+        """
+        check_outputs(self.kind, [Path(folder) / name for name in self.names], inputs, overwrite)
 
 
 def _identities(path: Path) -> set[object]:

@@ -3,7 +3,7 @@ import os
 import pytest
 
 from mrh_monai.errors import OutputError
-from mrh_monai.output_files import LIST, check_outputs, writing
+from mrh_monai.output_files import LIST, ResultFiles, check_outputs, writing
 
 FOREIGN = r"expected a free name, or a file that the same command wrote, found another file, or one that was changed since; .*--overwrite"
 INPUT = "expected an output that is not an input too, found a file that this command reads; name another output"
@@ -85,3 +85,14 @@ def test_where_the_list_cannot_be_written_the_next_run_asks(tmp_path):
     write(tmp_path / "a.txt")
     with pytest.raises(OutputError, match=FOREIGN):
         write(tmp_path / "a.txt")
+
+
+def test_a_folder_of_results_is_checked_for_every_name(tmp_path):
+    files = ResultFiles("study", ("a.csv", "a.png"))
+    files.check(tmp_path)
+    (tmp_path / "a.png").write_text("mine")
+    with pytest.raises(OutputError, match=FOREIGN):
+        files.check(tmp_path)
+    files.check(tmp_path, overwrite=True)
+    with pytest.raises(OutputError, match=INPUT):
+        files.check(tmp_path, [tmp_path / "a.png"], overwrite=True)

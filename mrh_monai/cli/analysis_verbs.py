@@ -82,14 +82,7 @@ def compare(
     overwrite: Overwrite = False,
 ) -> None:
     """Compare a network with MR markers and regressions, on subjects that were not used to train or fit any of them."""
-    from mrh_monai.comparison import (
-        ComparisonOptions,
-        check_comparison_output,
-        compare as run,
-        comparison_table,
-        regions_table,
-        write_comparison,
-    )
+    from mrh_monai.comparison import COMPARISON_FILES, ComparisonOptions, compare as run, comparison_table, regions_table, write_comparison
     from mrh_monai.evaluation import LabelFiles, check_side, check_unit
     from mrh_monai.inference import PredictionOptions, load_bundle
     from mrh_monai.io import writable_folder
@@ -110,7 +103,7 @@ def compare(
     )
     listed = Datalist.read(datalist)
     tables = [path for path in (datalist, labels, label_names, *(gradients or ())) if path is not None]
-    check_comparison_output(output, [*bundle_files(bundle), *listed.files, *tables], overwrite)
+    COMPARISON_FILES.check(output, [*bundle_files(bundle), *listed.files, *tables], overwrite)
     output = writable_folder(output)
     found = run(load_bundle(bundle, PredictionOptions(device)), datalist, options, progress=True)
     files = write_comparison(found, output, overwrite)
@@ -153,9 +146,9 @@ def contribution(
     """Measure which MR images a prediction depends on: add noise to one image at a time, and measure how far the stain changes."""
     from mrh_monai.bundle import integers
     from mrh_monai.contributions import (
+        CONTRIBUTION_FILES,
         NoiseOptions,
         RetrainingOptions,
-        check_contribution_output,
         contribution_table,
         plan_contribution,
         write_contribution,
@@ -175,7 +168,7 @@ def contribution(
         retraining = RetrainingOptions(numbers, datalist, steps, patches)
     found = find_input(subject, Layout.from_yaml(layout))
     inputs = [*bundle_files(bundle), *files_of(found), *(path for path in (labels, label_names, datalist, layout) if path is not None)]
-    check_contribution_output(output, inputs if datalist is None else [*inputs, *Datalist.read(datalist).files], overwrite)
+    CONTRIBUTION_FILES.check(output, inputs if datalist is None else [*inputs, *Datalist.read(datalist).files], overwrite)
     plan = plan_contribution(
         load_bundle(bundle, PredictionOptions(device)),
         found,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,30 +13,16 @@ from mrh_monai.comparison.comparison import ComparedModel, Comparison
 from mrh_monai.evaluation import COMPARED_SCORES, HEADLINE_SCORES, rank
 from mrh_monai.figures import bars, bland_altman, predicted_against_true, roc_curves
 from mrh_monai.io import as_csv, as_json, writable_folder, write_text
-from mrh_monai.output_files import check_outputs, writing
-
-KIND = "comparison"  # of the files, see `mrh_monai.output_files`
+from mrh_monai.output_files import ResultFiles, writing
 
 # Scores that the table to read shows without their intervals.
 SINGLE_VALUES = tuple(score for score in COMPARED_SCORES if score.tabled == "value")
 
 
 # Everything that can be written; there are no regions without labels.
-FILES = ("comparison.json", "comparison.csv", "regions.csv", "roc.png", "scatter.png", "bland_altman.png", "r2.png")
-
-
-def check_comparison_output(out: Path | str, inputs: Iterable[Path | str] = (), overwrite: bool = False) -> None:
-    """Refuse a folder in which the results would replace an input, or a file that `write_comparison` did not write.
-
-    Args:
-        out: Folder to write into.
-        inputs: Files that the comparison reads.
-        overwrite: Whether files of another origin may be replaced.
-
-    Raises:
-        OutputError: There is such a file.
-    """
-    check_outputs(KIND, [Path(out) / name for name in FILES], inputs, overwrite)
+COMPARISON_FILES = ResultFiles(
+    "comparison", ("comparison.json", "comparison.csv", "regions.csv", "roc.png", "scatter.png", "bland_altman.png", "r2.png")
+)
 
 
 def write_comparison(found: Comparison, out: Path | str, overwrite: bool = False) -> list[Path]:
@@ -54,8 +40,8 @@ def write_comparison(found: Comparison, out: Path | str, overwrite: bool = False
         OutputError: The folder cannot be written, or a result would replace a file of another origin.
     """
     out = writable_folder(out)
-    files = [out / name for name in FILES if found.regions or name != "regions.csv"]
-    with writing(KIND, files, overwrite=overwrite):
+    files = [out / name for name in COMPARISON_FILES.names if found.regions or name != "regions.csv"]
+    with writing(COMPARISON_FILES.kind, files, overwrite=overwrite):
         _write(found, out)
     return files
 

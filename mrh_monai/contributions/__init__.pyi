@@ -6,7 +6,7 @@ from .contribution_study import (
     plan_contribution as plan_contribution,
 )
 from .contribution_tables import (
-    check_contribution_output as check_contribution_output,
+    CONTRIBUTION_FILES as CONTRIBUTION_FILES,
     contribution_table as contribution_table,
     write_contribution as write_contribution,
 )

@@ -13,9 +13,7 @@ from mrh_monai.contributions.image_contribution import Contribution, ImageRow
 from mrh_monai.evaluation import HEADLINE_SCORES
 from mrh_monai.figures import bars, curves
 from mrh_monai.io import as_csv, as_json, writable_folder, write_text
-from mrh_monai.output_files import check_outputs, writing
-
-KIND = "contribution"  # of the files, see `mrh_monai.output_files`
+from mrh_monai.output_files import ResultFiles, writing
 
 SHARES = (0.25, 0.5, 0.75)
 LISTED = 10  # images in the table to read
@@ -25,20 +23,7 @@ PICTURED = 40  # bars
 # Everything that can be written; there are no regions without labels, and fewer images only where networks are trained on them.
 TABLES = ("contribution", "groups", "regions", "fewer_images")
 OTHER_FILES = ("contribution.json", "contribution.png", "cumulative.png")
-
-
-def check_contribution_output(out: Path | str, inputs: Iterable[Path | str] = (), overwrite: bool = False) -> None:
-    """Refuse a folder in which the results would replace an input, or a file that `write_contribution` did not write.
-
-    Args:
-        out: Folder to write into.
-        inputs: Files that the measurement reads.
-        overwrite: Whether files of another origin may be replaced.
-
-    Raises:
-        OutputError: There is such a file.
-    """
-    check_outputs(KIND, [Path(out) / name for name in (*(f"{table}.csv" for table in TABLES), *OTHER_FILES)], inputs, overwrite)
+CONTRIBUTION_FILES = ResultFiles("contribution", (*(f"{table}.csv" for table in TABLES), *OTHER_FILES))
 
 
 def write_contribution(result: ContributionResult, out: Path | str, overwrite: bool = False) -> list[Path]:
@@ -62,7 +47,7 @@ def write_contribution(result: ContributionResult, out: Path | str, overwrite: b
     everything: Iterable[Sequence[Mapping[str, Any]]] = (rows, result.groups.rows(), regions, result.retrained)
     tables = {name: table for name, table in zip(TABLES, everything, strict=True) if table}
     files = [out / name for name in (*(f"{name}.csv" for name in tables), *OTHER_FILES)]
-    with writing(KIND, files, overwrite=overwrite):
+    with writing(CONTRIBUTION_FILES.kind, files, overwrite=overwrite):
         _write(result.about, rows, tables, out)
     return files
 

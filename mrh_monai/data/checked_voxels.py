@@ -85,10 +85,8 @@ def load_stains(paths: Sequence[Path], mask: Path) -> tuple[np.ndarray, ...]:
 def check_stain(stain: np.ndarray, scored: np.ndarray, where: object, voxels: str = "inside the mask") -> None:
     """Refuse a stain that is the same everywhere: a network cannot learn from it, and a prediction cannot be judged by it.
 
-    A voxel that is far brighter than all others is only named in a warning.
-
     Args:
-        stain: (X, Y, Z).
+        stain: (X, Y, Z). A voxel that is far brighter than all others is named in a warning.
         scored: (X, Y, Z) bool, at least one voxel.
         where: File that the error names.
         voxels: Which voxels these are, in words.
@@ -137,8 +135,8 @@ def checked_channels(
         yield volume
     for where, counts in replaced.items():
         share = percent(sum(counts) / (len(counts) * int(mask.sum())))
-        channels = "1 channel" if len(counts) == 1 else f"{len(counts)} channels"
-        text = f"{where}: {sum(counts)} NaN or Inf inside the mask in {channels} ({share} of the voxels there) were set to 0."
+        places = f"{len(counts)} channel{'s' * (len(counts) > 1)}"
+        text = f"{where}: {sum(counts)} NaN or Inf inside the mask in {places} ({share} of the voxels there) were set to 0."
         warnings.warn(text, MRHWarning, stacklevel=2)
     warn_if_swapped(subject, means)
 
