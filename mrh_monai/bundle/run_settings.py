@@ -31,6 +31,7 @@ class RunSettings:
         nan: ``refuse``, ``zero``, or None for the rule of the scaling.
         debug: Whether errors show tracebacks.
         overwrite: Whether files that no run wrote may be replaced.
+        coronal_axis: Array axis of the coronal slices of files that do not say it; None for the axis that their affine names.
     """
 
     datalist: Annotated[
@@ -51,7 +52,7 @@ class RunSettings:
         Slices | None,
         Option(
             lambda name, value: read_slices(value, name),
-            "coronal slices (array axis 1) such as 117:159, counted from 0, the stop excluded",
+            "coronal slices such as 117:159, counted from 0, the stop excluded",
             unset="all slices",
             source="Released code: slices 118 to 159, counted from 1",
         ),
@@ -76,6 +77,15 @@ class RunSettings:
         ),
     ]
 
+    coronal_axis: Annotated[
+        int | None,
+        Option(
+            optional(whole_number(0)),
+            "array axis (0, 1 or 2) along which coronal slices lie, for subjects whose datalist entry does not say it",
+            unset="the axis that the affine of the files names, or 1",
+        ),
+    ]
+
     @property
     def output_folder(self) -> Path:
         """The folder of the results.
@@ -86,6 +96,16 @@ class RunSettings:
         if self.output_dir is None:
             raise OptionError("output_dir", "a folder for the results", "no folder", "give --output_dir FOLDER")
         return self.output_dir
+
+    @property
+    def listed(self) -> Datalist:
+        """The datalist, its subjects with the coronal axis of the run where they do not state their own.
+
+        Raises:
+            DatalistError: The datalist cannot be read.
+        """
+        sections = Datalist.read(self.datalist).sections
+        return Datalist(*(tuple(subject.with_default_axis(self.coronal_axis) for subject in subjects) for subjects in sections.values()))
 
     @property
     def datalist_folder(self) -> str:
@@ -154,8 +174,7 @@ class InferenceSettings(RunSettings):
             DatalistError: The datalist cannot be read, or has no subjects in the section.
             OptionError: A subject of the datalist does not have any of the chosen slices.
         """
-        listed = Datalist.read(self.datalist).section(self.datalist_key, self.datalist)
-        return [subject.within(self.slices) for subject in listed]
+        return [subject.within(self.slices) for subject in self.listed.section(self.datalist_key, self.datalist)]
 
 
 @dataclass(frozen=True, kw_only=True)

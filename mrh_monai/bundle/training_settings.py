@@ -234,6 +234,13 @@ class TrainingSettings(RunSettings):
         return {name: getattr(self, name) for name, each in options_of(type(self)).items() if not each.resume_may_differ} | more
 
     @property
+    def listed(self) -> Datalist:
+        """The datalist, see `RunSettings.listed`, which must have training subjects."""
+        listed = super().listed
+        listed.section("training", self.datalist)
+        return listed
+
+    @property
     def inputs(self) -> list[Path]:
         """Every file that the run reads: the datalist, the files of its subjects, and the parent's weights.
 

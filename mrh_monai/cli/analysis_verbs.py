@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mrh_monai.cli.option_types import BundleFolder, Device, LayoutFile, Overwrite, VoxelSize
+from mrh_monai.cli.option_types import BundleFolder, CoronalAxis, Device, LayoutFile, Overwrite, VoxelSize
 
 verbs = typer.Typer()
 
@@ -32,17 +32,18 @@ def maps(
     mask: Annotated[Path | None, typer.Option(help="Brain mask of 0 and 1, to use instead of the subject's.")] = None,
     channels: ProtocolFile = None,
     voxel_size: VoxelSize = None,
+    coronal_axis: CoronalAxis = None,
     layout: LayoutFile = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Write the MR parameter maps that the images allow, such as MTR, or FA and MD of each diffusion shell."""
     from mrh_monai.maps import prepare_maps
     from mrh_monai.protocol import MRH_NET, MRProtocol
-    from mrh_monai.subjects import Layout
+    from mrh_monai.subjects import FileGeometry, Layout
 
     protocol = MRProtocol.from_yaml(channels) if channels else MRH_NET
-    patterns = Layout.from_yaml(layout)
-    prepared = prepare_maps(scan, protocol, layout=patterns, gradients=gradients or (), mask=mask, voxel_size=voxel_size)
+    patterns, geometry = Layout.from_yaml(layout), FileGeometry(voxel_size, coronal_axis)
+    prepared = prepare_maps(scan, protocol, layout=patterns, gradients=gradients or (), mask=mask, geometry=geometry)
     prepared.check_output(output, overwrite)
     for path in prepared.compute().save(output, overwrite):
         print(path)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mrh_monai.cli.option_types import LayoutFile, Overwrite, VoxelSize
+from mrh_monai.cli.option_types import CoronalAxis, LayoutFile, Overwrite, VoxelSize
 from mrh_monai.errors import OptionError
 
 verbs = typer.Typer()
@@ -55,13 +54,14 @@ def datalist(
     val_slices: Annotated[str | None, typer.Option(help="Coronal slices to validate on.")] = None,
     test_slices: Annotated[str | None, typer.Option(help="Coronal slices to test on.")] = None,
     voxel_size: VoxelSize = None,
+    coronal_axis: CoronalAxis = None,
     layout: LayoutFile = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Write a datalist: which subjects train, validate and test. The subjects are taken in the order of their names."""
     from mrh_monai.bundle import slices
     from mrh_monai.output_files import check_outputs
-    from mrh_monai.subjects import Datalist, Layout, files_of, find_subjects
+    from mrh_monai.subjects import Datalist, FileGeometry, Layout, files_of, find_subjects
 
     if any((train_slices, val_slices, test_slices)) and (train or val or test is not None):
         found_words = "both --train, --val or --test and --train-slices, --val-slices or --test-slices"
@@ -69,7 +69,7 @@ def datalist(
         raise OptionError("mrh datalist", expected, found_words, "give only one of the two kinds")
     is_auto = target_mask == "auto"
     found = find_subjects(root, Layout.from_yaml(layout), target, None if is_auto else target_mask)
-    found = [replace(subject, voxel_size=voxel_size) for subject in found]
+    found = [subject.stated(FileGeometry(voxel_size, coronal_axis)) for subject in found]
     check_outputs("datalist", [output], [file for subject in found for file in files_of(subject)], overwrite)
     if is_auto:
         from mrh_monai.data import with_target_masks

@@ -14,6 +14,14 @@ NiftiOutput = Annotated[Path, typer.Option("--output", "-o", help="NIfTI file to
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace files that this command did not write. Files that it reads are never replaced.")
 ]
+CoronalAxis = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        max=2,
+        help="Array axis along which coronal slices lie; if not given, that of the layout or of the files' affine.",
+    ),
+]
 VoxelSize = Annotated[
     tuple[float, float, float] | None,
     typer.Option(help="True voxel size in mm along the three axes of the files, for all files of a subject, where they have a wrong one."),

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mrh_monai.cli.option_types import BundleFolder, Device, LayoutFile, Overwrite, VoxelSize
+from mrh_monai.cli.option_types import BundleFolder, CoronalAxis, Device, LayoutFile, Overwrite, VoxelSize
 
 verbs = typer.Typer()
 
@@ -34,18 +33,18 @@ def predict(
     ] = None,
     support: Annotated[str, typer.Option(help="Voxels to predict: mask, or fa for FA > 0 even if there is a mask.")] = "mask",
     voxel_size: VoxelSize = None,
+    coronal_axis: CoronalAxis = None,
     layout: LayoutFile = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Predict the stain of one subject."""
     from mrh_monai.data import NAN_RULES, SUPPORTS, input_kind
     from mrh_monai.errors import one_of
-    from mrh_monai.subjects import Layout, files_of, find_input
+    from mrh_monai.subjects import FileGeometry, Layout, files_of, find_input
 
     patterns = Layout.from_yaml(layout)
     files = find_input(subject, patterns)
-    if voxel_size is not None:
-        files = replace(files, voxel_size=voxel_size)
+    files = files.stated(FileGeometry(voxel_size, coronal_axis))
     input_kind(files).check_output(output)
 
     from mrh_monai.devices import PRECISIONS

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mrh_monai.data.coronal import coronal_axis
 from mrh_monai.errors import SubjectError
 from mrh_monai.io import Header, read_header
 from mrh_monai.patch_geometry import CORONAL_AXIS
@@ -45,9 +46,12 @@ def read_headers(subject: Subject, protocol: MRProtocol, need_target: bool = Fal
         headers[key] = [read(path)] if path is not None else []
         for header in headers[key]:
             check_single(header, key)
-    check_one_grid([header for group in headers.values() for header in group])
+    every = [header for group in headers.values() for header in group]
+    check_one_grid(every)
+    axis = coronal_axis(subject, every)
+    headers = {key: [header.with_coronal_axis(axis) for header in group] for key, group in headers.items()}
     protocol.check_count(sum(h.channels for h in headers["image"]), subject.name, [h.path.name for h in headers["image"]])
-    check_slices(subject.name, subject.slices, headers["image"][0].shape[CORONAL_AXIS])
+    check_slices(subject.name, subject.slices, headers["image"][0].shape[CORONAL_AXIS], axis)
     return headers
 
 
@@ -80,8 +84,6 @@ def check_one_grid(headers: Sequence[Header]) -> None:
             if sorted(header.shape) == sorted(first.shape):
                 remedy = "put its axes in order with `mrh reorder`"
             raise SubjectError(header.path, f"shape {first.shape} as in {first.path.name}", f"{header.shape}", remedy)
-        if first.is_stated and not header.is_stated:  # such as region labels, which belong to no subject
-            header = header.with_voxel_size(first.spacing)
         if not np.allclose(header.spacing, first.spacing, rtol=1e-3):
             found, remedy = f"{header.spacing}", _other_size(header, first) or remedy
             raise SubjectError(header.path, f"voxels of {first.spacing} mm as in {first.path.name}", found, remedy)
@@ -137,18 +139,19 @@ def check_single(header: Header, role: str) -> None:
         raise SubjectError(header.path, f"one 3D volume as {role}", f"{header.channels} volumes", "extract the volume that you need")
 
 
-def check_slices(name: str, slices: Slices | None, count: int) -> None:
+def check_slices(name: str, slices: Slices | None, count: int, axis: int = CORONAL_AXIS) -> None:
     """Refuse ranges of slices that leave the volume.
 
     Args:
         name: Name of the subject, for the error.
         slices: Ranges of the subject; None for all slices.
         count: Number of slices of the volume.
+        axis: Axis of the file along which they lie, for the error.
 
     Raises:
         SubjectError: A range is empty, or leaves the volume.
     """
     for start, stop in slices or ():
         if not 0 <= start < stop <= count:
-            expected = f"slices within 0 and {count} (stop excluded)"
+            expected = f"slices within 0 and {count} (stop excluded) along array axis {axis}, which is coronal"
             raise SubjectError(name, expected, f"{[start, stop]}", "correct `slices` in the datalist")

@@ -48,6 +48,7 @@ class SubjectInMemory:
         largest: Largest intensity of a patch file; None for volumes.
         whole_mask: (X, Y, Z) bool, the mask of the whole brain, in all slices; None if ``mask`` already is that.
         placement: Fields that place the image, from the header of its NIfTI file; None for other formats and for arrays.
+        axes: Axis of the files that is X, Y and Z here, see `mrh_monai.io.Header`.
     """
 
     name: str
@@ -61,6 +62,7 @@ class SubjectInMemory:
     largest: float | None = None
     whole_mask: np.ndarray | None = None
     placement: Placement | None = None
+    axes: tuple[int, int, int] = (0, 1, 2)
 
     @property
     def brain(self) -> np.ndarray:
@@ -186,7 +188,7 @@ def _load(
     brain = None if subject.slices is None else whole
     first = headers["image"][0]
     loaded = SubjectInMemory(
-        subject.name, padded, options.padding, mask, None, fa, first.affine, whole_mask=brain, placement=first.placement
+        subject.name, padded, options.padding, mask, None, fa, first.affine, whole_mask=brain, placement=first.placement, axes=first.axes
     )
     volumes = ((header.path, volume) for header in headers["image"] for volume in each_volume(header))
     for channel, volume in enumerate(checked_channels(volumes, subject.name, mask, protocol, options.nan)):

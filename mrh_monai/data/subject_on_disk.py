@@ -28,6 +28,7 @@ class SubjectOnDisk:
         target: (X, Y, Z) in the stain's own units; None without a target.
         scored: (X, Y, Z) bool: the voxels of the mask where the target is intact.
         placement: Fields that place the image, from the header of its NIfTI file; None for other formats.
+        axes: Axis of the files that is X, Y and Z here, see `mrh_monai.io.Header`.
         largest: None, since only patch files have a largest intensity.
     """
 
@@ -39,6 +40,7 @@ class SubjectOnDisk:
     target: np.ndarray | None
     scored: np.ndarray
     placement: Placement | None = None
+    axes: tuple[int, int, int] = (0, 1, 2)
     largest: float | None = None
 
     def close(self) -> None:
@@ -64,4 +66,4 @@ def open_volumes(subject: Subject, protocol: MRProtocol, options: ReadingOptions
     target, intact = read_target(headers, mask, options.nan) if options.need_target else (None, None)
     scored = mask if intact is None else mask & intact
     first = headers["image"][0]
-    return SubjectOnDisk(subject.name, slabs, mask, first.affine, values, target, scored, first.placement)
+    return SubjectOnDisk(subject.name, slabs, mask, first.affine, values, target, scored, first.placement, first.axes)

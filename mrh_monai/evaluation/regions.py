@@ -93,6 +93,8 @@ def read_regions(path: Path | str, beside: Sequence[Header], names: Path | str |
         SubjectError: The labels lie on another grid, are not whole numbers, or are all 0; or the file of names cannot be read.
     """
     header = read_header(path)
+    if beside:
+        header = header.like_files_of(beside[0])
     check_single(header, "labels")
     for other in beside:
         check_one_grid([other, header])

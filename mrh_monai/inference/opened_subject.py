@@ -32,6 +32,7 @@ class OpenedSubject:
         coefficients: Gain and offset that turn raw intensities into the network's numbers.
         affine: (4, 4) from voxel index to RAS+ mm.
         placement: Fields that place the image, from the header of its NIfTI file; None for other formats and for arrays.
+        axes: Axis of the files that is X, Y and Z here, with the coronal slices along Y, see `mrh_monai.io.Header`.
         target: (X, Y, Z) in the stain's units; None without a target.
         scored: (X, Y, Z) bool, the voxels of the mask where the target is intact.
     """
@@ -43,6 +44,7 @@ class OpenedSubject:
     coefficients: Coefficients
     affine: np.ndarray
     placement: Placement | None
+    axes: tuple[int, int, int]
     target: np.ndarray | None
     scored: np.ndarray
 
@@ -52,13 +54,15 @@ class OpenedSubject:
         return input_kind(self.subject)
 
     def prediction(self, stain: np.ndarray, record: Mapping[str, Any]) -> Prediction:
-        """Return the predicted stain as it is given to users and written.
+        """Return the predicted stain as it is given to users and written: with the axes in the order of the files.
 
         Args:
             stain: (X, Y, Z) float32 in the stain's units.
             record: Result of `record`.
         """
-        return Prediction(stain, self.affine, self.support, record, self.kind, self.placement)
+        order = np.argsort(self.axes).tolist()
+        affine = self.affine[:, [*order, 3]]
+        return Prediction(stain.transpose(order), affine, self.support.transpose(order), record, self.kind, self.placement)
 
     def record(self, made_by: dict[str, Any], about: dict[str, Any]) -> dict[str, Any]:
         """Return the record of its prediction.
@@ -87,7 +91,18 @@ def open_for_prediction(subject: AnySubject, protocol: MRProtocol, scaling: Scal
     support = scaling.support(opened.mask, options.patch)
     coefficients = scaling.coefficients(opened, support)
     _warn_if_unlike_training(subject.name, opened.level_values, protocol, scaling)
-    return OpenedSubject(subject, state, opened.slabs, support, coefficients, opened.affine, opened.placement, opened.target, opened.scored)
+    return OpenedSubject(
+        subject=subject,
+        input_state=state,
+        slabs=opened.slabs,
+        support=support,
+        coefficients=coefficients,
+        affine=opened.affine,
+        placement=opened.placement,
+        axes=opened.axes,
+        target=opened.target,
+        scored=opened.scored,
+    )
 
 
 def _warn_if_unlike_training(name: str, values: np.ndarray, protocol: MRProtocol, scaling: Scaling) -> None:

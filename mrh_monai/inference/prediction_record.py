@@ -14,6 +14,8 @@ from mrh_monai.network import sidecar_path
 from mrh_monai.output_files import check_outputs
 from mrh_monai.subjects import AnySubject, Subject, files_of
 
+STATED = ("voxel_size", "coronal_axis")  # what a record has only where the user stated it
+
 
 def fingerprint(ckpt_path: Path | str, **options: Any) -> dict[str, Any]:
     """Return what a prediction depends on besides the files of the subject.
@@ -33,13 +35,15 @@ def input_state(subject: AnySubject) -> dict[str, Any]:
     """Return the files of a subject with their sizes and times of change, and its slices. Call this before the files are read.
 
     Returns:
-        ``inputs``: path to [bytes, time of change in ns]; ``slices``; and ``voxel_size``, if it was stated.
+        ``inputs``: path to [bytes, time of change in ns]; ``slices``; and ``voxel_size`` and ``coronal_axis``, if they were stated.
     """
     files = set(files_of(replace(subject, target=None, target_mask=None))) if isinstance(subject, Subject) else set()
     inputs = {str(file): [file.stat().st_size, file.stat().st_mtime_ns] for file in sorted(files)}
-    size = subject.voxel_size if isinstance(subject, Subject) else None
+    stated: dict[str, Any] = {}
+    if isinstance(subject, Subject):
+        stated = {"voxel_size": subject.voxel_size and list(subject.voxel_size), "coronal_axis": subject.coronal_axis}
     slices = None if subject.slices is None else [list(pair) for pair in subject.slices]
-    return {"inputs": inputs, "slices": slices, **({} if size is None else {"voxel_size": list(size)})}
+    return {"inputs": inputs, "slices": slices, **{key: value for key, value in stated.items() if value is not None}}
 
 
 def record_path(prediction: Path | str) -> Path:
@@ -118,7 +122,7 @@ def write_record(prediction: Path | str, record: Mapping[str, Any]) -> None:
 
 def _write(prediction: Path | str, record: Mapping[str, Any], content: Mapping[str, Any]) -> None:
     made_by, about = (dict(record.get(key) or {}) for key in ("made_by", "about"))
-    state = {key: record.get(key) for key in ("inputs", "slices")} | {key: record[key] for key in ("voxel_size",) if key in record}
+    state = {key: record.get(key) for key in ("inputs", "slices")} | {key: record[key] for key in STATED if key in record}
     write_text(record_path(prediction), json.dumps({"made_by": made_by, **state, **content, "about": about}, indent=2) + "\n")
 
 
@@ -138,7 +142,7 @@ def is_finished(prediction: Path, subject: AnySubject, made_by: Mapping[str, Any
     if not isinstance(subject, Subject):
         return False  # A record cannot tell one array from another, because arrays have no files.
     try:
-        content = {"made_by": dict(made_by), "voxel_size": None, **input_state(subject), "bytes": prediction.stat().st_size}
+        content = {"made_by": dict(made_by), **dict.fromkeys(STATED), **input_state(subject), "bytes": prediction.stat().st_size}
         record = json.loads(record_path(prediction).read_text(encoding="utf-8-sig"))
         return {key: record.get(key) for key in content} == content
     except (OSError, ValueError):

@@ -113,7 +113,8 @@ def each_volume(header: Header) -> Iterator[np.ndarray]:
         [24, 24, 24, 24, 24]
     """
     try:
-        yield from _FORMAT_OF_ENDING[volume_ending(header.path)].each_volume(header)
+        for volume in _FORMAT_OF_ENDING[volume_ending(header.path)].each_volume(header.in_file_order()):
+            yield volume.transpose(header.axes)
     except (SubjectError, MemoryError):
         raise
     except Exception as error:  # The readers raise exceptions of any kind on a damaged file.

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from nibabel.volumeutils import apply_read_scaling
@@ -94,6 +94,8 @@ class Header:
         storage: How the voxels are stored; None for a format that is only read whole.
         placement: The fields of a NIfTI file that place it; None for other formats.
         is_stated: Whether the user has stated the voxel size, because that of the file is wrong.
+        axes: Axis of the file that is X, Y and Z. Everywhere else in this class, and in the voxels that are read, X, Y and Z come in this
+            order, with the coronal slices along Y.
     """
 
     path: Path
@@ -106,6 +108,43 @@ class Header:
     storage: Storage | None = None
     placement: Placement | None = None
     is_stated: bool = False
+    axes: tuple[int, int, int] = (0, 1, 2)
+
+    def with_coronal_axis(self, axis: int) -> Header:
+        """Return the header for voxels whose coronal slices lie along another axis of the file; they are read with that axis as Y.
+
+        Args:
+            axis: Axis of the file, 0, 1 or 2. The other two keep their order.
+
+        Example:
+            >>> header = make_header(Path("scan.nii"), (9, 8, 7), (0.1, 0.2, 0.4), np.diag([0.1, 0.2, 0.4, 1]), True, np.dtype("int16"))
+            >>> turned = header.with_coronal_axis(2)
+            >>> turned.shape, turned.spacing, turned.axes
+            ((9, 7, 8), (0.1, 0.4, 0.2), (0, 2, 1))
+        """
+        first, last = (other for other in range(3) if other != axis)
+        return self.in_file_order()._ordered([first, axis, last])
+
+    def like_files_of(self, subject: Header) -> Header:
+        """Return the header of a file that belongs to no subject, such as region labels, as a subject beside it is read.
+
+        Args:
+            subject: Header of a file of the subject.
+        """
+        stored = self.with_voxel_size(subject.in_file_order().spacing) if subject.is_stated else self
+        return stored._ordered(subject.axes)
+
+    def in_file_order(self) -> Header:
+        """Return the header with the axes in the order of the file."""
+        return self._ordered(np.argsort(self.axes).tolist())
+
+    def _ordered(self, order: Sequence[int]) -> Header:
+        affine = self.affine[:, [*order, 3]]
+
+        def ordered(values: Sequence[Any]) -> Any:
+            return tuple(values[axis] for axis in order)
+
+        return replace(self, shape=ordered(self.shape), spacing=ordered(self.spacing), affine=affine, axes=ordered(self.axes))
 
     def with_voxel_size(self, size: Sequence[float]) -> Header:
         """Return the same header with the voxel size that the user states. The voxel at which the origin lies stays the same.
@@ -245,8 +284,8 @@ def map_voxels(header: Header) -> np.ndarray:
     """
     storage = header.storage
     assert storage is not None
-    shape = (*header.shape, header.channels)
-    return np.asarray(np.memmap(storage.path, storage.dtype, "r", storage.offset, shape, order="F"))
+    shape = (*header.in_file_order().shape, header.channels)
+    return np.asarray(np.memmap(storage.path, storage.dtype, "r", storage.offset, shape, order="F")).transpose(*header.axes, 3)
 
 
 def scale_stored_voxels(header: Header, stored: np.ndarray) -> np.ndarray:

@@ -17,7 +17,9 @@ from mrh_monai.maps.map_plan import MapPlan, fit_maps, plan_maps
 from mrh_monai.output_files import check_outputs, writing
 from mrh_monai.protocol import MRH_NET, MRProtocol
 from mrh_monai.subjects import (
+    FROM_FILES,
     MRH_NET_LAYOUT,
+    FileGeometry,
     Layout,
     Subject,
     SubjectArrays,
@@ -138,11 +140,11 @@ def prepare_maps(
     gradients: Sequence[Path | str] = (),
     mask: Path | str | ArrayLike | None = None,
     affine: ArrayLike | None = None,
-    voxel_size: Sequence[float] | None = None,
+    geometry: FileGeometry = FROM_FILES,
 ) -> PreparedMaps:
     """Read the headers of a scan, and return its maps ready to be computed.
 
-    The arguments and errors are those of `parameter_maps`; ``voxel_size`` is that of a `Subject`.
+    The arguments and errors are those of `parameter_maps`; ``geometry`` is what the user states of the files, see `Subject.stated`.
     """
     has_own_mask = isinstance(scan, str | os.PathLike | Subject | SubjectArrays)
     mask_file = Path(mask) if isinstance(mask, str | os.PathLike) else None
@@ -153,19 +155,21 @@ def prepare_maps(
     if has_own_mask and affine is not None:
         raise OptionError("affine", "an affine only with an image array", "one with a subject that has its own", "leave `affine` out")
     if isinstance(scan, str | os.PathLike) and _is_diffusion_file(Path(scan), protocol):
-        return _maps_of_file(Path(scan), gradients, mask_file, checked_voxel_size(voxel_size))
+        return _maps_of_file(Path(scan), gradients, mask_file, checked_voxel_size(geometry.voxel_size))
     subject = as_subject(scan, None if has_own_mask else mask, affine, layout)  # type: ignore[arg-type]  # a file is no array
     if mask_file is not None and isinstance(subject, Subject):
         subject = replace(subject, mask=mask_file)
-    if voxel_size is not None and isinstance(subject, Subject):
-        subject = replace(subject, voxel_size=checked_voxel_size(voxel_size))
+    if isinstance(subject, Subject):
+        subject = subject.stated(geometry)
     plan = plan_maps(input_kind(subject).image_headers(subject, protocol), protocol, gradients)
     inputs = (*gradients, *(files_of(subject) if isinstance(subject, Subject) else ()))
 
     def compute() -> ParameterMaps:
         loaded = load_subject(subject, protocol, ReadingOptions(margin=0))
-        volumes = _volumes(fit_maps(loaded.image[loaded.mask], plan), loaded.mask)
-        return ParameterMaps(volumes, loaded.mask, loaded.affine, loaded.placement, inputs)
+        order = np.argsort(loaded.axes).tolist()
+        mask = loaded.mask.transpose(order)
+        volumes = _volumes(fit_maps(loaded.image.transpose(*order, 3)[mask], plan), mask)
+        return ParameterMaps(volumes, mask, loaded.affine[:, [*order, 3]], loaded.placement, inputs)
 
     return PreparedMaps(plan, inputs, compute)
 

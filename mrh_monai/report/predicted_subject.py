@@ -57,6 +57,7 @@ class WrittenPrediction:
             **others,
             slices=slices,
             voxel_size=self.record.get("voxel_size"),
+            coronal_axis=self.record.get("coronal_axis"),
         )
 
 
@@ -176,7 +177,8 @@ def read_predicted_subject(prediction: WrittenPrediction) -> PredictedSubject:
 
 def _read_files(found: PredictedSubject, subject: Subject, protocol: MRProtocol) -> None:
     headers = read_headers(subject, protocol)
-    shape = headers["image"][0].shape
+    first = headers["image"][0]
+    found.stain, found.affine, shape = found.stain.transpose(first.axes), first.affine, first.shape
     if shape != found.stain.shape:
         raise SubjectError(found.prediction.path, f"shape {shape} as its images", f"{found.stain.shape}", "predict the subject again")
     found.mask, _ = read_masks(headers, subject.slices)

@@ -3,8 +3,11 @@ from .folder_listing import find_subjects as find_subjects, is_subject_folder as
 from .given_subject import SubjectLike as SubjectLike, as_subject as as_subject
 from .subject import (
     FILE_KEYS as FILE_KEYS,
+    FROM_FILES as FROM_FILES,
+    FileGeometry as FileGeometry,
     Slices as Slices,
     Subject as Subject,
+    check_coronal_axis as check_coronal_axis,
     checked_slices as checked_slices,
     checked_voxel_size as checked_voxel_size,
     files_of as files_of,

@@ -15,7 +15,7 @@ import numpy as np
 from mrh_monai.errors import DatalistError, OptionError
 from mrh_monai.io import is_patch_file, write_text
 from mrh_monai.output_files import writing
-from mrh_monai.subjects.subject import FILE_KEYS, Slices, Subject, checked_voxel_size, files_of, in_slices
+from mrh_monai.subjects.subject import FILE_KEYS, Slices, Subject, check_coronal_axis, checked_voxel_size, files_of, in_slices
 from mrh_monai.subjects.subject_arrays import AnySubject
 
 SECTIONS = ("training", "validation", "test")
@@ -220,6 +220,8 @@ def _entry(subject: AnySubject, folder: Path) -> dict[str, Any]:
     entry |= {key: relative(path) for key, path in subject.files.items()}
     if subject.voxel_size is not None:
         entry["voxel_size"] = list(subject.voxel_size)
+    if subject.coronal_axis is not None:
+        entry["coronal_axis"] = subject.coronal_axis
     if subject.slices is not None:
         entry["slices"] = [list(pair) for pair in subject.slices]
     return entry
@@ -228,9 +230,9 @@ def _entry(subject: AnySubject, folder: Path) -> dict[str, Any]:
 def _subject(entry: Any, path: Path, where: str) -> Subject:
     if not isinstance(entry, dict) or not isinstance(entry.get("image"), str | list):
         raise DatalistError(f"{path}, {where}", "an object with `subject` and `image`", f"{str(entry)[:60]}", WRITE_ONE)
-    unknown = set(entry) - {"subject", "image", "slices", "voxel_size", *FILE_KEYS}
+    unknown = set(entry) - {"subject", "image", "slices", "voxel_size", "coronal_axis", *FILE_KEYS}
     if unknown:
-        keys = f"the keys subject, image, {', '.join(FILE_KEYS)}, slices, voxel_size"
+        keys = f"the keys subject, image, {', '.join(FILE_KEYS)}, slices, voxel_size, coronal_axis"
         raise DatalistError(f"{path}, {where}", keys, f"{sorted(unknown)}", "correct the key")
     image = [entry["image"]] if isinstance(entry["image"], str) else entry["image"]
     if not all(isinstance(name, str) for name in [*image, *(entry.get(key, "") or "" for key in FILE_KEYS)]):
@@ -246,11 +248,12 @@ def _subject(entry: Any, path: Path, where: str) -> Subject:
         raise DatalistError(f"{path}, {where}", "a short name without the characters that folders forbid", shown, "rename the subject")
     files = {key: path.parent / entry[key] if entry.get(key) else None for key in FILE_KEYS}
     try:
-        size = checked_voxel_size(entry.get("voxel_size"))
+        size, axis = checked_voxel_size(entry.get("voxel_size")), entry.get("coronal_axis")
+        check_coronal_axis(axis)
     except OptionError as error:
-        raise DatalistError(f"{path}, {where}", "voxel_size as three lengths in mm above 0", error.found, "correct `voxel_size`") from error
+        raise DatalistError(f"{path}, {where}", f"{error.where} as {error.expected}", error.found, f"correct `{error.where}`") from error
     slices = _slices(entry.get("slices"), path, where)
-    return Subject(name, tuple(path.parent / file for file in image), slices=slices, voxel_size=size, **files)
+    return Subject(name, tuple(path.parent / file for file in image), slices=slices, voxel_size=size, coronal_axis=axis, **files)
 
 
 def _slices(value: Any, path: Path, where: str) -> Slices | None:

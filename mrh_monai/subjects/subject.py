@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,6 +21,21 @@ from mrh_monai.io import is_patch_file, volume_ending
 Slices = tuple[tuple[int, int], ...]
 # Files of a subject besides its images, by their names in a datalist.
 FILE_KEYS = ("mask", "fa", "target", "target_mask")
+
+
+class FileGeometry(NamedTuple):
+    """What a user states of the files of a subject, where the files do not say it or say it wrongly.
+
+    Attributes:
+        voxel_size: Voxel size along the array axes, mm; None for that of the files.
+        coronal_axis: Array axis along which the coronal slices lie; None for that of the layout or of the files.
+    """
+
+    voxel_size: tuple[float, float, float] | None = None
+    coronal_axis: int | None = None
+
+
+FROM_FILES = FileGeometry()  # nothing is stated
 
 
 @dataclass(frozen=True)
@@ -33,7 +49,9 @@ class Subject:
         fa: Map of the fractional anisotropy, uint8, multiplied by 255; None if there is no such file.
         target: The stain; None if the subject is only predicted.
         target_mask: Volume that is 1 where the stain is intact and 0 where tissue is torn or missing; None if it is intact everywhere.
-        slices: Ranges (start, stop) along array axis 1, counted from 0, the stop excluded; None for all slices.
+        slices: Ranges (start, stop) along the coronal axis, counted from 0, the stop excluded; None for all slices.
+        coronal_axis: Array axis, 0, 1 or 2, along which the coronal slices of all files lie; None for the axis that their affine names, see
+            `mrh_monai.data.coronal_axis`.
         voxel_size: True voxel size of all files along the array axes, mm, where the files have another one; None to read it from the files.
     """
 
@@ -45,8 +63,10 @@ class Subject:
     target_mask: Path | None = None
     slices: Slices | None = None
     voxel_size: tuple[float, float, float] | None = None
+    coronal_axis: int | None = None
 
     def __post_init__(self) -> None:
+        check_coronal_axis(self.coronal_axis)
         object.__setattr__(self, "voxel_size", checked_voxel_size(self.voxel_size))
         image = (self.image,) if isinstance(self.image, str | os.PathLike) else self.image
         object.__setattr__(self, "image", tuple(Path(path) for path in image))
@@ -65,6 +85,15 @@ class Subject:
         """The files besides the images that the subject has, by their names in a datalist."""
         return {key: path for key in FILE_KEYS if (path := getattr(self, key)) is not None}
 
+    def stated(self, geometry: FileGeometry) -> Subject:
+        """Return the same subject with what the user states of the geometry of its files; None leaves what the subject has."""
+        size, axis = geometry
+        return replace(self, voxel_size=size or self.voxel_size, coronal_axis=self.coronal_axis if axis is None else axis)
+
+    def with_default_axis(self, coronal_axis: int | None) -> Subject:
+        """Return the same subject with a coronal axis for the case that the subject does not state one itself."""
+        return self if self.coronal_axis is not None else replace(self, coronal_axis=coronal_axis)
+
     def within(self, slices: Sequence[tuple[int, int]] | None) -> Subject:
         """Return the same subject, restricted to those of its slices that also lie in ``slices``; None leaves it unchanged.
 
@@ -73,6 +102,20 @@ class Subject:
         """
         asked = checked_slices(slices)
         return self if asked is None else replace(self, slices=common_slices(self.name, self.slices, asked))
+
+
+def check_coronal_axis(axis: object) -> None:
+    """Refuse what is not an array axis; None is accepted.
+
+    Raises:
+        OptionError: It is not 0, 1 or 2.
+
+    Example:
+        >>> check_coronal_axis(2)
+    """
+    if axis is not None and (isinstance(axis, bool) or axis not in (0, 1, 2)):
+        remedy = "give the array axis along which the coronal slices follow each other"
+        raise OptionError("coronal_axis", "0, 1 or 2", repr(axis)[:40], remedy)
 
 
 def checked_voxel_size(size: Sequence[float] | None) -> tuple[float, float, float] | None:

@@ -63,6 +63,10 @@ class SubjectArrays:
         for key, value in values.items():
             object.__setattr__(self, key, value)
 
+    def with_default_axis(self, coronal_axis: int | None) -> SubjectArrays:
+        """Return the same subject: the coronal slices of arrays lie along axis 1."""
+        return self
+
     def within(self, slices: Sequence[tuple[int, int]] | None) -> SubjectArrays:
         """Return the same subject, restricted to those of its slices that also lie in ``slices``; None leaves it unchanged.
 

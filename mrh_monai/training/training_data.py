@@ -42,7 +42,7 @@ class TrainingData:
     If the datalist has validation subjects, patches are drawn from them. Otherwise some of the training patches are held out, as published.
 
     Args:
-        datalist: JSON file with ``training`` and, if there are any, ``validation`` subjects; or a patch file.
+        datalist: `Datalist`, or JSON file with ``training`` and, if there are any, ``validation`` subjects; or a patch file.
         protocol: Channels of every subject.
         sampling: Number and places of the patches.
         scaling: Name of a scaling mode, which is fitted to the training subjects; or the scaling of the network from which training
@@ -68,7 +68,7 @@ class TrainingData:
 
     def __init__(
         self,
-        datalist: Path | str | None,
+        datalist: Datalist | Path | str | None,
         protocol: MRProtocol,
         sampling: SamplingOptions = SamplingOptions(),
         scaling: Scaling | str = "robust",
@@ -76,8 +76,8 @@ class TrainingData:
         nan: str | None = None,
         patch: PatchGeometry = CORONAL_PATCH,
     ):
-        listed = Datalist.read(datalist)
-        training_subjects = [subject.within(slices) for subject in listed.section("training", datalist)]
+        listed, where = (datalist, "datalist") if isinstance(datalist, Datalist) else (Datalist.read(datalist), datalist)
+        training_subjects = [subject.within(slices) for subject in listed.section("training", where)]
         validation_subjects = [subject.within(slices) for subject in listed.validation]
         mode = scaling_mode(scaling) if isinstance(scaling, str) else type(scaling)
         need_fa = sampling.method == "published"

@@ -157,7 +157,10 @@ def test_a_voxel_size_is_three_lengths(size):
 
 @pytest.mark.parametrize("slices", [((3, 6),), ((-1, 2),), ((2, 2),), ((0, 2), (4, 3))])
 def test_slices_outside_the_volume_are_refused(slices):
-    with pytest.raises(SubjectError, match=r"s: expected slices within 0 and 5 \(stop excluded\), found \[.*\]; correct `slices`"):
+    with pytest.raises(
+        SubjectError,
+        match=r"s: expected slices within 0 and 5 \(stop excluded\) along array axis 1, .*, found \[.*\]; correct",
+    ):
         check_slices("s", slices, 5)
 
 

@@ -50,7 +50,7 @@ def test_the_record_names_the_files_as_they_were_before_they_were_read(study, mo
     finally:
         os.utime(subject.mask, ns=(old, old))
     record = opened.record({"weights": "0"}, {"stain": "af"})
-    assert list(record) == ["made_by", "inputs", "slices", "about"]
+    assert list(record) == ["made_by", "inputs", "slices", "coronal_axis", "about"]
     assert (record["made_by"], record["inputs"], record["slices"]) == ({"weights": "0"}, before["inputs"], None)
     assert record["about"]["stain"] == "af"
     assert record["about"]["subject"] == "subject01"

@@ -173,7 +173,7 @@ IMAGE, MASK = np.ones((4, 3, 4, 67)), np.ones((4, 3, 4))
         ({"affine": np.eye(3)}, r"affine \(3, 3\); put the channels last"),
         ({"subject": IMAGE[..., :66]}, r"subject: expected 67 channels \(dwi2000_b0_01 to mt_off\), found 66"),
         ({"mask": MASK * 2}, "subject, mask: expected a mask of 0 and 1, found the values 2"),
-        ({"slices": ((2, 5),)}, r"subject: expected slices within 0 and 3 \(stop excluded\), found \[2, 5\]"),
+        ({"slices": ((2, 5),)}, r"subject: expected slices within 0 and 3 \(stop excluded\) along array axis 1, .*, found \[2, 5\]"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused_in_one_sentence(predictor, change, message):

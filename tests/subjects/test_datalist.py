@@ -72,10 +72,11 @@ def test_one_subject_in_two_sections_is_refused(tmp_path, same):
         ({"test": [{"image": [1]}]}, "file names as strings"),
         (
             {"test": [{"image": ["a.nii"], "msk": "m"}]},
-            r"the keys subject, image, .*, target_mask, slices, voxel_size, found \['msk'\]",
+            r"the keys subject, image, .*, target_mask, slices, voxel_size, coronal_axis, found \['msk'\]",
         ),
         ({"test": [{"image": ["a.nii"], "slices": 5}]}, "slices as"),
         ({"test": [{"image": ["a.nii"], "voxel_size": [0.1, 0]}]}, "voxel_size as three lengths"),
+        ({"test": [{"image": ["a.nii"], "coronal_axis": 3}]}, "coronal_axis as 0, 1 or 2, found 3"),
         ({"test": [{"image": ["a.nii"], "slices": [[0.5, 2.9]]}]}, "slices as"),
         ({"test": [{"image": ["x/a.nii"]}, {"image": ["x/b.nii"]}]}, "every subject of test under its own name, found x twice; rename one"),
         ({"test": [{"image": ["a.nii"], "subject": "../up"}]}, "a short name without the characters that folders forbid"),
