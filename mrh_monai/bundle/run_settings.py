@@ -15,7 +15,7 @@ from mrh_monai.bundle.option_values import choice, flag, optional, path, slices 
 from mrh_monai.data import NAN_RULES, SUPPORTS
 from mrh_monai.devices import PRECISIONS
 from mrh_monai.errors import OptionError
-from mrh_monai.subjects import AnySubject, Datalist, Slices
+from mrh_monai.subjects import AnySubject, Datalist, Slices, with_default_axis
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +105,7 @@ class RunSettings:
             DatalistError: The datalist cannot be read.
         """
         sections = Datalist.read(self.datalist).sections
-        return Datalist(*(tuple(subject.with_default_axis(self.coronal_axis) for subject in subjects) for subjects in sections.values()))
+        return Datalist(*(tuple(with_default_axis(subject, self.coronal_axis) for subject in subjects) for subjects in sections.values()))
 
     @property
     def datalist_folder(self) -> str:

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from mrh_monai.data.coronal import coronal_axis
 from mrh_monai.errors import SubjectError
 from mrh_monai.io import Header, read_header
 from mrh_monai.patch_geometry import CORONAL_AXIS
 from mrh_monai.protocol import MRProtocol
-from mrh_monai.subjects import FILE_KEYS, Slices, Subject
+from mrh_monai.subjects import FILE_KEYS, Slices, Subject, coronal_axis
 
 # Files whose corners lie further apart, in voxels, are not on one grid. Rounding of 4-byte numbers moves them by less than 0.001.
 CORNER_TOLERANCE = 0.1
@@ -46,9 +45,9 @@ def read_headers(subject: Subject, protocol: MRProtocol, need_target: bool = Fal
         headers[key] = [read(path)] if path is not None else []
         for header in headers[key]:
             check_single(header, key)
-    every = [header for group in headers.values() for header in group]
-    check_one_grid(every)
-    axis = coronal_axis(subject, every)
+    check_one_grid([header for group in headers.values() for header in group])
+    # The target has no say, because a subject that is only predicted does not have one.
+    axis = coronal_axis(subject, [header for key in ("image", "mask", "fa") for header in headers[key]])
     headers = {key: [header.with_coronal_axis(axis) for header in group] for key, group in headers.items()}
     protocol.check_count(sum(h.channels for h in headers["image"]), subject.name, [h.path.name for h in headers["image"]])
     check_slices(subject.name, subject.slices, headers["image"][0].shape[CORONAL_AXIS], axis)

@@ -14,10 +14,10 @@ import numpy as np
 from mrh_monai.data.checked_voxels import ReadingOptions
 from mrh_monai.data.grid import read_headers
 from mrh_monai.data.patch_subjects import load_patch_files
-from mrh_monai.data.subject_in_memory import SubjectInMemory, load_arrays, load_volumes
+from mrh_monai.data.subject_in_memory import SubjectInMemory, array_header, load_arrays, load_volumes
 from mrh_monai.data.subject_on_disk import SubjectOnDisk, open_volumes
 from mrh_monai.errors import SubjectError
-from mrh_monai.io import Header, Placement, check_nifti_output, check_patch_output, make_header, write_nifti, write_patch_output
+from mrh_monai.io import Header, Placement, check_nifti_output, check_patch_output, write_nifti, write_patch_output
 from mrh_monai.protocol import MRProtocol
 from mrh_monai.subjects import AnySubject, Subject, SubjectArrays
 
@@ -146,8 +146,7 @@ class ArrayInput(InputKind):
         protocol.check_count(arrays.image.shape[3], arrays.name)
         if need_target and arrays.target is None:
             raise SubjectError(arrays.name, "a target", "no target", "give the stain as `target`")
-        spacing = np.linalg.norm(arrays.affine[:3, :3], axis=0).tolist()
-        return [make_header(Path(arrays.name), arrays.image.shape, spacing, arrays.affine, True, arrays.image.dtype)]
+        return [array_header(arrays)]
 
 
 VOLUMES, PATCH_FILE, ARRAYS = VolumeInput(), PatchFileInput(), ArrayInput()

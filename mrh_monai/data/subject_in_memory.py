@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -23,10 +24,10 @@ from mrh_monai.data.checked_voxels import (
 from mrh_monai.data.grid import check_slices, read_headers
 from mrh_monai.data.slabs import PaddedImage, memory_order
 from mrh_monai.errors import SubjectError
-from mrh_monai.io import Header, Placement, each_volume, read_voxels
+from mrh_monai.io import Header, Placement, each_volume, make_header, read_voxels
 from mrh_monai.patch_geometry import CORONAL_AXIS
 from mrh_monai.protocol import MRProtocol
-from mrh_monai.subjects import Subject, SubjectArrays
+from mrh_monai.subjects import Subject, SubjectArrays, coronal_axis
 
 # Percentiles of this many voxels are within 1% of those of the whole subject, and cost little time.
 LEVEL_VOXELS = 50_000
@@ -151,9 +152,11 @@ def load_arrays(subject: SubjectArrays, protocol: MRProtocol, options: ReadingOp
     Raises:
         SubjectError: The channels are not those of the protocol, or an error that `load_volumes` describes.
     """
+    header = array_header(subject)
+    subject = _in_order(subject, header)
     name, shape = subject.name, subject.mask.shape
     protocol.check_count(subject.image.shape[3], name)
-    check_slices(name, subject.slices, shape[CORONAL_AXIS])
+    check_slices(name, subject.slices, shape[CORONAL_AXIS], header.axes[CORONAL_AXIS])
     whole = checked_mask(subject.mask, f"{name}, mask")
     mask = restricted_mask(whole, subject.slices, f"{name}, mask")
     margin = options.padding
@@ -162,7 +165,7 @@ def load_arrays(subject: SubjectArrays, protocol: MRProtocol, options: ReadingOp
     memory = np.zeros([*(padded_shape[axis] for axis in order), len(protocol)], subject.image.dtype)
     brain = None if subject.slices is None else whole
     padded = memory.transpose(*np.argsort(order), 3)
-    loaded = SubjectInMemory(name, padded, margin, mask, None, None, subject.affine, whole_mask=brain)
+    loaded = SubjectInMemory(name, padded, margin, mask, None, None, subject.affine, whole_mask=brain, axes=header.axes)
     volumes = ((f"{name}, image", subject.image[..., channel]) for channel in range(len(protocol)))
     for channel, volume in enumerate(checked_channels(volumes, name, mask, protocol, options.nan)):
         loaded.image[..., channel] = volume
@@ -177,6 +180,21 @@ def load_arrays(subject: SubjectArrays, protocol: MRProtocol, options: ReadingOp
     target = finite_voxels(subject.target, scored, f"{name}, target", options.nan, remedy=NAME_TARGET_MASK)
     check_stain(target, scored, f"{name}, target", "inside the mask" + ("" if intact is None else " and the target_mask"))
     return replace(loaded, target=target, target_mask=intact)
+
+
+def array_header(subject: SubjectArrays) -> Header:
+    """Return the header that a file of the images would have, with the coronal slices along Y; its path is the name of the subject."""
+    spacing = np.linalg.norm(subject.affine[:3, :3], axis=0).tolist()
+    header = make_header(Path(subject.name), subject.image.shape, spacing, subject.affine, True, subject.image.dtype)
+    return header.with_coronal_axis(coronal_axis(subject, [header]))
+
+
+def _in_order(subject: SubjectArrays, header: Header) -> SubjectArrays:
+    """Return a subject with the axes in the order of its header; nothing is copied."""
+    volumes = {role: volume for role in ("mask", "target", "target_mask") if (volume := getattr(subject, role)) is not None}
+    turned = {role: volume.transpose(header.axes) for role, volume in volumes.items()}
+    image = subject.image.transpose(*header.axes, 3)
+    return replace(subject, image=image, affine=header.affine, coronal_axis=CORONAL_AXIS, **turned)
 
 
 def _load(

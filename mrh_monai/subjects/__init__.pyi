@@ -1,15 +1,18 @@
+from .coronal import coronal_axis as coronal_axis, with_default_axis as with_default_axis
 from .datalist import Datalist as Datalist, read_manifest as read_manifest
-from .folder_listing import find_subjects as find_subjects, is_subject_folder as is_subject_folder, list_folder as list_folder
-from .given_subject import SubjectLike as SubjectLike, as_subject as as_subject
-from .subject import (
-    FILE_KEYS as FILE_KEYS,
+from .file_geometry import (
     FROM_FILES as FROM_FILES,
     FileGeometry as FileGeometry,
+    checked_voxel_size as checked_voxel_size,
+)
+from .folder_listing import find_subjects as find_subjects, is_subject_folder as is_subject_folder, list_folder as list_folder
+from .given_subject import SubjectLike as SubjectLike, as_subject as as_subject
+from .layout import MRH_NET_LAYOUT as MRH_NET_LAYOUT, Layout as Layout
+from .subject import (
+    FILE_KEYS as FILE_KEYS,
     Slices as Slices,
     Subject as Subject,
-    check_coronal_axis as check_coronal_axis,
     checked_slices as checked_slices,
-    checked_voxel_size as checked_voxel_size,
     files_of as files_of,
     in_slices as in_slices,
 )
@@ -17,8 +20,6 @@ from .subject_arrays import AnySubject as AnySubject, SubjectArrays as SubjectAr
 from .subject_search import (
     BESIDE_IMAGE as BESIDE_IMAGE,
     MANIFEST as MANIFEST,
-    MRH_NET_LAYOUT as MRH_NET_LAYOUT,
-    Layout as Layout,
     find_input as find_input,
     find_subject as find_subject,
     input_name as input_name,

@@ -15,7 +15,8 @@ import numpy as np
 from mrh_monai.errors import DatalistError, OptionError
 from mrh_monai.io import is_patch_file, write_text
 from mrh_monai.output_files import writing
-from mrh_monai.subjects.subject import FILE_KEYS, Slices, Subject, check_coronal_axis, checked_voxel_size, files_of, in_slices
+from mrh_monai.subjects.file_geometry import check_coronal_axis, checked_voxel_size
+from mrh_monai.subjects.subject import FILE_KEYS, Slices, Subject, files_of, in_slices
 from mrh_monai.subjects.subject_arrays import AnySubject
 
 SECTIONS = ("training", "validation", "test")

@@ -8,8 +8,9 @@ from typing import NamedTuple
 from mrh_monai.errors import MRHError, SubjectError
 from mrh_monai.io import volume_ending
 from mrh_monai.subjects.datalist import read_manifest
+from mrh_monai.subjects.layout import MRH_NET_LAYOUT, Layout
 from mrh_monai.subjects.subject import Subject
-from mrh_monai.subjects.subject_search import MANIFEST, MRH_NET_LAYOUT, Layout, find_subject, input_name, layout_of, volumes_in
+from mrh_monai.subjects.subject_search import MANIFEST, find_subject, input_name, layout_of, volumes_in
 
 
 class FolderListing(NamedTuple):

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mrh_monai.errors import OptionError, SubjectError
+from mrh_monai.subjects.layout import MRH_NET_LAYOUT, Layout
 from mrh_monai.subjects.subject import Subject
 from mrh_monai.subjects.subject_arrays import AnySubject, SubjectArrays
-from mrh_monai.subjects.subject_search import MRH_NET_LAYOUT, Layout, find_input
+from mrh_monai.subjects.subject_search import find_input
 
 IMAGE_ARRAY = "image array"
 SubjectLike = Path | str | AnySubject | np.ndarray

@@ -3,39 +3,23 @@
 from __future__ import annotations
 
 import glob
-import math
 import operator
 import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from mrh_monai.errors import OptionError
 from mrh_monai.io import is_patch_file, volume_ending
+from mrh_monai.subjects.file_geometry import FileGeometry, check_coronal_axis, checked_voxel_size
 
 # Ranges (start, stop) of coronal slices, counted from 0, the stop excluded.
 Slices = tuple[tuple[int, int], ...]
 # Files of a subject besides its images, by their names in a datalist.
 FILE_KEYS = ("mask", "fa", "target", "target_mask")
-
-
-class FileGeometry(NamedTuple):
-    """What a user states of the files of a subject, where the files do not say it or say it wrongly.
-
-    Attributes:
-        voxel_size: Voxel size along the array axes, mm; None for that of the files.
-        coronal_axis: Array axis along which the coronal slices lie; None for that of the layout or of the files.
-    """
-
-    voxel_size: tuple[float, float, float] | None = None
-    coronal_axis: int | None = None
-
-
-FROM_FILES = FileGeometry()  # nothing is stated
 
 
 @dataclass(frozen=True)
@@ -51,7 +35,7 @@ class Subject:
         target_mask: Volume that is 1 where the stain is intact and 0 where tissue is torn or missing; None if it is intact everywhere.
         slices: Ranges (start, stop) along the coronal axis, counted from 0, the stop excluded; None for all slices.
         coronal_axis: Array axis, 0, 1 or 2, along which the coronal slices of all files lie; None for the axis that their affine names, see
-            `mrh_monai.data.coronal_axis`.
+            `coronal_axis` in this room.
         voxel_size: True voxel size of all files along the array axes, mm, where the files have another one; None to read it from the files.
     """
 
@@ -90,10 +74,6 @@ class Subject:
         size, axis = geometry
         return replace(self, voxel_size=size or self.voxel_size, coronal_axis=self.coronal_axis if axis is None else axis)
 
-    def with_default_axis(self, coronal_axis: int | None) -> Subject:
-        """Return the same subject with a coronal axis for the case that the subject does not state one itself."""
-        return self if self.coronal_axis is not None else replace(self, coronal_axis=coronal_axis)
-
     def within(self, slices: Sequence[tuple[int, int]] | None) -> Subject:
         """Return the same subject, restricted to those of its slices that also lie in ``slices``; None leaves it unchanged.
 
@@ -102,44 +82,6 @@ class Subject:
         """
         asked = checked_slices(slices)
         return self if asked is None else replace(self, slices=common_slices(self.name, self.slices, asked))
-
-
-def check_coronal_axis(axis: object) -> None:
-    """Refuse what is not an array axis; None is accepted.
-
-    Raises:
-        OptionError: It is not 0, 1 or 2.
-
-    Example:
-        >>> check_coronal_axis(2)
-    """
-    if axis is not None and (isinstance(axis, bool) or axis not in (0, 1, 2)):
-        remedy = "give the array axis along which the coronal slices follow each other"
-        raise OptionError("coronal_axis", "0, 1 or 2", repr(axis)[:40], remedy)
-
-
-def checked_voxel_size(size: Sequence[float] | None) -> tuple[float, float, float] | None:
-    """Return a voxel size as three numbers; None stays None.
-
-    Args:
-        size: Edges of a voxel along the array axes, mm.
-
-    Raises:
-        OptionError: These are not three lengths above 0.
-
-    Example:
-        >>> checked_voxel_size([0.14, 0.14, 0.4])
-        (0.14, 0.14, 0.4)
-    """
-    if size is None:
-        return None
-    try:
-        x, y, z = (float(edge) for edge in size)
-    except (TypeError, ValueError):
-        x = y = z = math.nan
-    if not all(0 < edge < math.inf for edge in (x, y, z)):
-        raise OptionError("voxel_size", "three lengths in mm above 0", f"{size}"[:60], "give them like 0.14 0.14 0.4")
-    return x, y, z
 
 
 def files_of(subject: Subject) -> list[Path]:

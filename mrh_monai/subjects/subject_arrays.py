@@ -11,6 +11,7 @@ import numpy as np
 
 from mrh_monai.errors import SubjectError
 from mrh_monai.io import checked_affine, write_nifti
+from mrh_monai.subjects.file_geometry import check_coronal_axis
 from mrh_monai.subjects.subject import Slices, Subject, checked_slices, common_slices
 
 
@@ -25,11 +26,12 @@ class SubjectArrays:
         target: (X, Y, Z) stain in its own units; None if the subject is only predicted.
         target_mask: (X, Y, Z) of 0 and 1, 1 where the target is intact; None if it is intact everywhere.
         name: Name of the subject.
-        slices: Ranges (start, stop) along array axis 1, counted from 0, the stop excluded; None for all slices.
+        slices: Ranges (start, stop) along the coronal axis, counted from 0, the stop excluded; None for all slices.
+        coronal_axis: Array axis, 0, 1 or 2, along which the coronal slices lie; None for the axis that the affine names.
 
     Raises:
         SubjectError: An array has the wrong shape, does not hold real numbers, or the affine is singular or not finite.
-        OptionError: ``slices`` are not such ranges.
+        OptionError: ``slices`` are not such ranges, or ``coronal_axis`` is no axis.
 
     Example:
         >>> subject = SubjectArrays(np.ones((4, 3, 2, 67)), np.ones((4, 3, 2)), np.diag([0.1, 0.1, 0.1, 1]), name="m7")
@@ -44,8 +46,10 @@ class SubjectArrays:
     target_mask: np.ndarray | None = None
     name: str = "subject"
     slices: Slices | None = None
+    coronal_axis: int | None = None
 
     def __post_init__(self) -> None:
+        check_coronal_axis(self.coronal_axis)
         image = real_array(self.image, f"{self.name}, image")
         mask = real_array(self.mask, f"{self.name}, mask", "buif")
         if image.ndim != 4 or mask.ndim != 3 or image.shape[:3] != mask.shape or np.shape(self.affine) != (4, 4):
@@ -62,10 +66,6 @@ class SubjectArrays:
                     raise SubjectError(self.name, f"a {role} of shape {mask.shape}", f"a {role} of shape {array.shape}", remedy)
         for key, value in values.items():
             object.__setattr__(self, key, value)
-
-    def with_default_axis(self, coronal_axis: int | None) -> SubjectArrays:
-        """Return the same subject: the coronal slices of arrays lie along axis 1."""
-        return self
 
     def within(self, slices: Sequence[tuple[int, int]] | None) -> SubjectArrays:
         """Return the same subject, restricted to those of its slices that also lie in ``slices``; None leaves it unchanged.
@@ -93,7 +93,7 @@ def write_arrays(subject: SubjectArrays, folder: Path) -> Subject:
             files[role] = folder / f"{role}.nii"
             write_nifti(files[role], _storable(getattr(subject, role)), subject.affine)
     image = files.pop("image")
-    return Subject(subject.name, (image,), slices=subject.slices, **files)
+    return Subject(subject.name, (image,), slices=subject.slices, coronal_axis=subject.coronal_axis, **files)
 
 
 def _storable(values: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from helpers.subjects import write_mrh_subject, write_nifti
 from mrh_monai.errors import SubjectError
 from mrh_monai.io.volume_files import read_header, read_voxels
 from mrh_monai.subjects.folder_listing import find_subjects, is_subject_folder, list_folder
-from mrh_monai.subjects.subject_search import Layout
+from mrh_monai.subjects.layout import Layout
 
 
 @pytest.fixture

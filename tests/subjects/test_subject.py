@@ -6,7 +6,8 @@ from mrh_monai.errors import OptionError, SubjectError
 from mrh_monai.io.nibabel_files import write_analyze
 from mrh_monai.subjects.folder_listing import find_subjects
 from mrh_monai.subjects.subject import Subject, in_slices
-from mrh_monai.subjects.subject_search import Layout, find_subject
+from mrh_monai.subjects.layout import Layout
+from mrh_monai.subjects.subject_search import find_subject
 
 
 def test_mrh_net_layout_is_recognised(study):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from helpers.subjects import write_nifti
-from mrh_monai.data.coronal import coronal_axis
+from mrh_monai.subjects.coronal import coronal_axis
 from mrh_monai.data.grid import read_headers
 from mrh_monai.data.input_kinds import load_subject, open_subject
 from mrh_monai.errors import MRHWarning, SubjectError

@@ -1,0 +1,62 @@
+"""What a user states of the geometry of files that do not say it, or say it wrongly: voxel size and coronal axis."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from mrh_monai.errors import OptionError
+
+
+class FileGeometry(NamedTuple):
+    """What a user states of the files of a subject, where the files do not say it or say it wrongly.
+
+    Attributes:
+        voxel_size: Voxel size along the array axes, mm; None for that of the files.
+        coronal_axis: Array axis along which the coronal slices lie; None for that of the layout or of the files.
+    """
+
+    voxel_size: tuple[float, float, float] | None = None
+    coronal_axis: int | None = None
+
+
+FROM_FILES = FileGeometry()  # nothing is stated
+
+
+def check_coronal_axis(axis: object) -> None:
+    """Refuse what is not an array axis; None is accepted.
+
+    Raises:
+        OptionError: It is not 0, 1 or 2.
+
+    Example:
+        >>> check_coronal_axis(2)
+    """
+    if axis is not None and (isinstance(axis, bool) or axis not in (0, 1, 2)):
+        remedy = "give the array axis along which the coronal slices follow each other"
+        raise OptionError("coronal_axis", "0, 1 or 2", repr(axis)[:40], remedy)
+
+
+def checked_voxel_size(size: Sequence[float] | None) -> tuple[float, float, float] | None:
+    """Return a voxel size as three numbers; None stays None.
+
+    Args:
+        size: Edges of a voxel along the array axes, mm.
+
+    Raises:
+        OptionError: These are not three lengths above 0.
+
+    Example:
+        >>> checked_voxel_size([0.14, 0.14, 0.4])
+        (0.14, 0.14, 0.4)
+    """
+    if size is None:
+        return None
+    try:
+        x, y, z = (float(edge) for edge in size)
+    except (TypeError, ValueError):
+        x = y = z = math.nan
+    if not all(0 < edge < math.inf for edge in (x, y, z)):
+        raise OptionError("voxel_size", "three lengths in mm above 0", f"{size}"[:60], "give them like 0.14 0.14 0.4")
+    return x, y, z
