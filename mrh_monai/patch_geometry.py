@@ -8,9 +8,6 @@ import numpy as np
 
 from mrh_monai.errors import OptionError
 
-# Array axis along which coronal slices are counted.
-CORONAL_AXIS = 1
-
 
 @dataclass(frozen=True)
 class PatchGeometry:

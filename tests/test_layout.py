@@ -34,6 +34,7 @@ WHOLE_ROOM = {
     "bundle/test_tracking.py": "MONAI's experiment tracking in a whole training",
     "cli/test_overwriting.py": "what the verbs that write replace",
     "contributions/test_contribution_truth.py": "whether contributions find the images that matter, on data made for it",
+    "data/test_turned_subjects.py": "coronal slices along any axis, in memory, on disk and as arrays",
     "export/test_zoo_exports.py": "MONAI's own export commands on a bundle",
     "matlab/test_damaged_networks.py": "damaged files through the whole import",
     "report/test_report_in_browser.py": "whole reports in Chromium",

@@ -3,8 +3,9 @@ import itertools
 import numpy as np
 import pytest
 
+from mrh_monai.axis_order import CORONAL_AXIS
 from mrh_monai.errors import OptionError
-from mrh_monai.patch_geometry import CORONAL_AXIS, CORONAL_PATCH, PatchGeometry
+from mrh_monai.patch_geometry import CORONAL_PATCH, PatchGeometry
 
 
 def test_the_published_patch_lies_in_the_coronal_plane():

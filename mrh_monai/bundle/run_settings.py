@@ -15,7 +15,7 @@ from mrh_monai.bundle.option_values import choice, flag, optional, path, slices 
 from mrh_monai.data import NAN_RULES, SUPPORTS
 from mrh_monai.devices import PRECISIONS
 from mrh_monai.errors import OptionError
-from mrh_monai.subjects import AnySubject, Datalist, Slices, with_default_axis
+from mrh_monai.subjects import AnySubject, Datalist, Slices
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,8 +104,7 @@ class RunSettings:
         Raises:
             DatalistError: The datalist cannot be read.
         """
-        sections = Datalist.read(self.datalist).sections
-        return Datalist(*(tuple(with_default_axis(subject, self.coronal_axis) for subject in subjects) for subjects in sections.values()))
+        return Datalist.read(self.datalist).with_default_axis(self.coronal_axis)
 
     @property
     def datalist_folder(self) -> str:

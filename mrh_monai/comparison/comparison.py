@@ -136,6 +136,7 @@ def compare(
     sidecar, protocol = predictor.sidecar, predictor.protocol
     side = options.side or ("below" if sidecar.stain == "af" else "above")
     lists = datalist if isinstance(datalist, Datalist) else Datalist.read(datalist)
+    lists = lists.with_default_axis(predictor.options.coronal_axis)
     where = "datalist" if isinstance(datalist, Datalist) else datalist
     training, test = lists.section("training", where), lists.section(options.section, where)
     need_grid([*training, *test], "to compare")

@@ -20,7 +20,7 @@ from mrh_monai.data import SubjectInMemory, input_kind, load_subject, need_grid
 from mrh_monai.evaluation import LabelFiles, Regions
 from mrh_monai.inference import Predictor, load_bundle
 from mrh_monai.studies import StudyData, TrainingEffort, load_study_data
-from mrh_monai.subjects import AnySubject, as_subject
+from mrh_monai.subjects import AnySubject, as_subject, with_default_axis
 
 
 @dataclass(frozen=True)
@@ -121,11 +121,12 @@ def plan_contribution(
     predictor = bundle if isinstance(bundle, Predictor) else load_bundle(bundle)
     perturbed = single_images(predictor.protocol, images)
     check_counts([] if retraining is None else retraining.counts, len(perturbed))
-    files = as_subject(subject)
+    axis = predictor.options.coronal_axis
+    files = with_default_axis(as_subject(subject), axis)
     need_grid([files], "to add noise to")
     headers = input_kind(files).image_headers(files, predictor.protocol)
     regions = None if labels is None else labels.read(headers[:1])
-    data = None if retraining is None else load_study_data(retraining.datalist, predictor.protocol)
+    data = None if retraining is None else load_study_data(retraining.datalist, predictor.protocol, coronal_axis=axis)
     loaded = load_subject(files, predictor.protocol, predictor.reading())
     return ContributionPlan(predictor, loaded, perturbed, noise, regions, retraining, data)
 

@@ -5,11 +5,8 @@ from .checked_voxels import (
     ReadingOptions as ReadingOptions,
     Support as Support,
     check_stain as check_stain,
-    checked_mask as checked_mask,
     finite_voxels as finite_voxels,
     load_stains as load_stains,
-    read_mask as read_mask,
-    read_masks as read_masks,
     read_target as read_target,
 )
 from .grid import check_one_grid as check_one_grid, check_single as check_single, read_headers as read_headers
@@ -22,7 +19,7 @@ from .input_kinds import (
     need_grid as need_grid,
     open_subject as open_subject,
 )
-from .intact_targets import with_target_masks as with_target_masks
+from .masks import checked_mask as checked_mask, read_mask as read_mask, read_masks as read_masks, with_target_masks as with_target_masks
 from .robust_range import robust_limits as robust_limits
 from .slabs import PaddedImage as PaddedImage, Slabs as Slabs
 from .subject_in_memory import SubjectInMemory as SubjectInMemory, level_voxels as level_voxels

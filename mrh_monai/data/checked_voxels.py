@@ -1,4 +1,4 @@
-"""Read the voxels of masks, stains and channels, and refuse values that no network could use."""
+"""Read the voxels of stains and channels, and refuse values that no network could use."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from typing import Literal
 
 import numpy as np
 
+from mrh_monai.axis_order import FILE_ORDER, AxisOrder, in_order, inverse_order
 from mrh_monai.data.grid import check_one_grid, check_single
+from mrh_monai.data.masks import read_mask, read_target_mask
 from mrh_monai.data.robust_range import warn_of_hot_voxels
 from mrh_monai.errors import MRHWarning, SubjectError, one_of
 from mrh_monai.io import Header, read_header, read_voxels
-from mrh_monai.patch_geometry import CORONAL_AXIS, CORONAL_PATCH, PatchGeometry
+from mrh_monai.patch_geometry import CORONAL_PATCH, PatchGeometry
 from mrh_monai.protocol import MT_OFF, MT_ON, MRProtocol
-from mrh_monai.subjects import Slices, in_slices
 
 NanRule = Literal["refuse", "zero"]
 Support = Literal["mask", "fa"]
 CORRECT_OR_ZERO = "correct the scan, or set them to 0 as published with --nan zero"
 NAME_TARGET_MASK = "name the intact voxels in a target_mask; `mrh datalist --target-mask auto` writes one of the finite voxels"
-MASK_TOLERANCE = 1e-3  # how far the values of a mask may lie from 0 and 1
 NAN_RULES: tuple[NanRule, ...] = ("refuse", "zero")
 SUPPORTS: tuple[Support, ...] = ("mask", "fa")
 
@@ -82,7 +82,9 @@ def load_stains(paths: Sequence[Path], mask: Path) -> tuple[np.ndarray, ...]:
     return *(finite_voxels(read_voxels(header)[..., 0], inside, header.path, "refuse") for header in headers[:-1]), inside
 
 
-def check_stain(stain: np.ndarray, scored: np.ndarray, where: object, voxels: str = "inside the mask") -> None:
+def check_stain(
+    stain: np.ndarray, scored: np.ndarray, where: object, voxels: str = "inside the mask", axes: AxisOrder = FILE_ORDER
+) -> None:
     """Refuse a stain that is the same everywhere: a network cannot learn from it, and a prediction cannot be judged by it.
 
     Args:
@@ -90,10 +92,12 @@ def check_stain(stain: np.ndarray, scored: np.ndarray, where: object, voxels: st
         scored: (X, Y, Z) bool, at least one voxel.
         where: File that the error names.
         voxels: Which voxels these are, in words.
+        axes: Axis of the file that is X, Y and Z here.
 
     Raises:
         SubjectError: All values are the same.
     """
+    stain, scored = (in_order(volume, inverse_order(axes)) for volume in (stain, scored))
     values = stain.T[scored.T]
     warn_of_hot_voxels(values, scored, where, "the stain")
     if values.min() == values.max():
@@ -102,7 +106,12 @@ def check_stain(stain: np.ndarray, scored: np.ndarray, where: object, voxels: st
 
 
 def checked_channels(
-    volumes: Iterable[tuple[object, np.ndarray]], subject: str, mask: np.ndarray, protocol: MRProtocol, nan: str
+    volumes: Iterable[tuple[object, np.ndarray]],
+    subject: str,
+    mask: np.ndarray,
+    protocol: MRProtocol,
+    nan: str,
+    axes: AxisOrder = FILE_ORDER,
 ) -> Iterator[np.ndarray]:
     """Pass on the channels of a subject one by one, and check each: finite numbers and signal inside the mask, MT off brighter than MT on.
 
@@ -112,6 +121,7 @@ def checked_channels(
         mask: (X, Y, Z) bool.
         protocol: Names of the channels.
         nan: ``refuse`` or ``zero``, see `ReadingOptions`.
+        axes: Axis of the files that is X, Y and Z here.
 
     Yields:
         (X, Y, Z) in the dtype of the file, with NaN and Inf replaced by 0.
@@ -119,19 +129,21 @@ def checked_channels(
     Raises:
         SubjectError: A channel has NaN or Inf inside the mask that may not be replaced, or only zeros.
     """
-    inside = np.ascontiguousarray(mask.T)  # in the order of the files, which is several times as fast
+    order = inverse_order(axes)
+    file_mask = in_order(mask, order)
+    inside = np.ascontiguousarray(file_mask.T)  # in the order of the files, which is several times as fast
     means = {}
     replaced: dict[object, list[int]] = {}
     for name, (where, stored) in zip(protocol.names, volumes, strict=True):
         volume = finite_voxels(stored, mask, where, nan, name)
         if volume is not stored and (count := int((~np.isfinite(stored))[mask].sum())):
             replaced.setdefault(where, []).append(count)
-        signal = volume.T[inside]
+        signal = in_order(volume, order).T[inside]
         if not signal.any():
             raise SubjectError(where, f"signal in channel {name}", "only zeros in the mask", "check the scan and the order of the channels")
         if name in (MT_ON, MT_OFF):
             means[name] = float(signal.mean())
-        warn_of_hot_voxels(signal, mask, where, f"channel {name}")
+        warn_of_hot_voxels(signal, file_mask, where, f"channel {name}")
         yield volume
     for where, counts in replaced.items():
         share = percent(sum(counts) / (len(counts) * int(mask.sum())))
@@ -139,37 +151,6 @@ def checked_channels(
         text = f"{where}: {sum(counts)} NaN or Inf inside the mask in {places} ({share} of the voxels there) were set to 0."
         warnings.warn(text, MRHWarning, stacklevel=2)
     warn_if_swapped(subject, means)
-
-
-def read_masks(headers: Mapping[str, list[Header]], slices: Slices | None) -> tuple[np.ndarray, np.ndarray]:
-    """Read the mask of a subject; where there is no mask, FA > 0.
-
-    Args:
-        headers: Headers of `read_headers`.
-        slices: Slices of the subject; None for all slices.
-
-    Returns:
-        The mask restricted to the slices, and the mask over all slices, each (X, Y, Z) bool.
-
-    Raises:
-        SubjectError: The mask holds other values than 0 and 1, or has no voxel within the slices.
-    """
-    header = (headers["mask"] or headers["fa"])[0]
-    whole = read_mask(header) if headers["mask"] else read_voxels(header)[..., 0] > 0
-    return restricted_mask(whole, slices, header.path), whole
-
-
-def restricted_mask(whole: np.ndarray, slices: Slices | None, where: object) -> np.ndarray:
-    """Return the voxels of a mask (X, Y, Z) bool that lie within some slices.
-
-    Raises:
-        SubjectError: There is no such voxel; the sentence names the file ``where``.
-    """
-    mask = np.asarray(whole & in_slices(whole.shape[CORONAL_AXIS], slices)[None, :, None])
-    if not mask.any():
-        listed = "" if slices is None else f" in slices {[list(pair) for pair in slices]}"
-        raise SubjectError(where, f"voxels inside the mask{listed}", "an empty mask", "check the mask and the slices")
-    return mask
 
 
 def read_target(headers: Mapping[str, list[Header]], mask: np.ndarray, nan: str) -> tuple[np.ndarray, np.ndarray | None]:
@@ -186,59 +167,12 @@ def read_target(headers: Mapping[str, list[Header]], mask: np.ndarray, nan: str)
     Raises:
         SubjectError: The target is not finite inside the mask, is the same everywhere, or is not intact at any voxel of the mask.
     """
-    path = headers["target"][0].path
-    intact = _read_target_mask(headers["target_mask"], mask)
+    header = headers["target"][0]
+    intact = read_target_mask(headers["target_mask"], mask)
     scored = mask if intact is None else mask & intact
-    target = finite_voxels(read_voxels(headers["target"][0])[..., 0], scored, path, nan, remedy=NAME_TARGET_MASK)
-    check_stain(target, scored, path, "inside the mask" + ("" if intact is None else " and the target_mask"))
+    target = finite_voxels(read_voxels(header)[..., 0], scored, header.path, nan, remedy=NAME_TARGET_MASK)
+    check_stain(target, scored, header.path, "inside the mask" + ("" if intact is None else " and the target_mask"), header.axes)
     return target, intact
-
-
-def read_mask(header: Header) -> np.ndarray:
-    """Read a mask (X, Y, Z) bool.
-
-    Raises:
-        SubjectError: The file holds other values than 0 and 1.
-    """
-    return checked_mask(read_voxels(header)[..., 0], header.path)
-
-
-def checked_mask(values: np.ndarray, where: object) -> np.ndarray:
-    """Return a volume of 0 and 1 as bool. Values within 0.001 of them count, as resampling leaves them.
-
-    A volume of 0 and one other value above 0, such as 255, also counts as a mask, with a warning.
-
-    Raises:
-        SubjectError: The volume holds other values; the sentence names the file ``where``.
-
-    Example:
-        >>> checked_mask(np.array([0, 0.9999, 1.000001]), "mask.nii").tolist()
-        [False, True, True]
-    """
-    if values.dtype == bool:
-        return values
-    kinds = np.unique(values)
-    low = np.abs(kinds) <= MASK_TOLERANCE
-    if (low | (np.abs(kinds - 1.0) <= MASK_TOLERANCE)).all():
-        return np.asarray(values > 0.5)
-    if low.any() and (~low).sum() == 1 and kinds[~low][0] > 0:
-        text = f"{where}: a mask of 0 and {kinds[~low][0]:g} instead of 0 and 1; the voxels of {kinds[~low][0]:g} count as inside."
-        warnings.warn(text, MRHWarning, stacklevel=2)
-        return np.asarray(values > MASK_TOLERANCE)
-    shown = ", ".join(f"{float(kind):.9g}" for kind in kinds[:4]) + (", ..." if len(kinds) > 4 else "")
-    raise SubjectError(where, "a mask of 0 and 1", f"the values {shown}", "apply a threshold and save it as 0 and 1")
-
-
-def checked_target_mask(intact: np.ndarray, mask: np.ndarray, where: object) -> np.ndarray:
-    """Return the voxels with an intact target (X, Y, Z) bool, after a check that some of them lie in the mask.
-
-    Raises:
-        SubjectError: No such voxel lies in the mask; the sentence names the file ``where``.
-    """
-    if not (intact & mask).any():
-        expected, remedy = "voxels with an intact target inside the mask", "check the target_mask and the slices"
-        raise SubjectError(where, expected, "no such voxel", remedy)
-    return intact
 
 
 def finite_voxels(
@@ -294,9 +228,3 @@ def warn_if_swapped(subject: str, means: Mapping[str, float]) -> None:
             MRHWarning,
             stacklevel=2,
         )
-
-
-def _read_target_mask(headers: Sequence[Header], mask: np.ndarray) -> np.ndarray | None:
-    if not headers:
-        return None
-    return checked_target_mask(read_mask(headers[0]), mask, headers[0].path)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from mrh_monai.axis_order import CORONAL_AXIS
 from mrh_monai.errors import SubjectError
 from mrh_monai.io import Header, read_header
-from mrh_monai.patch_geometry import CORONAL_AXIS
 from mrh_monai.protocol import MRProtocol
 from mrh_monai.subjects import FILE_KEYS, Slices, Subject, coronal_axis
 

@@ -6,26 +6,17 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from mrh_monai.data.checked_voxels import (
-    NAME_TARGET_MASK,
-    ReadingOptions,
-    check_stain,
-    checked_channels,
-    checked_mask,
-    checked_target_mask,
-    finite_voxels,
-    read_masks,
-    read_target,
-    restricted_mask,
-)
+from mrh_monai.axis_order import CORONAL_AXIS, FILE_ORDER, AxisOrder, in_order
+from mrh_monai.data.checked_voxels import NAME_TARGET_MASK, ReadingOptions, check_stain, checked_channels, finite_voxels, read_target
 from mrh_monai.data.grid import check_slices, read_headers
+from mrh_monai.data.masks import checked_mask, checked_target_mask, read_masks, restricted_mask
 from mrh_monai.data.slabs import PaddedImage, memory_order
 from mrh_monai.errors import SubjectError
 from mrh_monai.io import Header, Placement, each_volume, make_header, read_voxels
-from mrh_monai.patch_geometry import CORONAL_AXIS
 from mrh_monai.protocol import MRProtocol
 from mrh_monai.subjects import Subject, SubjectArrays, coronal_axis
 
@@ -63,7 +54,7 @@ class SubjectInMemory:
     largest: float | None = None
     whole_mask: np.ndarray | None = None
     placement: Placement | None = None
-    axes: tuple[int, int, int] = (0, 1, 2)
+    axes: AxisOrder = FILE_ORDER
 
     @property
     def brain(self) -> np.ndarray:
@@ -158,7 +149,7 @@ def load_arrays(subject: SubjectArrays, protocol: MRProtocol, options: ReadingOp
     protocol.check_count(subject.image.shape[3], name)
     check_slices(name, subject.slices, shape[CORONAL_AXIS], header.axes[CORONAL_AXIS])
     whole = checked_mask(subject.mask, f"{name}, mask")
-    mask = restricted_mask(whole, subject.slices, f"{name}, mask")
+    mask = restricted_mask(whole, subject.slices, f"{name}, mask", header.axes)
     margin = options.padding
     order = memory_order(options.patch.axes)
     padded_shape = [n + 2 * margin for n in shape]
@@ -167,7 +158,7 @@ def load_arrays(subject: SubjectArrays, protocol: MRProtocol, options: ReadingOp
     padded = memory.transpose(*np.argsort(order), 3)
     loaded = SubjectInMemory(name, padded, margin, mask, None, None, subject.affine, whole_mask=brain, axes=header.axes)
     volumes = ((f"{name}, image", subject.image[..., channel]) for channel in range(len(protocol)))
-    for channel, volume in enumerate(checked_channels(volumes, name, mask, protocol, options.nan)):
+    for channel, volume in enumerate(checked_channels(volumes, name, mask, protocol, options.nan, header.axes)):
         loaded.image[..., channel] = volume
     if not options.need_target:
         return loaded
@@ -178,7 +169,7 @@ def load_arrays(subject: SubjectArrays, protocol: MRProtocol, options: ReadingOp
         intact = checked_target_mask(checked_mask(subject.target_mask, f"{name}, target_mask"), mask, f"{name}, target_mask")
     scored = mask if intact is None else mask & intact
     target = finite_voxels(subject.target, scored, f"{name}, target", options.nan, remedy=NAME_TARGET_MASK)
-    check_stain(target, scored, f"{name}, target", "inside the mask" + ("" if intact is None else " and the target_mask"))
+    check_stain(target, scored, f"{name}, target", "inside the mask" + ("" if intact is None else " and the target_mask"), header.axes)
     return replace(loaded, target=target, target_mask=intact)
 
 
@@ -192,8 +183,8 @@ def array_header(subject: SubjectArrays) -> Header:
 def _in_order(subject: SubjectArrays, header: Header) -> SubjectArrays:
     """Return a subject with the axes in the order of its header; nothing is copied."""
     volumes = {role: volume for role in ("mask", "target", "target_mask") if (volume := getattr(subject, role)) is not None}
-    turned = {role: volume.transpose(header.axes) for role, volume in volumes.items()}
-    image = subject.image.transpose(*header.axes, 3)
+    turned: dict[str, Any] = {role: in_order(volume, header.axes) for role, volume in volumes.items()}
+    image = in_order(subject.image, header.axes)
     return replace(subject, image=image, affine=header.affine, coronal_axis=CORONAL_AXIS, **turned)
 
 
@@ -209,7 +200,7 @@ def _load(
         subject.name, padded, options.padding, mask, None, fa, first.affine, whole_mask=brain, placement=first.placement, axes=first.axes
     )
     volumes = ((header.path, volume) for header in headers["image"] for volume in each_volume(header))
-    for channel, volume in enumerate(checked_channels(volumes, subject.name, mask, protocol, options.nan)):
+    for channel, volume in enumerate(checked_channels(volumes, subject.name, mask, protocol, options.nan, first.axes)):
         loaded.image[..., channel] = volume
     if not options.need_target or not headers["target"]:
         return loaded

@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mrh_monai.data.checked_voxels import ReadingOptions, checked_channels, read_masks, read_target
+from mrh_monai.axis_order import FILE_ORDER, AxisOrder
+from mrh_monai.data.checked_voxels import ReadingOptions, checked_channels, read_target
 from mrh_monai.data.grid import read_headers
+from mrh_monai.data.masks import read_masks
 from mrh_monai.data.slabs import FileSlabs
 from mrh_monai.data.subject_in_memory import level_voxels
 from mrh_monai.io import Placement
@@ -40,7 +42,7 @@ class SubjectOnDisk:
     target: np.ndarray | None
     scored: np.ndarray
     placement: Placement | None = None
-    axes: tuple[int, int, int] = (0, 1, 2)
+    axes: AxisOrder = FILE_ORDER
     largest: float | None = None
 
     def close(self) -> None:
@@ -56,14 +58,14 @@ def open_volumes(subject: Subject, protocol: MRProtocol, options: ReadingOptions
     if options.support == "fa":
         subject = replace(subject, mask=None)
     headers = read_headers(subject, protocol, options.need_target)
+    first = headers["image"][0]
     mask, brain = read_masks(headers, subject.slices)
     slabs = FileSlabs(headers["image"], options.padding, options.patch.axes)
     chosen = level_voxels(brain)
     values = np.empty((len(chosen[0]), len(protocol)), slabs.dtype)
     volumes = ((header.path, volume) for header, volume in slabs.volumes())
-    for channel, volume in enumerate(checked_channels(volumes, subject.name, mask, protocol, options.nan)):
+    for channel, volume in enumerate(checked_channels(volumes, subject.name, mask, protocol, options.nan, first.axes)):
         values[:, channel] = volume[chosen]
     target, intact = read_target(headers, mask, options.nan) if options.need_target else (None, None)
     scored = mask if intact is None else mask & intact
-    first = headers["image"][0]
     return SubjectOnDisk(subject.name, slabs, mask, first.affine, values, target, scored, first.placement, first.axes)

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from mrh_monai.axis_order import CORONAL_AXIS
 from mrh_monai.figures.canvas import new_figure, save_png
-from mrh_monai.patch_geometry import CORONAL_AXIS
 
 
 @dataclass(frozen=True)

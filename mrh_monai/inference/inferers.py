@@ -10,10 +10,11 @@ import torch.nn.functional as F
 from monai.inferers.inferer import Inferer
 
 from mrh_monai import distributed
+from mrh_monai.axis_order import CORONAL_AXIS
 from mrh_monai.data import PaddedImage, Slabs
 from mrh_monai.devices import in_precision
 from mrh_monai.inference.voxelwise import BATCH_SIZE, Computing, predict_volume
-from mrh_monai.patch_geometry import CORONAL_AXIS, CORONAL_PATCH, PatchGeometry
+from mrh_monai.patch_geometry import CORONAL_PATCH, PatchGeometry
 from mrh_monai.scaling import Coefficients
 
 

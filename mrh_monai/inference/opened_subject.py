@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from mrh_monai.axis_order import AxisOrder, affine_in_order, in_order, inverse_order
 from mrh_monai.data import InputKind, ReadingOptions, Slabs, input_kind, open_subject
 from mrh_monai.errors import MRHWarning
 from mrh_monai.inference.prediction import Prediction
@@ -44,7 +45,7 @@ class OpenedSubject:
     coefficients: Coefficients
     affine: np.ndarray
     placement: Placement | None
-    axes: tuple[int, int, int]
+    axes: AxisOrder
     target: np.ndarray | None
     scored: np.ndarray
 
@@ -60,9 +61,9 @@ class OpenedSubject:
             stain: (X, Y, Z) float32 in the stain's units.
             record: Result of `record`.
         """
-        order = np.argsort(self.axes).tolist()
-        affine = self.affine[:, [*order, 3]]
-        return Prediction(stain.transpose(order), affine, self.support.transpose(order), record, self.kind, self.placement)
+        order = inverse_order(self.axes)
+        stain, support, affine = in_order(stain, order), in_order(self.support, order), affine_in_order(self.affine, order)
+        return Prediction(stain, affine, support, record, self.kind, self.placement)
 
     def record(self, made_by: dict[str, Any], about: dict[str, Any]) -> dict[str, Any]:
         """Return the record of its prediction.

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
 from mrh_monai.data import NanRule, ReadingOptions, Support
 from mrh_monai.devices import PrecisionOption, check_precision, choose_device
+from mrh_monai.errors import OptionError, cause_in_words
 from mrh_monai.inference.opened_subject import open_for_prediction
 from mrh_monai.inference.prediction import Prediction
 from mrh_monai.inference.prediction_record import fingerprint
@@ -18,7 +20,7 @@ from mrh_monai.inference.provenance import about_network
 from mrh_monai.inference.voxelwise import BATCH_SIZE, Computing, TrainedNetwork
 from mrh_monai.network import MRHNet, Sidecar, load_network
 from mrh_monai.protocol import MRProtocol
-from mrh_monai.subjects import MRH_NET_LAYOUT, Layout, SubjectLike, as_subject
+from mrh_monai.subjects import MRH_NET_LAYOUT, Layout, SubjectLike, as_subject, check_coronal_axis, with_default_axis
 
 WEIGHTS = Path("models") / "model.pt"
 
@@ -34,6 +36,8 @@ class PredictionOptions:
         nan: ``refuse``, or ``zero`` to set NaN and Inf inside the mask to 0; None to use ``zero`` with published
             scaling, and ``refuse`` otherwise.
         support: ``mask`` (FA > 0 where there is no mask), or ``fa`` to predict where FA > 0 even if there is a mask.
+        coronal_axis: Array axis of the coronal slices of subjects that do not state it; None for ``coronal_axis`` in the bundle's
+            `configs/inference.yaml`.
     """
 
     device: str = "auto"
@@ -41,6 +45,7 @@ class PredictionOptions:
     batch_size: int = BATCH_SIZE
     nan: NanRule | None = None
     support: Support = "mask"
+    coronal_axis: int | None = None
 
 
 class Predictor:
@@ -117,7 +122,7 @@ class Predictor:
         Raises:
             SubjectError: The subject cannot be read, or does not fit the bundle.
         """
-        files = as_subject(subject, mask, affine, layout).within(slices)
+        files = with_default_axis(as_subject(subject, mask, affine, layout), self.options.coronal_axis).within(slices)
         opened = open_for_prediction(files, self.protocol, self.sidecar.scaling, self.reading())
         computing = replace(self.computing, progress=files.name if progress else None)
         try:
@@ -142,8 +147,24 @@ def load_bundle(bundle: Path | str, options: PredictionOptions = PredictionOptio
     protocol = MRProtocol.from_bundle(bundle)
     weights = Path(bundle) / WEIGHTS
     network, sidecar = load_network(weights, protocol.names)
+    if options.coronal_axis is None:
+        options = replace(options, coronal_axis=_coronal_axis(Path(bundle)))
     made_by = fingerprint(weights, precision=options.precision, nan=options.nan, support=options.support)
     return Predictor(network, sidecar, protocol, made_by, options, Path(bundle).resolve().name)
+
+
+def _coronal_axis(bundle: Path) -> int | None:
+    """Return the option ``coronal_axis`` of a bundle's inference config; None where it is not set."""
+    config = next((path for ending in (".yaml", ".yml", ".json") if (path := bundle / "configs" / f"inference{ending}").is_file()), None)
+    if config is None:
+        return None
+    try:
+        axis = yaml.safe_load(config.read_text(encoding="utf-8-sig")).get("coronal_axis")
+    except (OSError, UnicodeDecodeError, AttributeError, yaml.YAMLError) as error:
+        remedy = "use the file that the bundle came with"
+        raise OptionError(config, "a YAML or JSON file of options", cause_in_words(error), remedy) from error
+    check_coronal_axis(axis)
+    return None if axis is None else int(axis)
 
 
 def predict(

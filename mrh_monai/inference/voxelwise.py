@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from torch import nn
 
+from mrh_monai.axis_order import CORONAL_AXIS
 from mrh_monai.data import Slabs
 from mrh_monai.devices import check_precision, in_precision
 from mrh_monai.errors import OptionError
 from mrh_monai.network import centre_predictor
-from mrh_monai.patch_geometry import CORONAL_AXIS, CORONAL_PATCH, PatchGeometry
+from mrh_monai.patch_geometry import CORONAL_PATCH, PatchGeometry
 from mrh_monai.patches import PatchSource
 from mrh_monai.progress import progress_bar
 from mrh_monai.scaling import Coefficients, Scaling

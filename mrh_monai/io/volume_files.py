@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mrh_monai.axis_order import in_order
 from mrh_monai.errors import SubjectError, cause_in_words
 from mrh_monai.io.files import COPY_AGAIN
 from mrh_monai.io.itk_files import ITK
@@ -114,7 +115,7 @@ def each_volume(header: Header) -> Iterator[np.ndarray]:
     """
     try:
         for volume in _FORMAT_OF_ENDING[volume_ending(header.path)].each_volume(header.in_file_order()):
-            yield volume.transpose(header.axes)
+            yield in_order(volume, header.axes)
     except (SubjectError, MemoryError):
         raise
     except Exception as error:  # The readers raise exceptions of any kind on a damaged file.

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from nibabel.volumeutils import apply_read_scaling
 
+from mrh_monai.axis_order import FILE_ORDER, AxisOrder, affine_in_order, coronal_order, in_order, inverse_order
 from mrh_monai.errors import SubjectError
 from mrh_monai.io.files import COPY_AGAIN
 
@@ -108,7 +109,7 @@ class Header:
     storage: Storage | None = None
     placement: Placement | None = None
     is_stated: bool = False
-    axes: tuple[int, int, int] = (0, 1, 2)
+    axes: AxisOrder = FILE_ORDER
 
     def with_coronal_axis(self, axis: int) -> Header:
         """Return the header for voxels whose coronal slices lie along another axis of the file; they are read with that axis as Y.
@@ -122,8 +123,7 @@ class Header:
             >>> turned.shape, turned.spacing, turned.axes
             ((9, 7, 8), (0.1, 0.4, 0.2), (0, 2, 1))
         """
-        first, last = (other for other in range(3) if other != axis)
-        return self.in_file_order()._ordered([first, axis, last])
+        return self.in_file_order()._ordered(coronal_order(axis))
 
     def like_files_of(self, subject: Header) -> Header:
         """Return the header of a file that belongs to no subject, such as region labels, as a subject beside it is read.
@@ -136,14 +136,13 @@ class Header:
 
     def in_file_order(self) -> Header:
         """Return the header with the axes in the order of the file."""
-        return self._ordered(np.argsort(self.axes).tolist())
+        return self._ordered(inverse_order(self.axes))
 
-    def _ordered(self, order: Sequence[int]) -> Header:
-        affine = self.affine[:, [*order, 3]]
-
+    def _ordered(self, order: AxisOrder) -> Header:
         def ordered(values: Sequence[Any]) -> Any:
             return tuple(values[axis] for axis in order)
 
+        affine = affine_in_order(self.affine, order)
         return replace(self, shape=ordered(self.shape), spacing=ordered(self.spacing), affine=affine, axes=ordered(self.axes))
 
     def with_voxel_size(self, size: Sequence[float]) -> Header:
@@ -285,7 +284,7 @@ def map_voxels(header: Header) -> np.ndarray:
     storage = header.storage
     assert storage is not None
     shape = (*header.in_file_order().shape, header.channels)
-    return np.asarray(np.memmap(storage.path, storage.dtype, "r", storage.offset, shape, order="F")).transpose(*header.axes, 3)
+    return in_order(np.asarray(np.memmap(storage.path, storage.dtype, "r", storage.offset, shape, order="F")), header.axes)
 
 
 def scale_stored_voxels(header: Header, stored: np.ndarray) -> np.ndarray:

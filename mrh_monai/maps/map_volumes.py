@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mrh_monai.axis_order import affine_in_order, in_order, inverse_order
 from mrh_monai.data import ReadingOptions, check_one_grid, input_kind, load_subject, read_mask
 from mrh_monai.errors import OptionError, SubjectError
 from mrh_monai.io import Placement, read_header, read_voxels, volume_ending, writable_folder, write_nifti
@@ -166,10 +167,9 @@ def prepare_maps(
 
     def compute() -> ParameterMaps:
         loaded = load_subject(subject, protocol, ReadingOptions(margin=0))
-        order = np.argsort(loaded.axes).tolist()
-        mask = loaded.mask.transpose(order)
-        volumes = _volumes(fit_maps(loaded.image.transpose(*order, 3)[mask], plan), mask)
-        return ParameterMaps(volumes, mask, loaded.affine[:, [*order, 3]], loaded.placement, inputs)
+        order = inverse_order(loaded.axes)
+        mask, affine = in_order(loaded.mask, order), affine_in_order(loaded.affine, order)
+        return ParameterMaps(_volumes(fit_maps(in_order(loaded.image, order)[mask], plan), mask), mask, affine, loaded.placement, inputs)
 
     return PreparedMaps(plan, inputs, compute)
 

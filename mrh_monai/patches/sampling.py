@@ -9,9 +9,10 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy.ndimage import binary_erosion
 
+from mrh_monai.axis_order import CORONAL_AXIS
 from mrh_monai.data import SubjectInMemory
 from mrh_monai.errors import MRHWarning, OptionError, SubjectError, one_of
-from mrh_monai.patch_geometry import CORONAL_AXIS, CORONAL_PATCH, PatchGeometry
+from mrh_monai.patch_geometry import CORONAL_PATCH, PatchGeometry
 
 SAMPLING_METHODS = ("random", "published")
 # Rules of the released code of MRH-Net for patches of 3 x 3 voxels; its labels are 8-bit numbers.

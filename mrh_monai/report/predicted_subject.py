@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from mrh_monai.axis_order import in_order
 from mrh_monai.data import read_headers, read_masks, read_target
 from mrh_monai.errors import MRHError, SubjectError
 from mrh_monai.evaluation import score
@@ -178,7 +179,7 @@ def read_predicted_subject(prediction: WrittenPrediction) -> PredictedSubject:
 def _read_files(found: PredictedSubject, subject: Subject, protocol: MRProtocol) -> None:
     headers = read_headers(subject, protocol)
     first = headers["image"][0]
-    found.stain, found.affine, shape = found.stain.transpose(first.axes), first.affine, first.shape
+    found.stain, found.affine, shape = in_order(found.stain, first.axes), first.affine, first.shape
     if shape != found.stain.shape:
         raise SubjectError(found.prediction.path, f"shape {shape} as its images", f"{found.stain.shape}", "predict the subject again")
     found.mask, _ = read_masks(headers, subject.slices)

@@ -62,7 +62,9 @@ class StudyData:
         return StudyData(protocol, tuple(map(cut, self.training)), tuple(map(cut, self.test)))
 
 
-def load_study_data(datalist: Path | str, protocol: MRProtocol, section: str = "test", margin: int = 1) -> StudyData:
+def load_study_data(
+    datalist: Path | str, protocol: MRProtocol, section: str = "test", margin: int = 1, coronal_axis: int | None = None
+) -> StudyData:
     """Load the training subjects of a datalist, and the subjects to test on.
 
     Args:
@@ -70,12 +72,13 @@ def load_study_data(datalist: Path | str, protocol: MRProtocol, section: str = "
         protocol: Channels of the subjects.
         section: Section of the subjects to test on.
         margin: Number of zero voxels added on every side; at least the radius of the patches to come.
+        coronal_axis: Array axis of the coronal slices of subjects that do not state it; None for the axis that their affine names.
 
     Raises:
         DatalistError: A section is empty.
         SubjectError: A subject cannot be read, or is a patch file.
     """
-    lists = Datalist.read(datalist)
+    lists = Datalist.read(datalist).with_default_axis(coronal_axis)
     training, test = lists.section("training", datalist), lists.section(section, datalist)
     need_grid([*training, *test], "to study")
     options = ReadingOptions(need_target=True, margin=margin)

@@ -9,9 +9,9 @@ from dataclasses import replace
 import numpy as np
 from nibabel.orientations import io_orientation
 
+from mrh_monai.axis_order import CORONAL_AXIS
 from mrh_monai.errors import MRHWarning, SubjectError
 from mrh_monai.io import Header
-from mrh_monai.patch_geometry import CORONAL_AXIS
 from mrh_monai.subjects.subject_arrays import AnySubject
 
 ANTERIOR = 1  # the world's axis from posterior to anterior, in RAS+
@@ -39,8 +39,8 @@ def coronal_axis(subject: AnySubject, headers: Sequence[Header]) -> int:
     spacing = headers[0].spacing
     if spacing[axis] * FINER < max(spacing):
         text = (
-            f"{subject.name}: coronal slices lie along axis {axis}, and the voxels are {_edges(headers[0])}, so that patches are not in the "
-            "plane of the finest voxels; check `coronal_axis`."
+            f"{subject.name}: coronal slices lie along axis {axis}, and the voxels are {_edges(headers[0])}, so that patches are not in "
+            "the plane of the finest voxels; check `coronal_axis`."
         )
         warnings.warn(text, MRHWarning, stacklevel=2)
     return axis
@@ -69,8 +69,8 @@ def _likely_axis(header: Header) -> int:
     where = "the datalist's entry or the layout"
     if len(longest) == 3:
         text = (
-            f"{header.path}: no file of the subject has an orientation; coronal slices are taken along axis {CORONAL_AXIS}, as in MRH-Net's "
-            f"own files. Write `coronal_axis` into {where} to confirm or correct this."
+            f"{header.path}: no file of the subject has an orientation; coronal slices are taken along axis {CORONAL_AXIS}, as in "
+            f"MRH-Net's own files. Write `coronal_axis` into {where} to confirm or correct this."
         )
         warnings.warn(text, MRHWarning, stacklevel=2)
         return CORONAL_AXIS

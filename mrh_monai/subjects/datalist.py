@@ -15,6 +15,7 @@ import numpy as np
 from mrh_monai.errors import DatalistError, OptionError
 from mrh_monai.io import is_patch_file, write_text
 from mrh_monai.output_files import writing
+from mrh_monai.subjects.coronal import with_default_axis
 from mrh_monai.subjects.file_geometry import check_coronal_axis, checked_voxel_size
 from mrh_monai.subjects.subject import FILE_KEYS, Slices, Subject, files_of, in_slices
 from mrh_monai.subjects.subject_arrays import AnySubject
@@ -73,6 +74,10 @@ class Datalist:
             found = f"no subjects in this section (there are some under {filled})"
             raise DatalistError(where, f"subjects under {key!r}", found, f"add subjects there, or choose another section than {key!r}")
         return subjects
+
+    def with_default_axis(self, coronal_axis: int | None) -> Datalist:
+        """Return the datalist with a coronal axis for its subjects that do not state one; None leaves it unchanged."""
+        return Datalist(*(tuple(with_default_axis(subject, coronal_axis) for subject in each) for each in self.sections.values()))
 
     @classmethod
     def read(cls, path: Path | str | None) -> Datalist:

@@ -7,7 +7,7 @@ import pytest
 from helpers.subjects import write_nifti
 from mrh_monai.data.grid import check_slices, read_headers
 from mrh_monai.data.input_kinds import load_subject
-from mrh_monai.errors import OptionError, SubjectError
+from mrh_monai.errors import SubjectError
 from mrh_monai.io.nibabel_files import write_analyze
 from mrh_monai.protocol.mrh_net import MRH_NET
 from mrh_monai.subjects.subject import Subject
@@ -147,12 +147,6 @@ def test_other_differences_of_voxels_are_still_differences(parts, few):
         write_nifti(parts[0].image[1], np.asarray(true.dataobj).copy(), true.affine @ np.diag(scale))
         with pytest.raises(SubjectError, match="resample it to the grid of qa"):
             read_headers(parts[0], few)
-
-
-@pytest.mark.parametrize("size", [(0.14, 0.14), (0.14, 0.14, 0), (1, 1, -1), (1, 1, float("nan")), "wide", 5])
-def test_a_voxel_size_is_three_lengths(size):
-    with pytest.raises(OptionError, match="voxel_size: expected three lengths in mm above 0"):
-        Subject("s", ("a.nii",), voxel_size=size)
 
 
 @pytest.mark.parametrize("slices", [((3, 6),), ((-1, 2),), ((2, 2),), ((0, 2), (4, 3))])

@@ -4,20 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.subjects import write_nifti
-from mrh_monai.subjects.coronal import coronal_axis
+from helpers.subjects import arrays_of, write_nifti
+from mrh_monai.data.checked_voxels import ReadingOptions
 from mrh_monai.data.grid import read_headers
 from mrh_monai.data.input_kinds import load_subject, open_subject
 from mrh_monai.errors import MRHWarning, SubjectError
-from mrh_monai.io import make_header
-from mrh_monai.io.nibabel_files import write_analyze
 from mrh_monai.io.volume_files import read_header, read_voxels
 from mrh_monai.subjects.subject import Subject
-
-
-def header(spacing, affine=None, has_affine=True):
-    matrix = np.diag([*spacing, 1.0]) if affine is None else affine
-    return make_header("a.nii", (9, 8, 7), spacing, matrix, has_affine, np.dtype("int16"))
+from mrh_monai.subjects.subject_arrays import write_arrays
 
 
 def turned(subject, axis, folder):
@@ -45,43 +39,14 @@ def test_files_in_any_order_of_axes_give_the_same_numbers(parts, few, tmp_path, 
     for name in ("image", "mask", "target", "affine", "level_values"):
         np.testing.assert_array_equal(getattr(one, name), getattr(two, name), name)
     assert one.axes == (0, 1, 2)
+    arrays = load_subject(replace(arrays_of(other), coronal_axis=axis), few)
+    for name in ("image", "mask", "target", "affine", "level_values"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(arrays, name), name)
+    assert arrays.axes == two.axes
     slabs = [open_subject(each, few).slabs for each in (subject, other)]
     for start, stop, reach in ((0, 5, 0), (1, 3, 1), (4, 5, 1)):
         a, b = (torch.as_tensor(np.asarray(each.slab(start, stop, reach))) for each in slabs)
         assert torch.equal(a, b)
-
-
-@pytest.mark.parametrize(
-    ("columns", "expected"),
-    [([0, 1, 2], 1), ([0, 2, 1], 2), ([1, 0, 2], 0), ([2, 1, 0], 1)],
-)
-@pytest.mark.parametrize("sign", [1, -1])
-def test_the_affine_names_the_axis(columns, expected, sign):
-    """Also if it is oblique, and whichever way the axis runs."""
-    affine = np.eye(4)
-    turn = np.array([[0.98, 0.17, 0], [-0.17, 0.98, 0], [0, 0, 1]])
-    affine[:3, :3] = sign * 0.1 * turn[:, columns]
-    assert coronal_axis(Subject("s", ("a.nii",)), [header((0.1, 0.1, 0.1), affine)]) == expected
-
-
-def test_without_an_orientation_the_axis_is_that_of_the_published_files_or_is_asked_for():
-    subject = Subject("m7", ("a.img",))
-    for spacing in ((0.1, 0.1, 0.1), (0.0625, 0.5, 0.0625)):
-        assert coronal_axis(subject, [header(spacing, has_affine=False)]) == 1
-    message = (
-        r"a\.nii: expected the array axis along which coronal slices lie, found files without an orientation and with voxels of "
-        r"0\.14 x 0\.14 x 0\.4 mm; write `coronal_axis`, such as 2, .* or give --coronal-axis 2"
-    )
-    scanner = header((0.14, 0.14, 0.4), has_affine=False)
-    with pytest.raises(SubjectError, match=message):
-        coronal_axis(subject, [scanner])
-    assert coronal_axis(replace(subject, coronal_axis=2), [scanner]) == 2
-
-
-def test_patches_outside_the_finest_plane_are_named():
-    subject = Subject("m7", ("a.img",), coronal_axis=1)
-    with pytest.warns(MRHWarning, match=r"m7: coronal slices lie along axis 1, and the voxels are 0\.14 x .*, so that patches"):
-        coronal_axis(subject, [header((0.14, 0.14, 0.4))])
 
 
 def test_slices_are_counted_along_that_axis(few, tmp_path, parts):
@@ -90,8 +55,30 @@ def test_slices_are_counted_along_that_axis(few, tmp_path, parts):
         read_headers(other, few)
 
 
-def test_an_analyze_subject_needs_no_word(few, tmp_path, rng):
-    voxels = rng.integers(1, 9, (6, 5, 4, 3)).astype(np.int16)
-    write_analyze(tmp_path / "a.img", voxels, 0.0625)
-    write_analyze(tmp_path / "m.img", np.ones((6, 5, 4), np.uint8), 0.0625)
-    assert read_headers(Subject("s", (tmp_path / "a.img",), tmp_path / "m.img"), few)["image"][0].axes == (0, 1, 2)
+def test_slices_without_the_brain_are_answered_with_those_that_have_it(few, tmp_path, parts):
+    mask = np.zeros((6, 5, 4), np.uint8)
+    mask[:, 3:] = 1
+    write_nifti(parts[0].mask, mask)
+    other = replace(turned(replace(parts[0], coronal_axis=1), 2, tmp_path), slices=((0, 2),))
+    message = r"mask\.nii: expected voxels inside the mask in slices \[\[0, 2\]\], found a mask in slices 3 to 4 of array axis 2, which is"
+    for read in (load_subject, open_subject):
+        with pytest.raises(SubjectError, match=message):
+            read(other, few)
+
+
+def test_a_hot_voxel_is_named_by_its_place_in_the_file(few, tmp_path, parts):
+    subject, image, _ = parts
+    stain = image[..., 0] * 100
+    stain[2, 4, 1] = 1e5
+    write_nifti(subject.target, stain)
+    other = turned(replace(subject, coronal_axis=1), 2, tmp_path)
+    for each in (other, arrays_of(other)):
+        with pytest.warns(MRHWarning, match=r"the stain has 100000 at voxel \(2, 1, 4\)"):
+            load_subject(each, few, ReadingOptions(need_target=True))
+
+
+def test_arrays_follow_their_affine(few, tmp_path, parts):
+    other = arrays_of(turned(replace(parts[0], coronal_axis=1), 2, tmp_path))
+    assert other.coronal_axis is None
+    np.testing.assert_array_equal(load_subject(other, few).image, load_subject(parts[0], few).image)
+    np.testing.assert_array_equal(load_subject(write_arrays(other, tmp_path / "written"), few).image, load_subject(parts[0], few).image)

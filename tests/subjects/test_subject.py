@@ -6,40 +6,7 @@ from mrh_monai.errors import OptionError, SubjectError
 from mrh_monai.io.nibabel_files import write_analyze
 from mrh_monai.subjects.folder_listing import find_subjects
 from mrh_monai.subjects.subject import Subject, in_slices
-from mrh_monai.subjects.layout import Layout
 from mrh_monai.subjects.subject_search import find_subject
-
-
-def test_mrh_net_layout_is_recognised(study):
-    subject = find_subject(study / "subject01", target="targets/AF.img")
-    assert [path.name for path in subject.image] == [f"rigidaffine_{n}.img" for n in ("Lddm_dwi2000", "Lddm_dwi5000", "lddm_t2MTONOFF")]
-    assert (subject.name, subject.mask.name, subject.fa.name) == ("subject01", "Masked_outline.img", "rigidaffine_Lddm_fa.img")
-
-
-def test_other_layouts_are_named_by_a_pattern_file(tmp_path):
-    for name in ("qa.nii.gz", "mt.nii", "mask.nii"):
-        (tmp_path / "s").mkdir(exist_ok=True)
-        (tmp_path / "s" / name).touch()
-    (tmp_path / "layout.yaml").write_text("image: [qa.*, mt.nii]\nmask: mask.nii\n")
-    layout = Layout.from_yaml(tmp_path / "layout.yaml")
-    assert [s.image for s in find_subjects(tmp_path, layout)] == [(tmp_path / "s" / "qa.nii.gz", tmp_path / "s" / "mt.nii")]
-
-
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [
-        ("mask: m.nii", "mask"),
-        ("image: [a]\nmsk: b", "msk"),
-        ("- a", "list"),
-        ("a: [", "ParserError"),
-        ("image: [a]\nmask: [b]", "b"),
-        ("image: [/a]", "/a"),
-    ],
-)
-def test_broken_pattern_files_are_refused(tmp_path, text, found):
-    (tmp_path / "layout.yaml").write_text(text)
-    with pytest.raises(OptionError, match=found):
-        Layout.from_yaml(tmp_path / "layout.yaml")
 
 
 def test_one_target_may_serve_all_subjects_but_a_subjects_own_comes_first(tmp_path):
