@@ -68,15 +68,18 @@ def evaluate(
     threshold: Annotated[
         float | None, typer.Option(help="Threshold for the AUC in the stain's units; Otsu's threshold of the target if not given.")
     ] = None,
+    voxel_size: VoxelSize = None,
+    coronal_axis: CoronalAxis = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Score a predicted stain against the true one, inside the mask."""
     from mrh_monai.evaluation import evaluate as run
     from mrh_monai.io import as_json, write_text
     from mrh_monai.output_files import writing
+    from mrh_monai.subjects import FileGeometry
 
     with writing("scores", [] if output is None else [output], [prediction, target, mask], overwrite):
-        text = as_json(run(prediction, target, mask, threshold))
+        text = as_json(run(prediction, target, mask, threshold, FileGeometry(voxel_size, coronal_axis)))
         if output is not None:
             write_text(output, text + "\n")
     print(text)

@@ -177,7 +177,7 @@ def array_header(subject: SubjectArrays) -> Header:
     """Return the header that a file of the images would have, with the coronal slices along Y; its path is the name of the subject."""
     spacing = np.linalg.norm(subject.affine[:3, :3], axis=0).tolist()
     header = make_header(Path(subject.name), subject.image.shape, spacing, subject.affine, True, subject.image.dtype)
-    return header.with_coronal_axis(coronal_axis(subject, [header]))
+    return header.with_coronal_axis(coronal_axis([header], subject.coronal_axis))
 
 
 def _in_order(subject: SubjectArrays, header: Header) -> SubjectArrays:

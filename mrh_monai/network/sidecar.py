@@ -7,12 +7,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mrh_monai.errors import CheckpointError, OptionError
-from mrh_monai.network.mrh_net import MRHNet
 from mrh_monai.patch_geometry import PatchGeometry
 from mrh_monai.scaling import Scaling, scaling_from_dict
+
+if TYPE_CHECKING:  # PyTorch takes seconds to load, and a sidecar can be read without it
+    from mrh_monai.network.mrh_net import MRHNet
 
 # The short name of a stain becomes a part of file names.
 STAIN = re.compile(r"[A-Za-z0-9][\w-]{0,31}", re.A)
@@ -58,6 +60,8 @@ class Sidecar:
 
     def network(self) -> MRHNet:
         """Return an `MRHNet` of this shape, whose weights are not yet loaded."""
+        from mrh_monai.network.mrh_net import MRHNet
+
         return MRHNet(len(self.channels), self.features, self.residual_blocks, spatial_dims=len(self.patch_axes))
 
     def to_dict(self) -> dict[str, Any]:

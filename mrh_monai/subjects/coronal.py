@@ -12,35 +12,44 @@ from nibabel.orientations import io_orientation
 from mrh_monai.axis_order import CORONAL_AXIS
 from mrh_monai.errors import MRHWarning, SubjectError
 from mrh_monai.io import Header
+from mrh_monai.subjects.layout import is_named_like_mrh_nets
 from mrh_monai.subjects.subject_arrays import AnySubject
 
 ANTERIOR = 1  # the world's axis from posterior to anterior, in RAS+
 FINER = 1.01  # factor by which a voxel may be longer in the coronal plane than across it
 
 
-def coronal_axis(subject: AnySubject, headers: Sequence[Header]) -> int:
+def coronal_axis(headers: Sequence[Header], stated: int | None = None) -> int:
     """Return the axis of a subject's files, or arrays, along which its coronal slices lie.
 
-    That is the axis that the subject states. Otherwise it is the axis that runs most along the world's anterior axis, in the first file
-    whose affine counts. If no affine counts, it is axis 1, as in MRH-Net's own files, provided that no axis has longer voxels; if all three
-    have voxels of one size, a warning says so.
+    That is the axis that the user states. Otherwise it is the axis that runs most along the world's anterior axis, in the first file whose
+    affine counts. If no affine counts, it is axis 1, as in MRH-Net's own files, provided that no axis has longer voxels. A warning says so
+    where all axes have voxels of one size, and the names are not those of MRH-Net's files.
 
     Args:
-        subject: The subject.
-        headers: Headers of its images, mask and FA map in this order; or the one header of its arrays.
+        headers: Headers of the files, those of the images first; or the one header of arrays.
+        stated: What the user states; None for nothing.
 
     Raises:
         SubjectError: Nothing says which axis it is.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from mrh_monai.io import make_header
+        >>> spacing = (0.14, 0.14, 0.4)
+        >>> scan = make_header(Path("dwi.img"), (128, 128, 20), spacing, np.diag([*spacing, 1]), False, np.dtype("int16"))
+        >>> coronal_axis([scan], stated=2)
+        2
     """
-    axis = subject.coronal_axis
+    first = headers[0]
+    axis = stated
     if axis is None:
         placed = next((header for header in headers if header.has_affine), None)
-        axis = _likely_axis(headers[0]) if placed is None else _anterior_axis(placed.affine)
-    spacing = headers[0].spacing
-    if spacing[axis] * FINER < max(spacing):
+        axis = _likely_axis(headers) if placed is None else _anterior_axis(placed.affine)
+    if first.spacing[axis] * FINER < max(first.spacing):
         text = (
-            f"{subject.name}: coronal slices lie along axis {axis}, and the voxels are {_edges(headers[0])}, so that patches are not in "
-            "the plane of the finest voxels; check `coronal_axis`."
+            f"{first.path}: coronal slices lie along axis {axis}, and the voxels are {_edges(first)}, so that patches are not in the plane "
+            "of the finest voxels; check `coronal_axis`."
         )
         warnings.warn(text, MRHWarning, stacklevel=2)
     return axis
@@ -61,22 +70,24 @@ def _anterior_axis(affine: np.ndarray) -> int:
     return int(np.flatnonzero(io_orientation(affine)[:, 0] == ANTERIOR)[0])
 
 
-def _likely_axis(header: Header) -> int:
+def _likely_axis(headers: Sequence[Header]) -> int:
     """Return axis 1 for files without an orientation, unless the size of their voxels speaks for another axis."""
-    longest = [axis for axis in range(3) if header.spacing[axis] * FINER >= max(header.spacing)]
+    first = headers[0]
+    longest = [axis for axis in range(3) if first.spacing[axis] * FINER >= max(first.spacing)]
     if longest == [CORONAL_AXIS]:
         return CORONAL_AXIS
-    where = "the datalist's entry or the layout"
-    if len(longest) == 3:
+    if len(longest) < 3:
+        where = f"the datalist's entry or the layout, or give --coronal-axis {longest[-1]}"
+        found = f"files without an orientation and with voxels of {_edges(first)}"
+        remedy = f"state `coronal_axis`, such as {longest[-1]}, in {where}"
+        raise SubjectError(first.path, "the array axis along which coronal slices lie", found, remedy)
+    if not any(is_named_like_mrh_nets(header.path) for header in headers):
         text = (
-            f"{header.path}: no file of the subject has an orientation; coronal slices are taken along axis {CORONAL_AXIS}, as in "
-            f"MRH-Net's own files. Write `coronal_axis` into {where} to confirm or correct this."
+            f"{first.path}: no file of the subject has an orientation; coronal slices are taken along axis {CORONAL_AXIS}, as in MRH-Net's "
+            "own files. State `coronal_axis` to confirm or correct this."
         )
         warnings.warn(text, MRHWarning, stacklevel=2)
-        return CORONAL_AXIS
-    remedy = f"write `coronal_axis`, such as {longest[-1]}, into {where}, or give --coronal-axis {longest[-1]}"
-    found = f"files without an orientation and with voxels of {_edges(header)}"
-    raise SubjectError(header.path, "the array axis along which coronal slices lie", found, remedy)
+    return CORONAL_AXIS
 
 
 def _edges(header: Header) -> str:

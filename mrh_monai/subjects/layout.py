@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,3 +71,14 @@ SHIVERER_LAYOUT = Layout(
     coronal_axis=1,
     fa_suffices=True,
 )
+
+
+def is_named_like_mrh_nets(path: Path) -> bool:
+    """Return whether a file has a name of MRH-Net's layout or of the published shiverer's.
+
+    Example:
+        >>> is_named_like_mrh_nets(Path("m7/rigidaffine_Lddm_dwi2000.img")), is_named_like_mrh_nets(Path("m7/dwi.img"))
+        (True, False)
+    """
+    patterns = {pattern for each in (MRH_NET_LAYOUT, SHIVERER_LAYOUT) for pattern in (*each.image, each.mask, each.fa) if pattern}
+    return any(fnmatch.fnmatchcase(path.name, pattern) for pattern in patterns)

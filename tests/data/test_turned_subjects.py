@@ -4,30 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.subjects import arrays_of, write_nifti
+from helpers.subjects import arrays_of, turned, write_nifti
 from mrh_monai.data.checked_voxels import ReadingOptions
 from mrh_monai.data.grid import read_headers
 from mrh_monai.data.input_kinds import load_subject, open_subject
 from mrh_monai.errors import MRHWarning, SubjectError
-from mrh_monai.io.volume_files import read_header, read_voxels
-from mrh_monai.subjects.subject import Subject
 from mrh_monai.subjects.subject_arrays import write_arrays
-
-
-def turned(subject, axis, folder):
-    """The same subject with its coronal slices along another axis of the files."""
-
-    def turn(path):
-        found = read_header(path)
-        order = [0, 2]
-        order.insert(axis, 1)
-        voxels = read_voxels(found).transpose(*order, 3)
-        if voxels.shape[3] == 1:
-            voxels = voxels[..., 0]
-        return write_nifti(folder / f"turned{axis}" / path.name, voxels, found.affine[:, [*order, 3]])
-
-    files = {key: turn(path) for key, path in subject.files.items()}
-    return Subject(subject.name, tuple(map(turn, subject.image)), slices=subject.slices, coronal_axis=axis, **files)
 
 
 @pytest.mark.parametrize("slices", [None, ((1, 3),)])

@@ -6,9 +6,10 @@ from pathlib import Path
 import nibabel
 import numpy as np
 
+from mrh_monai.io import read_header, read_voxels
 from mrh_monai.io.nibabel_files import write_analyze
 from mrh_monai.protocol.mrh_net import MRH_NET
-from mrh_monai.subjects import Datalist, SubjectArrays
+from mrh_monai.subjects import Datalist, Subject, SubjectArrays
 
 SHAPE = (16, 6, 14)
 
@@ -35,6 +36,23 @@ def write_nifti(path: Path, voxels: np.ndarray, affine: np.ndarray | None = None
     path.parent.mkdir(parents=True, exist_ok=True)
     nibabel.save(nibabel.Nifti1Image(voxels, np.diag([0.1, 0.1, 0.1, 1]) if affine is None else affine), path)
     return path
+
+
+def turned(subject, axis, folder, affine=None):
+    """The same subject in NIfTI files, coronal along another axis, which it states; or an affine, given for axis 1, names it."""
+    order = [0, 2]
+    order.insert(axis, 1)
+
+    def turn(path):
+        found = read_header(path)
+        voxels = read_voxels(found).transpose(*order, 3)
+        voxels = voxels[..., 0] if voxels.shape[3] == 1 else voxels
+        matrix = (found.affine if affine is None else affine)[:, [*order, 3]]
+        return write_nifti(folder / f"turned{axis}" / subject.name / f"{path.name.split('.')[0]}.nii", voxels, matrix)
+
+    files = {key: turn(path) for key, path in subject.files.items()}
+    stated = axis if affine is None else None
+    return Subject(subject.name, tuple(map(turn, subject.image)), slices=subject.slices, coronal_axis=stated, **files)
 
 
 def arrays_of(subject, dtype=None):
