@@ -95,8 +95,7 @@ def _header(path: str | os.PathLike[str], geometry: FileGeometry) -> Header:
 def _coronal_axis(prediction: object, headers: Sequence[Header], geometry: FileGeometry) -> int:
     if geometry.coronal_axis is not None:
         return coronal_axis(headers, geometry.coronal_axis)
-    is_file = isinstance(prediction, str | os.PathLike)
-    record = read_record(prediction) if is_file else getattr(prediction, "record", None)
+    record = read_record(os.fspath(prediction)) if isinstance(prediction, str | os.PathLike) else getattr(prediction, "record", None)
     return coronal_axis(headers, (record or {}).get("coronal_axis"))
 
 

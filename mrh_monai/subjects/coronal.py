@@ -16,7 +16,7 @@ from mrh_monai.subjects.layout import is_named_like_mrh_nets
 from mrh_monai.subjects.subject_arrays import AnySubject
 
 ANTERIOR = 1  # the world's axis from posterior to anterior, in RAS+
-FINER = 1.01  # factor by which a voxel may be longer in the coronal plane than across it
+FINER = 1.05  # factor by which a voxel may be longer in the coronal plane than across it
 
 
 def coronal_axis(headers: Sequence[Header], stated: int | None = None) -> int:

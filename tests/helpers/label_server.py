@@ -16,7 +16,8 @@ from helpers.paths import ROOT
 
 APP = ROOT / "apps" / "monailabel"
 IMAGES = ("split", "stack", "subject04")
-OBLIQUE = np.array([[0.06, 0.01, 0, -3], [-0.01, 0.06, 0.002, 2], [0, -0.002, 0.0625, 5], [0, 0, 0, 1]])
+# Coronal slices lie along array axis 2.
+OBLIQUE = np.array([[0.06, 0, 0.01, -3], [-0.01, 0.002, 0.06, 2], [0, 0.0625, -0.002, 5], [0, 0, 0, 1]])
 # The same sums in the same order take the same number of threads.
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 

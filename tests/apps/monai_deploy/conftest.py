@@ -36,9 +36,11 @@ def inputs(study, tmp_path_factory):
     mask = np.asarray(nibabel.load(study / "subject02" / "Masked_outline.img").dataobj).reshape(image.shape[:3])
     write_nifti(root / "mouse.nii.gz", image, OBLIQUE)
     write_nifti(root / "mouse_mask.nii.gz", mask, OBLIQUE)
-    write_nifti(root / "scan.nii", image, OBLIQUE)
-    write_nifti(root / "outline.nii", mask, OBLIQUE)
-    (root / "rat.mrh.json").write_text(json.dumps({"image": "scan.nii", "mask": "outline.nii", "slices": [[1, 4]]}))
+    turned = OBLIQUE[:, [0, 2, 1, 3]]  # coronal along axis 2
+    write_nifti(root / "scan.nii", image.transpose(0, 2, 1, 3), turned)
+    write_nifti(root / "outline.nii", mask.transpose(0, 2, 1), turned)
+    manifest = {"image": "scan.nii", "mask": "outline.nii", "slices": [[1, 4]], "coronal_axis": 2}
+    (root / "rat.mrh.json").write_text(json.dumps(manifest))
     (root / "notes.txt").write_text("to be left alone")
     return root
 
@@ -48,7 +50,7 @@ def subjects(inputs):
     """What the folder of all kinds holds, written down by hand."""
     return [
         Subject("mouse", (inputs / "mouse.nii.gz",), inputs / "mouse_mask.nii.gz"),
-        Subject("rat", (inputs / "scan.nii",), inputs / "outline.nii", slices=((1, 4),)),
+        Subject("rat", (inputs / "scan.nii",), inputs / "outline.nii", slices=((1, 4),), coronal_axis=2),
         find_subject(inputs / "subject03"),
         find_subject(inputs / "subject04"),
     ]

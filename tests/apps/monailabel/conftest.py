@@ -44,6 +44,7 @@ def scans(study, tmp_path_factory):
     shutil.copytree(study / "subject03", folder / "subject03", ignore=shutil.ignore_patterns("*MTONOFF*"))
     stack = np.concatenate([read_voxels(read_header(study / "subject02" / name)) for name in names], axis=-1)
     mask = read_voxels(read_header(study / "subject02" / "Masked_outline.img"))[..., 0]
+    stack, mask = stack.transpose(0, 2, 1, 3), mask.transpose(0, 2, 1)
     for name, voxels in (("stack", stack), ("short", stack[..., :66])):
         write_nifti(folder / f"{name}.nii.gz", voxels, OBLIQUE)
         write_nifti(folder / f"{name}_mask.nii.gz", mask, OBLIQUE)
