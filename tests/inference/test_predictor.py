@@ -194,7 +194,7 @@ def nifti_subject(folder, subject, codes, units="mm"):
         image.header.set_xyzt_units("micron" if factor == 1000 else "mm")
         files.append(folder / f"{index}.nii")
         nibabel.save(image, files[-1])
-    return Subject("m1", tuple(files[:-1]), files[-1])
+    return Subject("m1", tuple(files[:-1]), files[-1], coronal_axis=1)  # codes of 0 do not say it
 
 
 @pytest.mark.parametrize("codes", [(0, 0), (1, 0), (0, 1), (1, 1), (1, 2)])
