@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from types import TracebackType
 from typing import TextIO, TypeVar
+
+OPTION = re.compile(r"--[a-z][\w-]*")
 
 
 class MRHError(Exception):
@@ -133,12 +136,53 @@ def cause_in_words(error: BaseException) -> str:
     return f"{type(error).__name__} ({lines[-1][:200] if lines else 'no message'})"
 
 
-def error_sentence(error: BaseException, debug_option: str = "--debug True") -> str:
+def shortened(text: str, length: int = 80) -> str:
+    """Return a text that is at most so long; a longer one keeps its beginning and its end.
+
+    Example:
+        >>> shortened("a" * 20, 11)
+        'aaaa...aaaa'
+    """
+    half = (length - 3) // 2
+    return text if len(text) <= length else f"{text[:half]}...{text[-half:]}"
+
+
+def usable_remedy(remedy: str, options: Collection[str]) -> str:
+    """Return those of the alternatives of a remedy, joined by "or", that need no option but those given.
+
+    Args:
+        remedy: Alternatives such as ``correct the scan, or set them to 0 with --nan zero``. Commands in backticks are left as they are.
+        options: Options of the command at hand; ``--coronal_axis`` is also meant by ``--coronal-axis``.
+
+    Example:
+        >>> usable_remedy("correct the scan, or set them to 0 with --nan zero", {"--device"})
+        'correct the scan'
+        >>> usable_remedy("name it in the datalist, or give --coronal-axis 2", {"--coronal_axis"})
+        'name it in the datalist, or give --coronal_axis 2'
+    """
+    spelled = {option.replace("_", "-"): option for option in options}
+
+    def names(part: str) -> set[str]:
+        return set(OPTION.findall(re.sub("`.*?`", "", part)))
+
+    parts = re.split(", or | or (?=[a-z]+ [^,]*--)", remedy)
+    usable = [part for part in parts if all(name.replace("_", "-") in spelled for name in names(part))]
+    remaining = remedy if len(usable) == len(parts) else ", or ".join(usable) or re.sub("--(?=[a-z])", "", remedy)
+    return OPTION.sub(lambda name: spelled.get(name[0].replace("_", "-"), name[0]), remaining)
+
+
+def with_usable_remedy(error: MRHError, options: Collection[str]) -> MRHError:
+    """Return an error whose remedy names only options of the command at hand, see `usable_remedy`."""
+    return type(error)(error.where, error.expected, error.found, usable_remedy(error.remedy, options))
+
+
+def error_sentence(error: BaseException, debug_option: str = "--debug True", options: Collection[str] | None = None) -> str:
     """Return one line for any exception: the sentence of an `MRHError`, or the kind and message of another exception.
 
     Args:
         error: The exception.
         debug_option: Option that shows the traceback of an unexpected exception; the line names it.
+        options: Options that a remedy may name; None for all.
 
     Example:
         >>> error_sentence(OptionError("epochs", "a number", "'ten'", "give a number such as 10"))
@@ -148,17 +192,21 @@ def error_sentence(error: BaseException, debug_option: str = "--debug True") -> 
     """
     cause = root_cause(error)
     if isinstance(cause, MRHError):
-        return f"error: {cause}"
+        return f"error: {cause if options is None else with_usable_remedy(cause, options)}"
+    if isinstance(cause, OSError) and cause.filename is not None and cause.strerror:
+        where = printable(shortened(os.fsdecode(cause.filename) if not isinstance(cause.filename, int) else str(cause.filename)))
+        return f"error: {where}: expected a file or folder that can be used, found {cause_in_words(cause)}; check the path."
     text = " ".join(str(cause).split()) or "no message"
     return f"error: unexpected {type(cause).__name__}: {text} ({debug_option} shows where)."
 
 
-def print_errors_as_sentences(debug: bool = False, debug_option: str = "--debug True") -> None:
+def print_errors_as_sentences(debug: bool = False, debug_option: str = "--debug True", options: Collection[str] | None = None) -> None:
     """Make this process end every error with one sentence and status 1, unless ``debug`` is true.
 
     Args:
         debug: Whether to leave tracebacks as they are.
         debug_option: Option that shows tracebacks; the line about an unexpected exception names it.
+        options: Options that a remedy may name; None for all.
 
     Commands and the configs of bundles call this function; importing the library never does. Without it, an error inside a component of a
     config prints two tracebacks, and an error inside an engine prints a third one through the logger of the engine.
@@ -170,7 +218,7 @@ def print_errors_as_sentences(debug: bool = False, debug_option: str = "--debug 
         if issubclass(kind, KeyboardInterrupt):
             print("interrupted.", file=sys.stderr)
         else:
-            print(error_sentence(error, debug_option), file=sys.stderr)
+            print(error_sentence(error, debug_option, options), file=sys.stderr)
 
     def show_warning(
         message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None, line: str | None = None

@@ -2,6 +2,9 @@
 
 import json
 import shutil
+import subprocess
+import sys
+from dataclasses import replace
 
 import nibabel
 import numpy as np
@@ -20,7 +23,7 @@ from mrh_monai.maps import parameter_maps
 from mrh_monai.protocol import MRH_NET
 from mrh_monai.report.predicted_subject import find_predictions, read_predicted_subject
 from mrh_monai.studies import load_study_data
-from mrh_monai.subjects import Datalist, Subject
+from mrh_monai.subjects import Datalist, Layout, Subject
 from mrh_monai.training import SamplingOptions, TrainingData
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*no gradient table beside the images")
@@ -209,3 +212,47 @@ def test_an_untold_axis_ends_the_verb_in_one_sentence(call, study_bundle, scanne
 def test_patches_that_do_not_lie_in_the_finest_plane_are_said(predictor, scanner, study_bundle):
     with pytest.warns(MRHWarning, match="coronal slices lie along axis 1, and the voxels are"):
         load_bundle(study_bundle, PredictionOptions(device="cpu", coronal_axis=1)).predict(scanner)
+
+
+@pytest.mark.parametrize("stated", ["by the subject", "by the options"])
+def test_the_axis_of_arrays_stays_with_their_prediction(study_bundle, plain, other, axis, stated, tmp_path):
+    arrays = replace(arrays_of(other.test[0]), affine=PLACED, coronal_axis=axis if stated == "by the subject" else None)
+    options = CPU if stated == "by the subject" else replace(CPU, coronal_axis=axis)
+    prediction = load_bundle(study_bundle, options).predict(arrays)
+    expected = evaluate(load_bundle(study_bundle, CPU).predict(plain.test[0]), plain.test[0].target, plain.test[0].mask)
+    truth = [write_nifti(tmp_path / f"{role}.nii", getattr(arrays, role), PLACED) for role in ("target", "mask")]
+    assert evaluate(prediction, arrays.target, arrays.mask) == expected
+    assert evaluate(prediction.save(tmp_path / "af.nii.gz"), *truth) == expected
+
+
+@pytest.mark.parametrize("kind", ["image", "manifest"])
+def test_the_axis_of_a_layout_holds_for_images_and_manifests_too(predictor, study, other, axis, kind, tmp_path):
+    subject = other.test[0]
+    voxels = arrays_of(subject)
+    write_nifti(tmp_path / "m7.nii", voxels.image, PLACED)
+    write_nifti(tmp_path / "m7_mask.nii", voxels.mask, PLACED)
+    (tmp_path / "m8.mrh.json").write_text(json.dumps({"image": "m7.nii", "mask": "m7_mask.nii"}))
+    path = tmp_path / ("m7.nii" if kind == "image" else "m8.mrh.json")
+    found = predictor.predict(path, layout=Layout(("scan*.nii",), coronal_axis=axis))
+    np.testing.assert_array_equal(found.stain, predictor.predict(subject).stain)
+    assert not np.array_equal(predictor.predict(path).stain, found.stain)
+
+
+def test_maps_need_no_axis(scanner, axis):
+    assert parameter_maps(scanner).maps["mtr"].shape == nibabel.load(scanner.mask).shape[:3]
+
+
+def test_an_option_that_the_datalist_overrules_is_said(study_bundle, scanner, study, axis, tmp_path):
+    Datalist(test=(replace(scanner, coronal_axis=axis),)).write(tmp_path / "datalist.json")
+    with pytest.warns(MRHWarning, match="coronal_axis 1 is not used for m7: datalist, manifest or layout state another one"):
+        assert Datalist.read(tmp_path / "datalist.json").with_default_axis(1).test[0].coronal_axis == axis
+
+
+def test_a_bundle_run_advises_its_own_option(study_bundle, scanner, axis, tmp_path):
+    Datalist(test=(scanner,)).write(tmp_path / "datalist.json")
+    words = [sys.executable, "-m", "monai.bundle", "run", "--bundle_root", study_bundle, "--config_file"]
+    words += [study_bundle / "configs" / "inference.yaml", "--datalist", tmp_path / "datalist.json", "--output_dir", tmp_path / "out"]
+    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, timeout=300)
+    last = done.stderr.strip().splitlines()[-1]
+    assert done.returncode == 1
+    assert last.endswith(f"or give --coronal_axis {axis}."), last

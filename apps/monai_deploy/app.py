@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from failures import DEBUG_OPTION, Failures
+from failures import DEBUG_OPTION, OPTIONS, Failures
 from runtime import prepare
 
 from mrh_monai.errors import print_errors_as_sentences
 
-print_errors_as_sentences(DEBUG_OPTION in sys.argv, DEBUG_OPTION)
+print_errors_as_sentences(DEBUG_OPTION in sys.argv, DEBUG_OPTION, OPTIONS)
 prepare()
 
 from bundle_operator import BundleOperator  # noqa: E402 (Holoscan, once its library is loaded)

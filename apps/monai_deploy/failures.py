@@ -8,6 +8,8 @@ import traceback
 from mrh_monai.errors import error_sentence
 
 DEBUG_OPTION = "--debug"
+# What a remedy may advise: the long options of the application.
+OPTIONS = ("--input", "--output", "--model", "--layout", "--device", "--overwrite", DEBUG_OPTION)
 
 
 class Failures:
@@ -28,4 +30,4 @@ class Failures:
         self.count += 1
         if self.debug:
             traceback.print_exception(error)
-        print(error_sentence(error, DEBUG_OPTION), file=sys.stderr, flush=True)
+        print(error_sentence(error, DEBUG_OPTION, OPTIONS), file=sys.stderr, flush=True)

@@ -46,6 +46,7 @@ def start_config(config_files: Sequence[Path | str]) -> None:
         raise
     print_errors_as_sentences(debug)
     known = MONAIS_OWN.union(*(_read_config(Path(path)) for path in config_files))
+    print_errors_as_sentences(debug, options={f"--{name}" for name in (*known, "config_file")})
     missing = known - MONAIS_OWN - set(running)
     if missing:
         files = [str(path) for path in config_files]

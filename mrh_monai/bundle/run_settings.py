@@ -15,7 +15,7 @@ from mrh_monai.bundle.option_values import choice, flag, optional, path, slices 
 from mrh_monai.data import NAN_RULES, SUPPORTS
 from mrh_monai.devices import PRECISIONS
 from mrh_monai.errors import OptionError
-from mrh_monai.subjects import AnySubject, Datalist, Slices
+from mrh_monai.subjects import AnySubject, Datalist, Slices, checked_coronal_axis
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +80,7 @@ class RunSettings:
     coronal_axis: Annotated[
         int | None,
         Option(
-            optional(whole_number(0)),
+            lambda name, value: checked_coronal_axis(value, name),
             "array axis (0, 1 or 2) along which coronal slices lie, for subjects whose datalist entry does not say it",
             unset="the axis that the affine of the files names, or 1",
         ),

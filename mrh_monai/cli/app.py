@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 from mrh_monai.cli import analysis_verbs, bundle_verbs, data_verbs, matlab_verbs, prediction_verbs
-from mrh_monai.errors import MRHError, OptionError, error_sentence, print_errors_as_sentences
+from mrh_monai.errors import MRHError, OptionError, error_sentence, print_errors_as_sentences, with_usable_remedy
 
 app = typer.Typer(
     name="mrh", help="Virtual histology of the mouse brain from multi-contrast MRI.", no_args_is_help=True, add_completion=False,
@@ -56,26 +55,4 @@ def in_words_of_verb(error: MRHError, words: Sequence[str]) -> MRHError:
         return error
     options = {param.name: max(param.opts, key=len) for param in verb.params if param.opts[0].startswith("-")}
     where = options.get(error.where, error.where) if isinstance(error, OptionError) else error.where
-    return type(error)(where, error.expected, error.found, usable_remedy(error.remedy, {*options.values(), "--debug"}))
-
-
-def usable_remedy(remedy: str, options: Collection[str]) -> str:
-    """Return those of the alternatives of a remedy, joined by "or", that need no option but those given.
-
-    Args:
-        remedy: Alternatives such as ``correct the scan, or set them to 0 with --nan zero``. Commands in backticks are left as they are.
-        options: Options of the verb.
-
-    Example:
-        >>> usable_remedy("correct the scan, or set them to 0 with --nan zero", {"--device"})
-        'correct the scan'
-    """
-
-    def names(part: str) -> set[str]:
-        return set(re.findall(r"--[a-z][\w-]*", re.sub("`.*?`", "", part)))
-
-    parts = re.split(", or | or (?=[a-z]+ [^,]*--)", remedy)
-    usable = [part for part in parts if names(part) <= set(options)]
-    if len(usable) == len(parts):
-        return remedy
-    return ", or ".join(usable) or re.sub("--(?=[a-z])", "", remedy)
+    return with_usable_remedy(type(error)(where, error.expected, error.found, error.remedy), {*options.values(), "--debug"})

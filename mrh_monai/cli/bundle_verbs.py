@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from mrh_monai.cli.option_types import BundleFolder, Overwrite
+from mrh_monai.cli.option_types import BundleFolder, CoronalAxis, Overwrite
 
 verbs = typer.Typer()
 
@@ -115,10 +115,11 @@ def export(
             help="Content of the file: patch (scaled patches to scaled patches) or slab (raw coronal slices and a mask to the stain)."
         ),
     ] = "patch",
+    coronal_axis: CoronalAxis = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Write the network of a bundle as one TorchScript or ONNX file, and compare the file with PyTorch."""
     from mrh_monai.export import export_network
 
-    difference = export_network(bundle, output, what, overwrite)
+    difference = export_network(bundle, output, what, overwrite, coronal_axis)
     print(f"{output}: {what}, differs from PyTorch by at most {difference:.1e}")

@@ -122,7 +122,7 @@ def plan_contribution(
     perturbed = single_images(predictor.protocol, images)
     check_counts([] if retraining is None else retraining.counts, len(perturbed))
     axis = predictor.options.coronal_axis
-    files = with_default_axis(as_subject(subject), axis)
+    (files,) = with_default_axis([as_subject(subject)], axis)
     need_grid([files], "to add noise to")
     headers = input_kind(files).image_headers(files, predictor.protocol)
     regions = None if labels is None else labels.read(headers[:1])

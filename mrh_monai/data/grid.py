@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -87,9 +87,12 @@ def check_one_grid(headers: Sequence[Header]) -> None:
             found, remedy = f"{header.spacing}", _other_size(header, first) or remedy
             raise SubjectError(header.path, f"voxels of {first.spacing} mm as in {first.path.name}", found, remedy)
         if placed is not None and header.has_affine:
-            away = corner_distance(header, placed)
+            # Where the size was wrong, the place of the first voxel is in doubt too; the directions of the axes still have to agree.
+            is_stated = header.is_stated and placed.is_stated
+            away = corner_distance(header, placed, without_shift=is_stated)
             if away > CORNER_TOLERANCE:
-                found = f"an affine that moves a corner of the volume by {away:.3g} voxels"
+                what = "an affine that turns" if is_stated else "an affine that moves"
+                found = f"{what} a corner of the volume by {away:.3g} voxels"
                 raise SubjectError(header.path, f"the affine of {placed.path.name}", found, f"resample it to {placed.path.name}")
 
 
@@ -110,7 +113,7 @@ def _other_size(header: Header, first: Header) -> str:
     )
 
 
-def corner_distance(one: Header, other: Header) -> float:
+def corner_distance(one: Header, other: Header, without_shift: bool = False) -> float:
     """Return how far apart two affines put the corners of a volume, in voxels: the largest distance of its eight corners.
 
     A small turn moves the voxels near the origin little, and those at the far corner much.
@@ -118,10 +121,21 @@ def corner_distance(one: Header, other: Header) -> float:
     Args:
         one: Header of a volume.
         other: Header of a volume of the same shape.
+        without_shift: Whether to leave out that the first voxels lie apart.
     """
-    corners = np.array(list(itertools.product(*((0, length - 1) for length in one.shape), (1,)))).T
+    corners = np.array(list(itertools.product(*((0, length - 1) for length in one.shape), (0 if without_shift else 1,)))).T
     moved = (one.affine - other.affine)[:3] @ corners
     return float(np.linalg.norm(moved, axis=0).max() / min(one.spacing))
+
+
+def placed_first(headers: Mapping[str, list[Header]]) -> Header:
+    """Return the header that says where a subject lies: that of an image, its mask or its FA map, the first one whose affine counts.
+
+    Args:
+        headers: Headers of `read_headers`; if no affine counts, the first image is returned.
+    """
+    every = [header for key in ("image", "mask", "fa") for header in headers[key]]
+    return next((header for header in every if header.has_affine), every[0])
 
 
 def check_single(header: Header, role: str) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from mrh_monai.axis_order import CORONAL_AXIS, FILE_ORDER, AxisOrder, in_order
 from mrh_monai.data.checked_voxels import NAME_TARGET_MASK, ReadingOptions, check_stain, checked_channels, finite_voxels, read_target
-from mrh_monai.data.grid import check_slices, read_headers
+from mrh_monai.data.grid import check_slices, placed_first, read_headers
 from mrh_monai.data.masks import checked_mask, checked_target_mask, read_masks, restricted_mask
 from mrh_monai.data.slabs import PaddedImage, memory_order
 from mrh_monai.errors import SubjectError
@@ -195,12 +195,12 @@ def _load(
     needs_fa = bool(headers["fa"]) and (options.need_fa or not headers["mask"])
     fa = read_voxels(headers["fa"][0])[..., 0] if needs_fa else None
     brain = None if subject.slices is None else whole
-    first = headers["image"][0]
+    place = placed_first(headers)
     loaded = SubjectInMemory(
-        subject.name, padded, options.padding, mask, None, fa, first.affine, whole_mask=brain, placement=first.placement, axes=first.axes
+        subject.name, padded, options.padding, mask, None, fa, place.affine, whole_mask=brain, placement=place.placement, axes=place.axes
     )
     volumes = ((header.path, volume) for header in headers["image"] for volume in each_volume(header))
-    for channel, volume in enumerate(checked_channels(volumes, subject.name, mask, protocol, options.nan, first.axes)):
+    for channel, volume in enumerate(checked_channels(volumes, subject.name, mask, protocol, options.nan, place.axes)):
         loaded.image[..., channel] = volume
     if not options.need_target or not headers["target"]:
         return loaded

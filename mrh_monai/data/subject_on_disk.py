@@ -8,7 +8,7 @@ import numpy as np
 
 from mrh_monai.axis_order import FILE_ORDER, AxisOrder
 from mrh_monai.data.checked_voxels import ReadingOptions, checked_channels, read_target
-from mrh_monai.data.grid import read_headers
+from mrh_monai.data.grid import placed_first, read_headers
 from mrh_monai.data.masks import read_masks
 from mrh_monai.data.slabs import FileSlabs
 from mrh_monai.data.subject_in_memory import level_voxels
@@ -58,14 +58,14 @@ def open_volumes(subject: Subject, protocol: MRProtocol, options: ReadingOptions
     if options.support == "fa":
         subject = replace(subject, mask=None)
     headers = read_headers(subject, protocol, options.need_target)
-    first = headers["image"][0]
+    place = placed_first(headers)
     mask, brain = read_masks(headers, subject.slices)
     slabs = FileSlabs(headers["image"], options.padding, options.patch.axes)
     chosen = level_voxels(brain)
     values = np.empty((len(chosen[0]), len(protocol)), slabs.dtype)
     volumes = ((header.path, volume) for header, volume in slabs.volumes())
-    for channel, volume in enumerate(checked_channels(volumes, subject.name, mask, protocol, options.nan, first.axes)):
+    for channel, volume in enumerate(checked_channels(volumes, subject.name, mask, protocol, options.nan, place.axes)):
         values[:, channel] = volume[chosen]
     target, intact = read_target(headers, mask, options.nan) if options.need_target else (None, None)
     scored = mask if intact is None else mask & intact
-    return SubjectOnDisk(subject.name, slabs, mask, first.affine, values, target, scored, first.placement, first.axes)
+    return SubjectOnDisk(subject.name, slabs, mask, place.affine, values, target, scored, place.placement, place.axes)

@@ -96,7 +96,7 @@ def _coronal_axis(prediction: object, headers: Sequence[Header], geometry: FileG
     if geometry.coronal_axis is not None:
         return coronal_axis(headers, geometry.coronal_axis)
     record = read_record(os.fspath(prediction)) if isinstance(prediction, str | os.PathLike) else getattr(prediction, "record", None)
-    return coronal_axis(headers, (record or {}).get("coronal_axis"))
+    return coronal_axis(headers, ((record or {}).get("about") or {}).get("coronal_axis"))
 
 
 def _voxels(volume: object, header: Header | None, role: str) -> np.ndarray:

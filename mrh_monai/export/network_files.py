@@ -12,13 +12,16 @@ import torch
 from torch import nn
 
 from mrh_monai import __version__
+from mrh_monai.axis_order import CORONAL_AXIS
 from mrh_monai.errors import MRHWarning, OptionError, OutputError, one_of
 from mrh_monai.export.exported_graph import GRAPH_KINDS, ExportedGraph, GraphKind, build_graph
+from mrh_monai.inference import bundle_coronal_axis
 from mrh_monai.io import replacing
 from mrh_monai.network import bundle_files, load_network
 from mrh_monai.optional_imports import import_optional
 from mrh_monai.output_files import check_outputs, writing
 from mrh_monai.protocol import MRProtocol
+from mrh_monai.subjects import checked_coronal_axis
 
 ENDINGS = (".ts", ".onnx")
 TOLERANCE = 1e-5
@@ -28,7 +31,9 @@ OPSET = 17
 METADATA = "metadata.json"
 
 
-def export_network(bundle: Path | str, output: Path | str, what: GraphKind = "patch", overwrite: bool = False) -> float:
+def export_network(
+    bundle: Path | str, output: Path | str, what: GraphKind = "patch", overwrite: bool = False, coronal_axis: int | None = None
+) -> float:
     """Write the network of a bundle into a file, read the file again, and compare it with PyTorch.
 
     Args:
@@ -36,6 +41,8 @@ def export_network(bundle: Path | str, output: Path | str, what: GraphKind = "pa
         output: File to write; its ending, ``.ts`` for TorchScript or ``.onnx`` for ONNX, decides the format.
         what: ``patch``: scaled patches to scaled patches, the network itself; ``slab``: raw coronal slices and a mask to the stain.
         overwrite: Whether a file of another origin may be replaced.
+        coronal_axis: Axis of the slab (X, Y, Z), 0, 1 or 2, along which its coronal slices lie; None for the option of the bundle, and for
+            axis 1 if that is not set.
 
     Returns:
         The largest difference between the outputs of the file and of PyTorch for random inputs, in units of scaled predictions.
@@ -58,7 +65,8 @@ def export_network(bundle: Path | str, output: Path | str, what: GraphKind = "pa
     check_outputs("export", [output], inputs, overwrite)
     protocol = MRProtocol.from_bundle(bundle)
     network, sidecar = load_network(bundle / "models" / "model.pt", protocol.names)
-    graph = build_graph(network, sidecar, what)
+    axis = bundle_coronal_axis(bundle) if coronal_axis is None else checked_coronal_axis(coronal_axis)
+    graph = build_graph(network, sidecar, what, CORONAL_AXIS if axis is None else axis)
     with writing("export", [output], inputs, overwrite), replacing(output) as temporary:
         write_graph(graph, graph.description(sidecar, what), temporary)
         return compare_with_pytorch(graph, temporary, output)

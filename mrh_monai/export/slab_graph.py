@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from mrh_monai.axis_order import FILE_ORDER, AxisOrder, inverse_order
 from mrh_monai.network import WIDTH, MRHNet, ResidualBlock, forms_along, product_weights
 from mrh_monai.patch_geometry import PatchGeometry
 
@@ -23,12 +24,14 @@ class SlabGraph(nn.Module):
         network: Network whose weights are copied into the graph.
         patch: Shape of the patches. Patches of 3 voxels are computed in folded form, others by convolutions.
         limits: Stain of the scaled predictions 0 and 1, in the stain's units.
+        axes: Axis of the slab that is X, Y and Z, with coronal slices along Y.
     """
 
     neighbours: torch.Tensor
 
-    def __init__(self, network: MRHNet, patch: PatchGeometry, limits: tuple[float, float]):
+    def __init__(self, network: MRHNet, patch: PatchGeometry, limits: tuple[float, float], axes: AxisOrder = FILE_ORDER):
         super().__init__()
+        self.is_turned, self.axes, self.back = axes != FILE_ORDER, list(axes), list(inverse_order(axes))
         self.batch, self.target_min, self.target_range = BATCH, limits[0], limits[1] - limits[0]
         self.reach_x, self.reach_y, self.reach_z = patch.reach
         along = [torch.arange(2 * reach + 1) for reach in patch.reach]
@@ -40,14 +43,18 @@ class SlabGraph(nn.Module):
         """Predict a slab.
 
         Args:
-            image: (C, X, Y, Z) float32, finite raw intensities. Voxels outside of the slab count as 0 before scaling.
-            mask: (X, Y, Z) bool, the voxels that are predicted.
+            image: (C, X, Y, Z), or in the order of the slab's axes, float32: finite raw intensities. Voxels outside of the slab count as 0
+                before scaling.
+            mask: (X, Y, Z) bool in the same order, the voxels that are predicted.
             gain: (C,) float32; scaled = raw * gain + offset.
             offset: (C,) float32.
 
         Returns:
-            (X, Y, Z) float32 in the stain's units, 0 outside the mask.
+            (X, Y, Z) float32 in the same order, in the stain's units, 0 outside the mask.
         """
+        if self.is_turned:
+            image = image.permute(0, 1 + self.axes[0], 1 + self.axes[1], 1 + self.axes[2])
+            mask = mask.permute(self.axes[0], self.axes[1], self.axes[2])
         x, y, z = self.reach_x, self.reach_y, self.reach_z
         padded = F.pad(image, [z, z, y, y, x, x])
         scaled = padded * gain[:, None, None, None] + offset[:, None, None, None]
@@ -64,7 +71,8 @@ class SlabGraph(nn.Module):
             found.append(self.centres(gathered.view(steps.size(0), part.size(0), image.size(0))))
         stain = torch.zeros(mask.size(0) * mask.size(1) * mask.size(2), dtype=image.dtype, device=image.device)
         stain = stain.scatter(0, _row(voxels, mask.size(1), mask.size(2)), torch.cat(found) * self.target_range + self.target_min)
-        return stain.view(mask.size(0), mask.size(1), mask.size(2))
+        stain = stain.view(mask.size(0), mask.size(1), mask.size(2))
+        return stain.permute(self.back[0], self.back[1], self.back[2]) if self.is_turned else stain
 
 
 def _row(voxels: torch.Tensor, y: int, z: int) -> torch.Tensor:

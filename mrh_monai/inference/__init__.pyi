@@ -11,7 +11,13 @@ from .prediction_record import (
     record_path as record_path,
     write_record as write_record,
 )
-from .predictor import PredictionOptions as PredictionOptions, Predictor as Predictor, load_bundle as load_bundle, predict as predict
+from .predictor import (
+    PredictionOptions as PredictionOptions,
+    Predictor as Predictor,
+    bundle_coronal_axis as bundle_coronal_axis,
+    load_bundle as load_bundle,
+    predict as predict,
+)
 from .provenance import about_network as about_network, command as command, versions as versions
 from .transforms import (
     InverseTargetScaled as InverseTargetScaled,

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mrh_monai.axis_order import AxisOrder, affine_in_order, in_order, inverse_order
+from mrh_monai.axis_order import CORONAL_AXIS, AxisOrder, affine_in_order, in_order, inverse_order
 from mrh_monai.data import InputKind, ReadingOptions, Slabs, input_kind, open_subject
 from mrh_monai.errors import MRHWarning
 from mrh_monai.inference.prediction import Prediction
@@ -72,7 +72,10 @@ class OpenedSubject:
             made_by: Result of `fingerprint`.
             about: Result of `about_network`.
         """
-        return {"made_by": dict(made_by), **self.input_state, "about": {**about, **about_subject(self.subject)}}
+        about = {**about, **about_subject(self.subject)}
+        if self.kind.has_grid:
+            about["coronal_axis"] = self.axes[CORONAL_AXIS]
+        return {"made_by": dict(made_by), **self.input_state, "about": about}
 
 
 def open_for_prediction(subject: AnySubject, protocol: MRProtocol, scaling: Scaling, options: ReadingOptions) -> OpenedSubject:

@@ -39,9 +39,9 @@ def input_state(subject: AnySubject) -> dict[str, Any]:
     """
     files = set(files_of(replace(subject, target=None, target_mask=None))) if isinstance(subject, Subject) else set()
     inputs = {str(file): [file.stat().st_size, file.stat().st_mtime_ns] for file in sorted(files)}
-    stated: dict[str, Any] = {}
-    if isinstance(subject, Subject):
-        stated = {"voxel_size": subject.voxel_size and list(subject.voxel_size), "coronal_axis": subject.coronal_axis}
+    stated: dict[str, Any] = {"coronal_axis": subject.coronal_axis}
+    if isinstance(subject, Subject) and subject.voxel_size is not None:
+        stated["voxel_size"] = list(subject.voxel_size)
     slices = None if subject.slices is None else [list(pair) for pair in subject.slices]
     return {"inputs": inputs, "slices": slices, **{key: value for key, value in stated.items() if value is not None}}
 

@@ -20,7 +20,7 @@ from mrh_monai.inference.provenance import about_network
 from mrh_monai.inference.voxelwise import BATCH_SIZE, Computing, TrainedNetwork
 from mrh_monai.network import MRHNet, Sidecar, load_network
 from mrh_monai.protocol import MRProtocol
-from mrh_monai.subjects import MRH_NET_LAYOUT, Layout, SubjectLike, as_subject, check_coronal_axis, with_default_axis
+from mrh_monai.subjects import MRH_NET_LAYOUT, Layout, SubjectLike, as_subject, checked_coronal_axis, with_default_axis
 
 WEIGHTS = Path("models") / "model.pt"
 
@@ -122,7 +122,7 @@ class Predictor:
         Raises:
             SubjectError: The subject cannot be read, or does not fit the bundle.
         """
-        files = with_default_axis(as_subject(subject, mask, affine, layout), self.options.coronal_axis).within(slices)
+        (files,) = with_default_axis([as_subject(subject, mask, affine, layout).within(slices)], self.options.coronal_axis)
         opened = open_for_prediction(files, self.protocol, self.sidecar.scaling, self.reading())
         computing = replace(self.computing, progress=files.name if progress else None)
         try:
@@ -148,13 +148,20 @@ def load_bundle(bundle: Path | str, options: PredictionOptions = PredictionOptio
     weights = Path(bundle) / WEIGHTS
     network, sidecar = load_network(weights, protocol.names)
     if options.coronal_axis is None:
-        options = replace(options, coronal_axis=_coronal_axis(Path(bundle)))
+        options = replace(options, coronal_axis=bundle_coronal_axis(Path(bundle)))
     made_by = fingerprint(weights, precision=options.precision, nan=options.nan, support=options.support)
     return Predictor(network, sidecar, protocol, made_by, options, Path(bundle).resolve().name)
 
 
-def _coronal_axis(bundle: Path) -> int | None:
-    """Return the option ``coronal_axis`` of a bundle's inference config; None where it is not set."""
+def bundle_coronal_axis(bundle: Path) -> int | None:
+    """Return the option ``coronal_axis`` of a bundle's inference config; None where it is not set.
+
+    Args:
+        bundle: Bundle folder.
+
+    Raises:
+        OptionError: The config cannot be read, or the option is not 0, 1 or 2.
+    """
     config = next((path for ending in (".yaml", ".yml", ".json") if (path := bundle / "configs" / f"inference{ending}").is_file()), None)
     if config is None:
         return None
@@ -163,8 +170,7 @@ def _coronal_axis(bundle: Path) -> int | None:
     except (OSError, UnicodeDecodeError, AttributeError, yaml.YAMLError) as error:
         remedy = "use the file that the bundle came with"
         raise OptionError(config, "a YAML or JSON file of options", cause_in_words(error), remedy) from error
-    check_coronal_axis(axis)
-    return None if axis is None else int(axis)
+    return checked_coronal_axis(axis, f"{config}, coronal_axis")
 
 
 def predict(

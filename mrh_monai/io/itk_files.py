@@ -7,18 +7,22 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from mrh_monai.errors import SubjectError
 from mrh_monai.io.files import COPY_AGAIN
-from mrh_monai.io.volume_format import Header, VolumeFormat, check_size, make_header
+from mrh_monai.io.volume_format import Header, VolumeFormat, check_size, checked_affine, make_header
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 LONGEST_HEADER = 1 << 20  # bytes in which the header of a file is looked for
+# Names of fields, in lower case.
+DATA_FILE = ("elementdatafile", "data file", "datafile")
+BYTES_BEFORE = ("headersize", "byte skip", "byteskip")
+VOXEL_SIZE = ("space directions", "spacings", "elementspacing", "elementsize")
 # How many units are one mm, by the names that programs give them.
 PER_MM = (
     ({"", "?", "mm", "millimeter", "millimeters", "millimetre", "millimetres"}, 1.0),
@@ -36,7 +40,11 @@ def read_itk_header(path: Path) -> Header:
         SubjectError: ITK does not recognise the file, it holds neither a 3D volume nor a list of 3D volumes, it has another size than
             its header says, or its unit of lengths is unknown.
     """
+    text = _read_text(path)
+    if any(name in text.fields for name in VOXEL_SIZE):
+        _check_voxel_size(path, text.fields)  # before ITK, which says less of it
     reader = _image_io(path)
+    _check_voxel_size(path, text.fields)
     axes, components = reader.GetNumberOfDimensions(), reader.GetNumberOfComponents()
     shape = (*(reader.GetDimensions(i) for i in range(axes)), components)
     if axes not in (3, 4) or (axes == 4 and components > 1):
@@ -46,47 +54,122 @@ def read_itk_header(path: Path) -> Header:
     affine[:3, :3] = np.stack([np.array(reader.GetDirection(i))[:3] for i in range(3)], axis=1) * spacing
     affine[:3, 3] = [reader.GetOrigin(i) for i in range(3)]
     dtype = _dtype(reader)
-    fields, start = _text_fields(path)
     content = f"{shape if components > 1 else shape[:-1]} {dtype}"
-    _check_raw_size(path, fields, start, math.prod(shape) * dtype.itemsize, content)
-    divisor = _per_mm(path, fields)
+    _check_size(path, text, math.prod(shape), dtype.itemsize, content)
+    divisor = _per_mm(path, text.fields)
     affine[:3] /= divisor
+    checked_affine(affine, path, "correct the directions in the file's header")
     return make_header(path, shape, (spacing / divisor).tolist(), LPS_TO_RAS @ affine, has_affine=True, dtype=dtype)
 
 
-def _text_fields(path: Path) -> tuple[dict[str, str], int]:
-    """Return the fields of the text that a file begins with, by their names in lower case, and the place of the first byte after it."""
+class _Text(NamedTuple):
+    """The text that a file begins with.
+
+    Attributes:
+        fields: Fields by their names in lower case.
+        start: Place of the first byte after the text.
+        names: Lines that follow the field which names the voxels' file; where its value is LIST, these are the names of the files.
+    """
+
+    fields: dict[str, str]
+    start: int
+    names: list[str]
+
+
+def _read_text(path: Path) -> _Text:
     with open(path, "rb") as stream:
         beginning = stream.read(LONGEST_HEADER)
     is_nrrd = beginning.startswith(b"NRRD")
     fields: dict[str, str] = {}
-    place = 0
+    names: list[str] = []
+    place, is_listing = 0, False
     for line in beginning.splitlines(keepends=True):
-        place += len(line)
         text = line.decode("utf-8", "replace").strip()
+        if is_listing and text and (not is_nrrd or ":" not in text):
+            names.append(text)
+            continue
+        place += len(line)
         if is_nrrd and not text:
             break
         name, found, value = text.partition(":" if is_nrrd else "=")
         if found and not text.startswith("#"):
             fields.setdefault(name.strip().lower(), value.strip())
-        if not is_nrrd and name.strip().lower() == "elementdatafile":
-            break
-    return fields, place
+        if name.strip().lower() in DATA_FILE:
+            is_listing = value.strip().upper().startswith("LIST")
+            if not is_nrrd and not is_listing:
+                break
+    return _Text(fields, place, names)
 
 
-def _check_raw_size(path: Path, fields: Mapping[str, str], start: int, size: int, content: str) -> None:
-    """Compare the size of uncompressed voxels in one file with the header, see `check_size`."""
-    if "elementdatafile" in fields:
-        name, skip = fields["elementdatafile"], int(fields.get("headersize", "0"))
-        is_raw = fields.get("compresseddata", "false").lower() != "true" and fields.get("binarydata", "true").lower() == "true"
-        beside = None if name.upper() == "LOCAL" else name
+def _check_voxel_size(path: Path, fields: Mapping[str, str]) -> None:
+    """Refuse a voxel size that is missing, 0 or not finite, since ITK takes it as 1.
+
+    Raises:
+        SubjectError: There are less than three lengths above 0.
+    """
+    name = next((name for name in VOXEL_SIZE if name in fields), None)
+    vectors = re.findall(r"\(([^)]*)\)|(\S+)", fields.get(name or "", ""))
+    edges = [_length(vector or number) for vector, number in vectors]
+    # The axis of the channels has no length: it is written as NaN or none.
+    if sum(0 < edge < math.inf for edge in edges) < 3 or 0 in edges:
+        found = "no voxel size" if name is None else f"{name} {fields[name]}"
+        raise SubjectError(path, "a voxel size above 0 along three axes in the header", found, "write it into the file's header")
+
+
+def _length(numbers: str) -> float:
+    try:
+        return math.hypot(*(float(number) for number in numbers.split(",")))
+    except ValueError:
+        return math.nan
+
+
+def _check_size(path: Path, text: _Text, count: int, itemsize: int, content: str) -> None:
+    """Compare the size of voxels that are not compressed with the header, see `check_size`.
+
+    Args:
+        path: The file.
+        text: Its header.
+        count: Number of voxels of all channels.
+        itemsize: Bytes of a voxel.
+        content: What the header says, in words.
+    """
+    fields = text.fields
+    is_meta = "elementdatafile" in fields
+    named = next((fields[name] for name in DATA_FILE if name in fields), "LOCAL")
+    files = _data_files(path, named, text.names)
+    skip = int(next((fields[name] for name in BYTES_BEFORE if name in fields), "0"))
+    is_local = files == [path]
+    start = text.start if is_local else 0
+    if is_meta:
+        encoding = "text" if fields.get("binarydata", "true").lower() != "true" else "raw"
+        encoding = "compressed" if fields.get("compresseddata", "false").lower() == "true" else encoding
     else:
-        beside = fields.get("data file", fields.get("datafile"))
-        skip = int(fields.get("byte skip", fields.get("byteskip", "0")))
-        is_raw = fields.get("encoding") == "raw" and int(fields.get("line skip", fields.get("lineskip", "0"))) == 0
-    file = path if beside is None else path.parent / beside
-    if is_raw and skip >= 0 and file.is_file():  # a list of files, or a pattern of names, is no file
-        check_size(file, (start if beside is None else 0) + skip + size, content)
+        encoding = fields.get("encoding", "raw").lower()
+    has_lines = int(fields.get("line skip", fields.get("lineskip", "0"))) != 0
+    if has_lines or skip < 0 or count % len(files) or not all(file.is_file() for file in files):
+        return
+    part = "" if len(files) == 1 else f", of which each of {len(files)} files has its share"
+    for file in files:
+        if encoding == "raw":
+            check_size(file, start + skip + count // len(files) * itemsize, content + part)
+        elif encoding in ("text", "txt", "ascii"):
+            found = len(file.read_bytes()[start:].split())
+            if found != count // len(files):
+                raise SubjectError(file, f"{count // len(files)} numbers ({content}{part})", f"{found}", COPY_AGAIN)
+
+
+def _data_files(path: Path, named: str, listed: Sequence[str]) -> list[Path]:
+    """Return the files that hold the voxels: the file itself, another one, a list, or a pattern such as ``z%d.raw 0 3 1``."""
+    if named.upper() == "LOCAL":
+        return [path]
+    if named.upper().startswith("LIST"):
+        return [path.parent / name for name in listed] or [path]
+    pattern = re.fullmatch(r"(.*%\d*d.*?)\s+(-?\d+)\s+(-?\d+)\s+(-?\d+)(\s+\d+)?", named)
+    if pattern and int(pattern[4]):
+        step = int(pattern[4])
+        numbers = range(int(pattern[2]), int(pattern[3]) + (1 if step > 0 else -1), step)
+        return [path.parent / (pattern[1] % number) for number in numbers]
+    return [path.parent / named]
 
 
 def _per_mm(path: Path, fields: Mapping[str, str]) -> float:

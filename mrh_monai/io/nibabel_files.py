@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import io
 import math
+import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,7 +17,17 @@ import numpy as np
 
 from mrh_monai.errors import MRHWarning, OutputError, SubjectError
 from mrh_monai.io.files import replacing, writable_folder
-from mrh_monai.io.volume_format import Header, Placement, Storage, VolumeFormat, check_size, make_header, map_voxels, scale_stored_voxels
+from mrh_monai.io.volume_format import (
+    Header,
+    Placement,
+    Storage,
+    VolumeFormat,
+    check_size,
+    make_header,
+    map_voxels,
+    scale_stored_voxels,
+    unplaced,
+)
 
 NIFTI_ENDINGS = (".nii", ".nii.gz")
 METRE, MICROMETRE = 1, 3  # codes of `xyzt_units`; 2 is mm, and 0 names no unit
@@ -31,10 +43,11 @@ def read_nibabel_header(path: Path) -> Header:
         SubjectError: The ``.img`` of a pair is missing, the file has another size than its header says, its voxel size is not known, or it
             holds no 3D or 4D volume.
     """
-    image: Any = nibabel.load(_image_of_pair(path))
+    image = _load(path)
     proxy, stored = image.dataobj, Path(image.file_map["image"].filename)
     if not stored.is_file():
         raise SubjectError(stored, "the voxels of the pair", "no such file", "put the .img beside its .hdr")
+    is_nifti = isinstance(image, nibabel.Nifti1Pair | nibabel.Nifti2Pair)
     compressed = stored.name.lower().endswith(".gz")
     # A single NIfTI file cannot have its voxels inside its header, whatever the header says.
     offset = max(int(proxy.offset), getattr(image.header, "single_vox_offset", 0) if getattr(image.header, "is_single", False) else 0)
@@ -45,24 +58,50 @@ def read_nibabel_header(path: Path) -> Header:
     is_scaled = (slope, intercept) != (1, 0)
     dtype = np.dtype(np.float32) if is_scaled else storage.dtype.newbyteorder("=")
     divisor = _per_mm(image)
-    affine = np.array(image.affine, float)
+    # What plain Analyze has in the fields of SPM's origin is no place.
+    affine = np.array(image.affine if is_nifti else image.header.get_base_affine(), float)
     affine[:3] /= divisor
     spacing = _voxel_size(image, path) / divisor
-    if not isinstance(image, nibabel.Nifti1Pair | nibabel.Nifti2Pair):
-        return make_header(path, image.shape, spacing.tolist(), affine, False, dtype, storage)
-    placement = _placement(image.header, spacing, divisor)
+    placement = _placement(image.header, spacing, divisor) if is_nifti else unplaced(spacing.tolist())
     if placement.sform_code > 0:  # this matrix counts, whatever stands in the field of voxel sizes
         spacing = np.linalg.norm(affine[:3, :3], axis=0)
     header = make_header(path, image.shape, spacing.tolist(), affine, placement.is_placed, dtype, storage)
     return replace(header, placement=placement)
 
 
-def _image_of_pair(path: Path) -> Path:
-    """Return the ``.img`` of a pair, so that one pair named twice compares equal; any other path as it is."""
-    if path.suffix.lower() != ".hdr":
-        return path
-    endings = (".IMG", ".img") if path.suffix == ".HDR" else (".img", ".IMG")
-    return next((image for image in map(path.with_suffix, endings) if image.is_file()), path.with_suffix(endings[0]))
+def _load(path: Path) -> Any:
+    """Open a file with nibabel, which is told the two files of a pair, since their names may differ in case."""
+    if path.suffix.lower() not in (".img", ".hdr"):
+        return nibabel.load(path)
+    image, header = (_beside(path, ending) for ending in (".img", ".hdr"))
+    if not header.is_file():
+        raise SubjectError(header, "the header of the pair", "no such file", "put the .hdr beside its .img")
+    beginning = header.read_bytes()[:348]
+    files = {"image": nibabel.FileHolder(str(image)), "header": nibabel.FileHolder(str(header))}
+    if beginning[344:348] in (b"ni1\0", b"n+1\0"):
+        return nibabel.Nifti1Pair.from_file_map(files)
+    if int.from_bytes(beginning[:4], "little") == 540 or int.from_bytes(beginning[:4], "big") == 540:
+        return nibabel.Nifti2Pair.from_file_map(files)
+    # SPM keeps an affine in a MATLAB file beside the pair. Beside other files, this name means nothing.
+    mat = _beside(path, ".mat")
+    of_spm = _is_of_spm(_description(beginning)) and mat.is_file()
+    files["mat"] = nibabel.FileHolder(str(mat)) if of_spm else nibabel.FileHolder(fileobj=io.BytesIO())
+    return nibabel.Spm2AnalyzeImage.from_file_map(files)
+
+
+def _beside(path: Path, ending: str) -> Path:
+    """Return the file of a pair with an ending, in the case of the given path if there are several."""
+    endings = (ending.upper(), ending) if path.suffix.isupper() else (ending, ending.upper())
+    return next((file for file in map(path.with_suffix, endings) if file.is_file()), path.with_suffix(endings[0]))
+
+
+def _description(header: bytes) -> str:
+    return header[148:228].split(b"\0")[0].decode("latin-1").strip()
+
+
+def _is_of_spm(description: str) -> bool:
+    """Return whether a description is one that SPM writes, such as ``spm compatible`` or ``SPM99``."""
+    return re.match(r"spm\d*\b", description, re.IGNORECASE) is not None
 
 
 def _scale(image: Any, path: Path) -> tuple[float, float]:
@@ -71,8 +110,8 @@ def _scale(image: Any, path: Path) -> tuple[float, float]:
     if (slope, intercept) == (1, 0) or not isinstance(image, nibabel.Spm99AnalyzeImage | nibabel.Spm2AnalyzeImage):
         return slope, intercept
     # nibabel takes every Analyze file for one of SPM's, and would scale it by fields for display.
-    description = bytes(image.header["descrip"]).split(b"\0")[0].decode("latin-1").strip()
-    if "spm" not in description.lower():
+    description = _description(image.header.binaryblock)
+    if not _is_of_spm(description):
         return 1.0, 0.0
     sentence = f"{path}: its header is marked by SPM ({description!r}), so its values are multiplied by SPM's scale factor {slope:g}."
     warnings.warn(sentence, MRHWarning, stacklevel=2)
@@ -97,8 +136,7 @@ def _voxel_size(image: Any, path: Path) -> np.ndarray:
     sizes: np.ndarray = np.abs(np.array(raw["pixdim"][1:4], float))
     if np.isfinite(sizes).all() and sizes.all():
         return sizes
-    is_nifti = isinstance(image, nibabel.Nifti1Pair | nibabel.Nifti2Pair)
-    if is_nifti and int(raw["sform_code"]) > 0:
+    if isinstance(image, nibabel.Nifti1Pair | nibabel.Nifti2Pair) and int(raw["sform_code"]) > 0:
         return np.asarray(np.linalg.norm(np.array([raw[f"srow_{axis}"][:3] for axis in "xyz"], float), axis=0))
     listed = ", ".join(f"{size:g}" for size in sizes)
     raise SubjectError(

@@ -43,7 +43,7 @@ class Storage:
 class Placement(NamedTuple):
     """Where a NIfTI file says that its volume lies, in mm: two matrices with a code each, 0 for a matrix that does not count.
 
-    A result on the same grid carries the same fields, so that every program places it as it places the scan.
+    A result on the same grid carries the same fields, so that every program places it as it places the scan. Analyze files have no place.
 
     Attributes:
         qform_code: Code of the quaternion form.
@@ -80,6 +80,11 @@ class Placement(NamedTuple):
         return self._replace(pixdim=(self.pixdim[0], *size), offset=tuple(value * factor for value in self.offset), rows=rows)
 
 
+def unplaced(size: Sequence[float]) -> Placement:
+    """Return the fields of a NIfTI file for a volume of which only the voxel size along (X, Y, Z) is known, in mm."""
+    return Placement(0, 0, (1.0, *size), (0.0,) * 3, (0.0,) * 3, ((0.0,) * 4,) * 3)
+
+
 @dataclass(frozen=True)
 class Header:
     """What a file says about its voxels before any of them is read.
@@ -93,7 +98,7 @@ class Header:
         has_affine: Whether the file holds an affine. Analyze files do not, nor do NIfTI files whose codes are 0: their reader invents one.
         dtype: Type of the voxels that are read: the stored type, or float32 where the file scales its values.
         storage: How the voxels are stored; None for a format that is only read whole.
-        placement: The fields of a NIfTI file that place it; None for other formats.
+        placement: The fields of a NIfTI or Analyze file that place it; None for other formats.
         is_stated: Whether the user has stated the voxel size, because that of the file is wrong.
         axes: Axis of the file that is X, Y and Z. Everywhere else in this class, and in the voxels that are read, X, Y and Z come in this
             order, with the coronal slices along Y.
@@ -126,11 +131,7 @@ class Header:
         return self.in_file_order()._ordered(coronal_order(axis))
 
     def like_files_of(self, subject: Header) -> Header:
-        """Return the header of a file that belongs to no subject, such as region labels, as a subject beside it is read.
-
-        Args:
-            subject: Header of a file of the subject.
-        """
+        """Return the header of a file that belongs to no subject, such as region labels, as the files of a subject are read."""
         stored = self.with_voxel_size(subject.in_file_order().spacing) if subject.is_stated else self
         return stored._ordered(subject.axes)
 
@@ -177,9 +178,8 @@ class VolumeFormat:
 
     Attributes:
         endings: File-name endings of the format in lower case, such as ``.nii.gz``.
-        read_header: Reads the header of a file that exists and is not empty. It may raise any exception on a damaged file.
-        each_volume: Yields the volumes of a file in their order, (X, Y, Z) in the header's ``dtype``, X running fastest in memory. It
-            may raise any exception on a damaged file.
+        read_header: Reads the header of a file that exists and is not empty. Both functions may raise anything on a damaged file.
+        each_volume: Yields the volumes of a file in their order, (X, Y, Z) in the header's ``dtype``, X running fastest in memory.
     """
 
     endings: tuple[str, ...]

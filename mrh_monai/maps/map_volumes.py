@@ -162,6 +162,9 @@ def prepare_maps(
         subject = replace(subject, mask=mask_file)
     if isinstance(subject, Subject):
         subject = subject.stated(geometry)
+        if subject.coronal_axis is None and subject.slices is None and not subject.is_patch_file:
+            # A map is computed voxel by voxel, so that any axis will do; that of the longest voxels is right if any is.
+            subject = replace(subject, coronal_axis=int(np.argmax(read_header(subject.image[0]).spacing)))
     plan = plan_maps(input_kind(subject).image_headers(subject, protocol), protocol, gradients)
     inputs = (*gradients, *(files_of(subject) if isinstance(subject, Subject) else ()))
 

@@ -58,7 +58,7 @@ class WrittenPrediction:
             **others,
             slices=slices,
             voxel_size=self.record.get("voxel_size"),
-            coronal_axis=self.record.get("coronal_axis"),
+            coronal_axis=self.about.get("coronal_axis"),
         )
 
 

@@ -3,7 +3,7 @@ from .datalist import Datalist as Datalist, read_manifest as read_manifest
 from .file_geometry import (
     FROM_FILES as FROM_FILES,
     FileGeometry as FileGeometry,
-    check_coronal_axis as check_coronal_axis,
+    checked_coronal_axis as checked_coronal_axis,
     checked_voxel_size as checked_voxel_size,
 )
 from .folder_listing import find_subjects as find_subjects, is_subject_folder as is_subject_folder, list_folder as list_folder

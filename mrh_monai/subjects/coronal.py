@@ -42,10 +42,15 @@ def coronal_axis(headers: Sequence[Header], stated: int | None = None) -> int:
         2
     """
     first = headers[0]
-    axis = stated
-    if axis is None:
-        placed = next((header for header in headers if header.has_affine), None)
-        axis = _likely_axis(headers) if placed is None else _anterior_axis(placed.affine)
+    placed = next((header for header in headers if header.has_affine), None)
+    named = None if placed is None else _anterior_axis(placed.affine)
+    axis = stated if stated is not None else named if named is not None else _likely_axis(headers)
+    if named not in (None, CORONAL_AXIS) and axis in (named, CORONAL_AXIS) and any(is_named_like_mrh_nets(h.path) for h in headers):
+        text = (
+            f"{first.path}: coronal slices are taken along axis {axis}; the affine names axis {named}, and MRH-Net's own files, which have "
+            f"this name, have them along axis {CORONAL_AXIS}; check `coronal_axis`."
+        )
+        warnings.warn(text, MRHWarning, stacklevel=2)
     if first.spacing[axis] * FINER < max(first.spacing):
         text = (
             f"{first.path}: coronal slices lie along axis {axis}, and the voxels are {_edges(first)}, so that patches are not in the plane "
@@ -55,15 +60,24 @@ def coronal_axis(headers: Sequence[Header], stated: int | None = None) -> int:
     return axis
 
 
-def with_default_axis(subject: AnySubject, axis: int | None) -> AnySubject:
-    """Return a subject that states a coronal axis: its own, or otherwise the given one; None leaves it unchanged.
+def with_default_axis(subjects: Sequence[AnySubject], axis: int | None) -> tuple[AnySubject, ...]:
+    """Return subjects that state a coronal axis: their own, or otherwise the given one; None leaves them unchanged.
+
+    Args:
+        subjects: The subjects. Those that state another axis are named in a warning.
+        axis: Option of a bundle or of a run.
 
     Example:
         >>> from mrh_monai.subjects import Subject
-        >>> with_default_axis(Subject("m7", ("m7.nii",)), 2).coronal_axis
+        >>> with_default_axis([Subject("m7", ("m7.nii",))], 2)[0].coronal_axis
         2
     """
-    return subject if subject.coronal_axis is not None else replace(subject, coronal_axis=axis)
+    others = [subject.name for subject in subjects if axis is not None and subject.coronal_axis not in (None, axis)]
+    if others:
+        names = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
+        text = f"coronal_axis {axis} is not used for {names}: datalist, manifest or layout state another one."
+        warnings.warn(text, MRHWarning, stacklevel=2)
+    return tuple(subject if subject.coronal_axis is not None else replace(subject, coronal_axis=axis) for subject in subjects)
 
 
 def _anterior_axis(affine: np.ndarray) -> int:

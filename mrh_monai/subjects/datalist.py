@@ -16,7 +16,7 @@ from mrh_monai.errors import DatalistError, OptionError
 from mrh_monai.io import is_patch_file, write_text
 from mrh_monai.output_files import writing
 from mrh_monai.subjects.coronal import with_default_axis
-from mrh_monai.subjects.file_geometry import check_coronal_axis, checked_voxel_size
+from mrh_monai.subjects.file_geometry import checked_coronal_axis, checked_voxel_size
 from mrh_monai.subjects.subject import FILE_KEYS, Slices, Subject, files_of, in_slices
 from mrh_monai.subjects.subject_arrays import AnySubject
 
@@ -77,7 +77,8 @@ class Datalist:
 
     def with_default_axis(self, coronal_axis: int | None) -> Datalist:
         """Return the datalist with a coronal axis for its subjects that do not state one; None leaves it unchanged."""
-        return Datalist(*(tuple(with_default_axis(subject, coronal_axis) for subject in each) for each in self.sections.values()))
+        every = iter(with_default_axis(list(itertools.chain(*self.sections.values())), coronal_axis))
+        return Datalist(*(tuple(itertools.islice(every, len(each))) for each in self.sections.values()))
 
     @classmethod
     def read(cls, path: Path | str | None) -> Datalist:
@@ -254,8 +255,7 @@ def _subject(entry: Any, path: Path, where: str) -> Subject:
         raise DatalistError(f"{path}, {where}", "a short name without the characters that folders forbid", shown, "rename the subject")
     files = {key: path.parent / entry[key] if entry.get(key) else None for key in FILE_KEYS}
     try:
-        size, axis = checked_voxel_size(entry.get("voxel_size")), entry.get("coronal_axis")
-        check_coronal_axis(axis)
+        size, axis = checked_voxel_size(entry.get("voxel_size")), checked_coronal_axis(entry.get("coronal_axis"))
     except OptionError as error:
         raise DatalistError(f"{path}, {where}", f"{error.where} as {error.expected}", error.found, f"correct `{error.where}`") from error
     slices = _slices(entry.get("slices"), path, where)

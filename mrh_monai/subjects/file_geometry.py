@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from mrh_monai.errors import OptionError
 
 
@@ -24,18 +26,25 @@ class FileGeometry(NamedTuple):
 FROM_FILES = FileGeometry()  # nothing is stated
 
 
-def check_coronal_axis(axis: object) -> None:
-    """Refuse what is not an array axis; None is accepted.
+def checked_coronal_axis(axis: object, where: object = "coronal_axis") -> int | None:
+    """Return an array axis as an integer; None stays None.
+
+    Args:
+        axis: What was given.
+        where: File or option that the error names.
 
     Raises:
         OptionError: It is not 0, 1 or 2.
 
     Example:
-        >>> check_coronal_axis(2)
+        >>> checked_coronal_axis(2)
+        2
     """
-    if axis is not None and (isinstance(axis, bool) or axis not in (0, 1, 2)):
-        remedy = "give the array axis along which the coronal slices follow each other"
-        raise OptionError("coronal_axis", "0, 1 or 2", repr(axis)[:40], remedy)
+    if axis is None:
+        return None
+    if not isinstance(axis, int | np.integer) or isinstance(axis, bool) or axis not in (0, 1, 2):
+        raise OptionError(where, "0, 1 or 2", repr(axis)[:40], "give the array axis along which coronal slices follow each other")
+    return int(axis)
 
 
 def checked_voxel_size(size: Sequence[float] | None) -> tuple[float, float, float] | None:

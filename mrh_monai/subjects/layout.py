@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from mrh_monai.errors import OptionError, cause_in_words
-from mrh_monai.subjects.file_geometry import check_coronal_axis
+from mrh_monai.subjects.file_geometry import checked_coronal_axis
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Layout:
         image: One pattern for each image file, in the order of the protocol.
         mask: Pattern of the brain mask; None if there is no mask.
         fa: Pattern of the FA map; None if there is no map.
-        coronal_axis: Array axis along which the coronal slices lie; None for the axis that the affine names.
+        coronal_axis: Array axis along which the coronal slices lie, in 4D images too; None for the axis that the affine names.
         fa_suffices: Whether a folder with an FA map may lack the mask; FA > 0 then stands in for it, as published.
     """
 
@@ -49,11 +49,11 @@ class Layout:
             raise OptionError(path, "the keys image, mask, fa and coronal_axis", f"{keys}", remedy)
         image = [content["image"]] if isinstance(content["image"], str) else content["image"]
         patterns = [*image, *(content[key] for key in ("mask", "fa") if content.get(key))] if isinstance(image, list) else [image]
-        wrong = next((p for p in patterns if not isinstance(p, str) or Path(p).is_absolute()), None)
+        wrong = next((p for p in patterns if not isinstance(p, str) or not p or Path(p).is_absolute()), None)
         if wrong is not None:
             raise OptionError(path, "patterns inside a subject's folder", f"{wrong!r}", remedy)
-        check_coronal_axis(content.get("coronal_axis"))
-        return cls(tuple(image), content.get("mask"), content.get("fa"), content.get("coronal_axis"))
+        axis = checked_coronal_axis(content.get("coronal_axis"), f"{path}, coronal_axis")
+        return cls(tuple(image), content.get("mask"), content.get("fa"), axis)
 
 
 # The files that users of MRH-Net have, in the order of the 67 channels.

@@ -14,7 +14,7 @@ import numpy as np
 
 from mrh_monai.errors import OptionError
 from mrh_monai.io import is_patch_file, volume_ending
-from mrh_monai.subjects.file_geometry import FileGeometry, check_coronal_axis, checked_voxel_size
+from mrh_monai.subjects.file_geometry import FileGeometry, checked_coronal_axis, checked_voxel_size
 
 # Ranges (start, stop) of coronal slices, counted from 0, the stop excluded.
 Slices = tuple[tuple[int, int], ...]
@@ -50,7 +50,7 @@ class Subject:
     coronal_axis: int | None = None
 
     def __post_init__(self) -> None:
-        check_coronal_axis(self.coronal_axis)
+        object.__setattr__(self, "coronal_axis", checked_coronal_axis(self.coronal_axis))
         object.__setattr__(self, "voxel_size", checked_voxel_size(self.voxel_size))
         image = (self.image,) if isinstance(self.image, str | os.PathLike) else self.image
         object.__setattr__(self, "image", tuple(Path(path) for path in image))

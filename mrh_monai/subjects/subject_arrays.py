@@ -11,7 +11,7 @@ import numpy as np
 
 from mrh_monai.errors import SubjectError
 from mrh_monai.io import checked_affine, write_nifti
-from mrh_monai.subjects.file_geometry import check_coronal_axis
+from mrh_monai.subjects.file_geometry import checked_coronal_axis
 from mrh_monai.subjects.subject import Slices, Subject, checked_slices, common_slices
 
 
@@ -49,7 +49,7 @@ class SubjectArrays:
     coronal_axis: int | None = None
 
     def __post_init__(self) -> None:
-        check_coronal_axis(self.coronal_axis)
+        object.__setattr__(self, "coronal_axis", checked_coronal_axis(self.coronal_axis))
         image = real_array(self.image, f"{self.name}, image")
         mask = real_array(self.mask, f"{self.name}, mask", "buif")
         if image.ndim != 4 or mask.ndim != 3 or image.shape[:3] != mask.shape or np.shape(self.affine) != (4, 4):

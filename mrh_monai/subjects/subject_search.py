@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from pathlib import Path
 
 from mrh_monai.errors import SubjectError
@@ -160,7 +161,7 @@ def find_input(path: Path | str, layout: Layout = MRH_NET_LAYOUT) -> Subject:
         path: The folder of a subject; a 4D image ``NAME.nii.gz`` (or of another format) whose mask is ``NAME_mask.nii.gz`` beside it, or
             whose FA map is ``NAME_fa.nii.gz``, since FA > 0 can stand in for a mask; a manifest ``NAME.mrh.json``, which is like one entry
             of a datalist; or a patch file.
-        layout: File patterns inside a folder.
+        layout: File patterns inside a folder. Its coronal axis holds for 4D images and manifests too, unless these state one.
 
     Raises:
         SubjectError: The path is of another kind, or files are missing.
@@ -170,7 +171,9 @@ def find_input(path: Path | str, layout: Layout = MRH_NET_LAYOUT) -> Subject:
     for kind in INPUTS:
         name = kind.subject_name(path)
         if name is not None and path.exists():
-            return kind.find(path, name, layout)
+            found = kind.find(path, name, layout)
+            # A layout of one's own says which axis is coronal in files of every kind; that of MRH-Net only describes folders.
+            return found if layout == MRH_NET_LAYOUT or found.coronal_axis is not None else replace(found, coronal_axis=layout.coronal_axis)
     first, *others, last = (kind.description for kind in INPUTS)
     expected = f"{', '.join([first, *others])} or {last}"
     raise SubjectError(path, expected, "another kind of file" if path.exists() else "no such file", "check the path")

@@ -8,7 +8,8 @@ import typer
 
 from helpers.commands import mrh
 from helpers.paths import ROOT
-from mrh_monai.cli.app import app, usable_remedy
+from mrh_monai.cli.app import app
+from mrh_monai.errors import usable_remedy
 
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 

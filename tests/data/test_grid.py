@@ -6,7 +6,7 @@ import pytest
 
 from helpers.subjects import write_nifti
 from mrh_monai.data.grid import check_slices, read_headers
-from mrh_monai.data.input_kinds import load_subject
+from mrh_monai.data.input_kinds import load_subject, open_subject
 from mrh_monai.errors import SubjectError
 from mrh_monai.io.nibabel_files import write_analyze
 from mrh_monai.protocol.mrh_net import MRH_NET
@@ -161,3 +161,35 @@ def test_slices_outside_the_volume_are_refused(slices):
 def test_slices_inside_the_volume_are_accepted():
     check_slices("s", None, 5)
     check_slices("s", ((0, 1), (3, 5)), 5)
+
+
+@pytest.mark.parametrize("moved", [0, 3])
+def test_a_stated_size_holds_whatever_the_offset_of_a_wrong_one_was(parts, few, moved):
+    """Programs that enlarge voxels leave the offset, or enlarge it too; the voxels of all files have to be the same ones anyway."""
+    subject, _, mask = parts
+    spacing, offset = np.array([0.14, 0.4, 0.14]), np.array([moved, 2 * moved, moved])
+    for path, factor in (*((path, 1) for path in subject.image), (subject.mask, 100), (subject.target, 10)):
+        affine = np.diag([*(spacing * factor), 1.0])
+        affine[:3, 3] = offset
+        write_nifti(path, np.array(nibabel.load(path).dataobj), affine)
+    with pytest.raises(SubjectError, match="100 times as large"):
+        read_headers(subject, few)
+    stated = replace(subject, voxel_size=tuple(spacing))
+    headers = read_headers(stated, few, need_target=True)
+    assert {header.spacing for group in headers.values() for header in group} == {tuple(spacing)}
+    np.testing.assert_allclose(load_subject(stated, few).affine[:3, 3], offset, atol=1e-6)
+    turned = np.array(nibabel.load(subject.mask).affine) @ np.array([[0.8, -0.6, 0, 0], [0.6, 0.8, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+    write_nifti(subject.mask, mask, turned)
+    with pytest.raises(SubjectError, match="mask.nii: expected the affine of .*, found an affine that turns a corner"):
+        read_headers(stated, few)
+
+
+def test_a_result_lies_where_the_mask_lies_if_the_images_do_not_say_it(parts, few, tmp_path):
+    subject, image, _ = parts
+    write_analyze(tmp_path / "qa.img", image[..., 0], 0.1)
+    write_analyze(tmp_path / "mt.img", image[..., 1:], 0.1)
+    mixed = replace(subject, image=(tmp_path / "qa.img", tmp_path / "mt.img"))
+    expected = nibabel.load(subject.mask)
+    for opened in (load_subject(mixed, few), open_subject(mixed, few)):
+        np.testing.assert_allclose(opened.affine, expected.affine, atol=1e-6)
+        assert opened.placement.sform_code == int(expected.header["sform_code"])

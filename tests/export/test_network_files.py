@@ -14,6 +14,7 @@ from monai.data import load_net_with_metadata
 
 from helpers.paths import BUNDLE
 from helpers.random_weights import TARGET_MAX, random_network, sidecar_of, with_random_weights
+from mrh_monai.axis_order import coronal_order, inverse_order
 from mrh_monai.data.slabs import PaddedImage
 from mrh_monai.errors import CheckpointError, OptionError, OutputError
 from mrh_monai.export import network_files as exporting
@@ -22,7 +23,8 @@ from mrh_monai.export.network_files import ENDINGS, compare_with_pytorch, export
 from mrh_monai.export.slab_graph import BATCH
 from mrh_monai.inference.voxelwise import predict_volume
 from mrh_monai.io.files import sha256
-from mrh_monai.network.checkpoint import load_network
+from mrh_monai.network.checkpoint import load_network, save_checkpoint
+from mrh_monai.protocol.mrh_net import MRH_NET
 from mrh_monai.scaling import Coefficients
 
 pytestmark = pytest.mark.sharing
@@ -83,6 +85,26 @@ def test_slab_of_any_depth(tmp_path, ending, blocks):
     function = load_exported(written(tmp_path, network, sidecar_of(network, "abcd"), "slab", ending))
     given = slab((6, 2, 5), 4)
     torch.testing.assert_close(function(*given).double() / TARGET_MAX, one_by_one(network, *given, (0, 2), 1), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("axis", [0, 2])
+def test_a_slab_may_be_coronal_along_any_axis(bundle_copy, tmp_path, ending, axis):
+    """As the option says, or otherwise the bundle's inference config."""
+    network = random_network(67, 4)
+    save_checkpoint(bundle_copy / "models" / "model.pt", network.state_dict(), sidecar_of(network, MRH_NET.names))
+    config = bundle_copy / "configs" / "inference.yaml"
+    export_network(bundle_copy, tmp_path / f"stated{ending}", "slab", coronal_axis=axis)
+    config.write_text(config.read_text().replace("coronal_axis: null", f"coronal_axis: {axis}"))
+    export_network(bundle_copy, tmp_path / f"own{ending}", "slab")
+    image, mask, gain, offset = slab((5, 3, 6), 67)
+    expected = one_by_one(network, image, mask, gain, offset, (0, 2), 1)
+    back = inverse_order(coronal_order(axis))
+    for name in ("stated", "own"):
+        function = load_exported(tmp_path / f"{name}{ending}")
+        turned = image.permute(0, *(1 + each for each in back)).contiguous()
+        found = function(turned, mask.permute(back).contiguous(), gain, offset)
+        torch.testing.assert_close(found.double() / TARGET_MAX, expected.permute(back), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("ending", ENDINGS)

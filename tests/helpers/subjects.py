@@ -48,7 +48,8 @@ def turned(subject, axis, folder, affine=None):
         voxels = read_voxels(found).transpose(*order, 3)
         voxels = voxels[..., 0] if voxels.shape[3] == 1 else voxels
         matrix = (found.affine if affine is None else affine)[:, [*order, 3]]
-        return write_nifti(folder / f"turned{axis}" / subject.name / f"{path.name.split('.')[0]}.nii", voxels, matrix)
+        name = path.name.split(".")[0].replace("rigidaffine", "scan").replace("Masked", "brain")  # not the names of MRH-Net's own files
+        return write_nifti(folder / f"turned{axis}" / subject.name / f"{name}.nii", voxels, matrix)
 
     files = {key: turn(path) for key, path in subject.files.items()}
     stated = axis if affine is None else None

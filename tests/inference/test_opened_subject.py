@@ -61,7 +61,7 @@ def test_the_record_of_arrays_names_no_files(study):
     loaded = load_subject(find_subject(study / "subject01"), MRH_NET)
     arrays = SubjectArrays(loaded.image, loaded.mask, loaded.affine, name="mouse", slices=((0, 2),))
     record = open_for_prediction(arrays, MRH_NET, ROBUST, ReadingOptions()).record({}, {})
-    assert record == {"made_by": {}, "inputs": {}, "slices": [[0, 2]], "about": {"subject": "mouse"}}
+    assert record == {"made_by": {}, "inputs": {}, "slices": [[0, 2]], "about": {"subject": "mouse", "coronal_axis": 1}}
 
 
 def test_subjects_that_do_not_fit_are_refused(study, few):

@@ -1,9 +1,12 @@
+import re
+
 import itk
 import numpy as np
 import pytest
 
 from helpers.subjects import write_nifti as save
 from mrh_monai.errors import SubjectError
+from mrh_monai.io.itk_files import _check_voxel_size
 from mrh_monai.io.volume_files import read_header, read_voxels
 
 AFFINES = {
@@ -102,3 +105,65 @@ def test_unknown_and_mixed_units_are_refused(tmp_path, units):
 def test_complex_volumes_are_refused(tmp_path):
     with pytest.raises(SubjectError, match="magnitude values .*found voxels of type complex64"):
         read_header(save(tmp_path / "a.nii", np.zeros((3, 3, 3), np.complex64)))
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("a.nrrd", r"space directions: .*", "spacings: nan nan nan"),
+        ("a.nrrd", r"space directions: .*", "spacings: 0.1 0 0.1"),
+        ("a.nrrd", r"space directions: .*", "space directions: (0,0,0) (0,0.1,0) (0,0,0.1)"),
+        ("a.nrrd", r"space directions: .*\n", ""),
+        ("a.mha", r"ElementSpacing = .*", "ElementSpacing = 0 0.1 0.1"),
+        ("a.mha", r"ElementSpacing = .*", "ElementSpacing = nan nan nan"),
+        ("a.mha", r"ElementSpacing = .*\n", ""),
+    ],
+)
+def test_a_voxel_size_that_is_missing_or_impossible_is_refused(tmp_path, name, old, new):
+    path = itk_file(tmp_path / name, np.arange(60, dtype=np.int16).reshape(5, 4, 3))
+    path.write_bytes(re.sub(old.encode(), new.encode(), path.read_bytes(), count=1))
+    with pytest.raises(SubjectError, match=rf"{name}: expected a voxel size above 0 along three axes in the header, found .*; write it"):
+        read_header(path)
+
+
+@pytest.mark.parametrize("axes", ["0.1 0.1 0.1 nan", "nan 0.1 0.1 0.1"])
+def test_the_axis_of_the_channels_has_no_length(axes):
+    _check_voxel_size("a.nrrd", {"spacings": axes})
+    _check_voxel_size("a.nrrd", {"space directions": "none (0.1,0,0) (0,0.1,0) (0,0,0.1)"})
+
+
+@pytest.mark.parametrize("extra", [0, 2])
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("a.mhd", "ElementDataFile = a.raw", "ElementDataFile = LIST\nz0.raw\nz1.raw\nz2.raw\n"),
+        ("a.mhd", "ElementDataFile = a.raw", "ElementDataFile = z%d.raw 0 2 1"),
+        ("a.nhdr", "data file: a.raw", "data file: z%d.raw 0 2 1"),
+        ("a.nhdr", "data file: a.raw", "data file: LIST\nz0.raw\nz1.raw\nz2.raw"),
+        ("a.nhdr", "encoding: raw", "encoding: Raw"),
+    ],
+)
+def test_every_one_of_several_files_has_its_share(tmp_path, name, old, new, extra):
+    voxels = np.arange(60, dtype=np.int16).reshape(5, 4, 3)
+    path = itk_file(tmp_path / name, voxels)
+    for index in range(3):
+        (tmp_path / f"z{index}.raw").write_bytes(voxels[..., index].tobytes(order="F") + bytes(extra * (index == 1)))
+    if "Raw" in new:
+        (tmp_path / "a.raw").write_bytes(voxels.tobytes(order="F") + bytes(extra))
+    path.write_text(path.read_text().replace(old, new))
+    if extra:
+        with pytest.raises(SubjectError, match=r"(z1|a)\.raw: expected \d+ bytes \(\(5, 4, 3\) int16"):
+            read_header(path)
+    else:
+        np.testing.assert_array_equal(read_voxels(read_header(path))[..., 0], voxels)
+
+
+@pytest.mark.parametrize("extra", ["", " 7"])
+def test_numbers_as_text_are_counted(tmp_path, extra):
+    header = "NRRD0004\ntype: short\ndimension: 3\nsizes: 5 4 3\nspacings: 0.1 0.1 0.1\nencoding: ascii\n\n"
+    (tmp_path / "a.nrrd").write_text(header + " ".join(map(str, range(60))) + extra + "\n")
+    if extra:
+        with pytest.raises(SubjectError, match=r"a\.nrrd: expected 60 numbers .*, found 61"):
+            read_header(tmp_path / "a.nrrd")
+    else:
+        assert read_voxels(read_header(tmp_path / "a.nrrd")).sum() == sum(range(60))

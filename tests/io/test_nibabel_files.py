@@ -201,3 +201,49 @@ def test_a_result_lies_where_its_scan_lies_for_nibabel_and_itk(tmp_path, rng, co
         for index in [(0, 0, 0), (4, 0, 0), (0, 3, 0), (0, 0, 2), (4, 3, 2)]:
             places = [list(image.TransformIndexToPhysicalPoint(index)) for image in (one, other)]
             np.testing.assert_allclose(*places, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("description", [b"SPMouse template", b"not by spm", b"spmx"])
+def test_a_description_that_only_contains_spm_is_no_mark(tmp_path, description):
+    voxels = np.arange(60, dtype=np.int16).reshape(5, 4, 3)
+    path = analyze_with(tmp_path / "a.img", voxels, scl_slope=0.25, descrip=description)
+    np.testing.assert_array_equal(read_voxels(read_header(path))[..., 0], voxels)
+
+
+@pytest.mark.parametrize("content", [b"not a MATLAB file", b"MATLAB 7.3 MAT-file" + bytes(600)])
+def test_a_matlab_file_beside_a_plain_pair_means_nothing(tmp_path, content):
+    write_analyze(tmp_path / "a.img", np.ones((5, 4, 3), np.int16), 0.0625)
+    (tmp_path / "a.mat").write_bytes(content)
+    header = read_header(tmp_path / "a.img")
+    assert header.spacing == (0.0625,) * 3
+    np.testing.assert_allclose(np.abs(np.diag(header.affine)), [0.0625, 0.0625, 0.0625, 1])
+
+
+@pytest.mark.parametrize("format", ["analyze", "nifti"])
+@pytest.mark.parametrize(("image", "header"), [("a.IMG", "a.hdr"), ("a.img", "a.HDR")])
+def test_the_names_of_a_pair_may_differ_in_case(tmp_path, format, image, header):
+    voxels = np.arange(60, dtype=np.int16).reshape(5, 4, 3)
+    if format == "analyze":
+        write_analyze(tmp_path / "b.img", voxels, 0.0625)
+    else:
+        nibabel.save(nibabel.Nifti1Pair(voxels, np.diag([0.0625, 0.0625, 0.0625, 1])), tmp_path / "b.img")
+    (tmp_path / "b.img").rename(tmp_path / image)
+    (tmp_path / "b.hdr").rename(tmp_path / header)
+    for name in (image, header):
+        np.testing.assert_array_equal(read_voxels(read_header(tmp_path / name))[..., 0], voxels)
+
+
+def test_an_analyze_file_has_no_place_and_its_result_neither(tmp_path):
+    """So that nibabel and ITK place both alike."""
+    voxels = np.arange(60, dtype=np.float32).reshape(5, 4, 3)
+    header = read_header(analyze_with(tmp_path / "a.img", voxels, origin=[2, 3, 1, 0, 0]))
+    assert not header.has_affine
+    write_nifti(tmp_path / "b.nii", voxels, header.affine, header.placement)
+    written = nibabel.load(tmp_path / "b.nii")
+    assert (int(written.header["qform_code"]), int(written.header["sform_code"])) == (0, 0)
+    write_analyze(tmp_path / "plain.img", voxels, 0.0625)
+    np.testing.assert_allclose(written.affine, nibabel.load(tmp_path / "plain.img").affine, atol=1e-7)
+    one, other = (itk.imread(str(tmp_path / name)) for name in ("plain.img", "b.nii"))
+    np.testing.assert_allclose(one.GetOrigin(), other.GetOrigin(), atol=1e-6)
+    np.testing.assert_allclose(itk.array_from_matrix(one.GetDirection()), itk.array_from_matrix(other.GetDirection()))
+    np.testing.assert_allclose(one.GetSpacing(), other.GetSpacing())

@@ -70,7 +70,25 @@ def test_patches_outside_the_finest_plane_are_named():
         coronal_axis([header((0.14, 0.14, 0.4))], stated=1)
 
 
+def test_names_of_mrh_nets_files_and_another_axis_in_the_affine_are_said():
+    turned = header((0.1, 0.1, 0.1), np.diag([0.1, 0.1, 0.1, 1.0])[:, [0, 2, 1, 3]], name="rigidaffine_Lddm_dwi2000.nii")
+    for stated, axis in ((None, 2), (1, 1), (2, 2)):
+        with pytest.warns(
+            MRHWarning, match=f"are taken along axis {axis}; the affine names axis 2, and MRH-Net's own files, .* along axis 1"
+        ):
+            assert coronal_axis([turned], stated) == axis
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert coronal_axis([turned], 0) == 0
+        assert coronal_axis([header((0.1, 0.1, 0.1), name="rigidaffine_Lddm_dwi2000.nii")]) == 1
+
+
 def test_a_default_does_not_replace_what_a_subject_states():
-    assert with_default_axis(SUBJECT, 2) == replace(SUBJECT, coronal_axis=2)
-    assert with_default_axis(replace(SUBJECT, coronal_axis=0), 2).coronal_axis == 0
-    assert with_default_axis(SUBJECT, None) == SUBJECT
+    stated = replace(SUBJECT, name="m8", coronal_axis=0)
+    assert with_default_axis([SUBJECT], 2) == (replace(SUBJECT, coronal_axis=2),)
+    with pytest.warns(MRHWarning, match="coronal_axis 2 is not used for m8: datalist, manifest or layout state another one"):
+        assert with_default_axis([SUBJECT, stated], 2) == (replace(SUBJECT, coronal_axis=2), stated)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert with_default_axis([SUBJECT, stated], None) == (SUBJECT, stated)
+        assert with_default_axis([stated], 0) == (stated,)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from fastapi import HTTPException
 
-from mrh_monai.errors import CheckpointError, MRHError, OutputError, root_cause
+from mrh_monai.errors import CheckpointError, MRHError, OutputError, root_cause, with_usable_remedy
 
 
 class UnknownError(MRHError):
@@ -31,6 +31,7 @@ def answered() -> Iterator[None]:
         cause = root_cause(error)
         if not isinstance(cause, MRHError):
             raise
+        cause = with_usable_remedy(cause, ())  # a client has no options of a command
         logging.getLogger(__name__).warning("%s", cause)
         raise HTTPException(status(cause), str(cause)) from error
 
