@@ -20,7 +20,7 @@ from .input_kinds import (
     open_subject as open_subject,
 )
 from .masks import checked_mask as checked_mask, read_mask as read_mask, read_masks as read_masks, with_target_masks as with_target_masks
-from .robust_range import robust_limits as robust_limits
+from .robust_range import ordinary_limits as ordinary_limits, robust_limits as robust_limits
 from .slabs import PaddedImage as PaddedImage, Slabs as Slabs
 from .subject_in_memory import SubjectInMemory as SubjectInMemory, level_voxels as level_voxels
 from .subject_on_disk import SubjectOnDisk as SubjectOnDisk

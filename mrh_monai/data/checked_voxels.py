@@ -35,7 +35,8 @@ class ReadingOptions:
     Attributes:
         need_target: Whether targets are read, and a subject without one is refused.
         need_fa: Whether FA maps are read where there are any.
-        nan: ``refuse``, or ``zero`` to set NaN and Inf inside the mask to 0, as published. Outside the mask they always become 0.
+        nan: ``refuse``, or ``zero`` to set NaN and Inf of images inside the mask to 0, as published. Outside the mask they always become 0.
+            In a target they are always refused: 0 would be taught where tissue is torn.
         support: ``mask`` (FA > 0 where there is no mask), or ``fa`` to take FA > 0 as the mask in any case.
         patch: Shape of the patches that will be gathered. The volume is stored so that each patch is a few short strips of memory.
         margin: Number of zero voxels added on every side, for patches at the edge of the volume; None for the radius of the patch.
@@ -153,13 +154,12 @@ def checked_channels(
     warn_if_swapped(subject, means)
 
 
-def read_target(headers: Mapping[str, list[Header]], mask: np.ndarray, nan: str) -> tuple[np.ndarray, np.ndarray | None]:
+def read_target(headers: Mapping[str, list[Header]], mask: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
     """Read the target of a subject, and find the voxels where it is intact.
 
     Args:
         headers: Headers of `read_headers`.
         mask: (X, Y, Z) bool.
-        nan: ``refuse`` or ``zero``, see `ReadingOptions`.
 
     Returns:
         The target (X, Y, Z) in the stain's units, and the voxels where it is intact (X, Y, Z) bool; None if it is intact everywhere.
@@ -170,7 +170,7 @@ def read_target(headers: Mapping[str, list[Header]], mask: np.ndarray, nan: str)
     header = headers["target"][0]
     intact = read_target_mask(headers["target_mask"], mask)
     scored = mask if intact is None else mask & intact
-    target = finite_voxels(read_voxels(header)[..., 0], scored, header.path, nan, remedy=NAME_TARGET_MASK)
+    target = finite_voxels(read_voxels(header)[..., 0], scored, header.path, "refuse", remedy=NAME_TARGET_MASK)
     check_stain(target, scored, header.path, "inside the mask" + ("" if intact is None else " and the target_mask"), header.axes)
     return target, intact
 

@@ -104,7 +104,9 @@ def _fill(
             signal |= (block != 0).any(axis=(0, 1, 2))
             largest = max(largest, float(block.max()))
             patches[first : first + len(block)] = block
-        extra = {name: _plane(variables[name], nan) if name in variables else None for name in ("label", "fa")}
+        extra = {
+            name: _plane(variables[name], "refuse" if name == "label" else nan) if name in variables else None for name in ("label", "fa")
+        }
     if bad and nan == "refuse":
         found = f"{bad} NaN or Inf ({percent(bad / patches.size)})"
         raise SubjectError(f"{path}, data", "numbers", found, CORRECT_OR_ZERO)
@@ -129,8 +131,8 @@ def _plane(variable: PatchVariable, nan: str) -> np.ndarray:
     blocks = [_finite(block[..., 0]) for _, block in variable.blocks()]
     bad = sum(wrong for _, wrong in blocks)
     if bad and nan == "refuse":
-        where = f"{variable.path}, {variable.name}"
-        raise SubjectError(where, "numbers", f"{bad} NaN or Inf", CORRECT_OR_ZERO)
+        remedy = "leave out these patches, in which tissue may be torn" if variable.name == "label" else CORRECT_OR_ZERO
+        raise SubjectError(f"{variable.path}, {variable.name}", "numbers", f"{bad} NaN or Inf", remedy)
     return np.concatenate([block for block, _ in blocks]).transpose(1, 0, 2)
 
 

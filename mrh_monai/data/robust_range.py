@@ -1,4 +1,4 @@
-"""Ranges that one hot voxel, such as dust on a section or a spike of the scanner, does not change, and warnings of such voxels."""
+"""Ranges that one hot or cold voxel, such as dust on a section or a spike of the scanner, does not change, and warnings of such voxels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mrh_monai.errors import MRHWarning
 
 LOWEST, HIGHEST = 0.1, 99.9  # percentiles
 SAMPLED = 20_000  # voxels from which the percentiles of a channel are taken
-FACTOR = 3.0  # a voxel is hot if it lies so many times the range of the others above them
+FACTOR = 3.0  # a voxel is hot or cold if it lies so many times the range of the others above or below them
 
 
 def robust_limits(values: np.ndarray) -> tuple[float, float]:
@@ -36,8 +36,27 @@ def _percentiles(values: np.ndarray) -> tuple[float, float]:
     return float(np.percentile(values, LOWEST, method="higher")), float(np.percentile(values, HIGHEST, method="lower"))
 
 
+def ordinary_limits(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the limits beyond which a voxel is hot or cold: three times the range from the 0.1th to the 99.9th percentile away from these.
+
+    Args:
+        values: (N,) or (N, C), at least one voxel.
+
+    Returns:
+        Lower and upper limit of each channel; infinite where the two percentiles are the same.
+
+    Example:
+        >>> low, high = ordinary_limits(np.arange(1001.0))
+        >>> float(low), float(high)
+        (-2993.0, 3993.0)
+    """
+    low, high = np.percentile(values, LOWEST, axis=0, method="higher"), np.percentile(values, HIGHEST, axis=0, method="lower")
+    reach = np.where(high > low, FACTOR * (high.astype(float) - low), np.inf)
+    return low - reach, high + reach
+
+
 def warn_of_hot_voxels(values: np.ndarray, mask: np.ndarray, where: object, what: str) -> None:
-    """Warn if the brightest voxel lies further above the 99.9th percentile than three times the range from the 0.1th percentile to it.
+    """Warn if a voxel is hot or cold, see `ordinary_limits`; the percentiles are those of some of the voxels.
 
     Args:
         values: (N,) voxels of the mask, in the order of the file: x changes fastest.
@@ -54,15 +73,23 @@ def warn_of_hot_voxels(values: np.ndarray, mask: np.ndarray, where: object, what
         >>> print(str(shown[0].message)[:75])
         af.nii: the stain has 20000 at voxel (1, 1, 0), far above its 99.9th percen
     """
-    largest = float(values.max())
-    low, high = _percentiles(values[:: max(1, len(values) // SAMPLED)])
-    if high <= low or largest - high <= FACTOR * (high - low):
+    if values.dtype == bool:
         return
-    place = np.argwhere(mask.T)[int(values.argmax())][::-1].tolist()
-    count = int((values > high + FACTOR * (high - low)).sum())
-    others = "" if count == 1 else f", and {count - 1} more {'voxel' if count == 2 else 'voxels'} far above it"
-    text = (
-        f"{where}: {what} has {largest:g} at voxel {tuple(place)}, far above its 99.9th percentile of {high:g}{others}; "
-        "if this is no tissue, remove it from the file or from the mask."
-    )
-    warnings.warn(text, MRHWarning, stacklevel=2)
+    sample = values[:: max(1, len(values) // SAMPLED)]
+    bounds = ordinary_limits(sample)
+    for direction, percentile, bound, index in (
+        ("above", HIGHEST, bounds[1], int(values.argmax())),
+        ("below", LOWEST, bounds[0], int(values.argmin())),
+    ):
+        is_above = direction == "above"
+        if not (values[index] > bound if is_above else values[index] < bound):
+            continue
+        count = int(((values > bound) if is_above else (values < bound)).sum())
+        place = tuple(np.argwhere(mask.T)[index][::-1].tolist())
+        usual = float(_percentiles(sample)[is_above])
+        others = "" if count == 1 else f", and {count - 1} more {'voxel' if count == 2 else 'voxels'} far {direction} it"
+        text = (
+            f"{where}: {what} has {float(values[index]):g} at voxel {place}, far {direction} its {percentile:g}th percentile of {usual:g}"
+            f"{others}; if this is no tissue, remove it from the file or from the mask."
+        )
+        warnings.warn(text, MRHWarning, stacklevel=2)

@@ -168,7 +168,7 @@ def load_arrays(subject: SubjectArrays, protocol: MRProtocol, options: ReadingOp
     if subject.target_mask is not None:
         intact = checked_target_mask(checked_mask(subject.target_mask, f"{name}, target_mask"), mask, f"{name}, target_mask")
     scored = mask if intact is None else mask & intact
-    target = finite_voxels(subject.target, scored, f"{name}, target", options.nan, remedy=NAME_TARGET_MASK)
+    target = finite_voxels(subject.target, scored, f"{name}, target", "refuse", remedy=NAME_TARGET_MASK)
     check_stain(target, scored, f"{name}, target", "inside the mask" + ("" if intact is None else " and the target_mask"), header.axes)
     return replace(loaded, target=target, target_mask=intact)
 
@@ -204,5 +204,5 @@ def _load(
         loaded.image[..., channel] = volume
     if not options.need_target or not headers["target"]:
         return loaded
-    target, intact = read_target(headers, mask, options.nan)
+    target, intact = read_target(headers, mask)
     return replace(loaded, target=target, target_mask=intact)

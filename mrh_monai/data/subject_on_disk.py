@@ -66,6 +66,6 @@ def open_volumes(subject: Subject, protocol: MRProtocol, options: ReadingOptions
     volumes = ((header.path, volume) for header, volume in slabs.volumes())
     for channel, volume in enumerate(checked_channels(volumes, subject.name, mask, protocol, options.nan, place.axes)):
         values[:, channel] = volume[chosen]
-    target, intact = read_target(headers, mask, options.nan) if options.need_target else (None, None)
+    target, intact = read_target(headers, mask) if options.need_target else (None, None)
     scored = mask if intact is None else mask & intact
     return SubjectOnDisk(subject.name, slabs, mask, place.affine, values, target, scored, place.placement, place.axes)

@@ -8,6 +8,7 @@ import numpy as np
 from skimage.filters import threshold_otsu
 from sklearn.metrics import roc_auc_score, roc_curve
 
+from mrh_monai.data import ordinary_limits
 from mrh_monai.errors import OptionError, one_of
 
 Side = Literal["above", "below"]
@@ -31,7 +32,8 @@ def structures(
     Args:
         target: (N,) true stain of the voxels in the mask.
         side: ``above`` or ``below``.
-        threshold: Threshold in the stain's units; None for Otsu's, which divides the values into two classes of the least variance.
+        threshold: Threshold in the stain's units; None for Otsu's, which divides the values into two classes of the least variance. For
+            it, a hot or cold voxel counts as the limit of ordinary ones.
         where: Option that the error names.
 
     Returns:
@@ -49,7 +51,7 @@ def structures(
         [False, False, True]
     """
     side = check_side(side)
-    chosen = float(threshold_otsu(target)) if threshold is None else float(threshold)
+    chosen = float(threshold_otsu(np.clip(target, *ordinary_limits(target)))) if threshold is None else float(threshold)
     found = target > chosen if side == "above" else target < chosen
     if found.all() or not found.any():
         span = f"{float(target.min()):g} to {float(target.max()):g}"

@@ -78,7 +78,8 @@ def evaluate(
         listed = ", ".join(f"{role} {shape}" for role, shape in shapes.items())
         raise SubjectError("evaluate", "prediction, target and mask of one shape (X, Y, Z)", listed, "resample them to one grid")
     inside = checked_mask(volumes["mask"], where["mask"])
-    predicted, true = (finite_voxels(volumes[role], inside, where[role], "refuse") for role in ("prediction", "target"))
+    remedy = "give a --mask that leaves out these voxels, which may be torn tissue"
+    predicted, true = (finite_voxels(volumes[role], inside, where[role], "refuse", remedy=remedy) for role in ("prediction", "target"))
     check_stain(true, inside, where["target"])
     predicted, true, inside = (in_order(volume, axes) for volume in (predicted, true, inside))
     scores = score(predicted, true, inside)

@@ -194,7 +194,7 @@ def _read_files(found: PredictedSubject, subject: Subject, protocol: MRProtocol)
     ]
     _read_images(found, headers["image"], protocol)
     if subject.target is not None:
-        found.target, intact = read_target(headers, found.mask, "zero")
+        found.target, intact = read_target(headers, found.mask)
         found.scored = found.mask if intact is None else found.mask & intact
         found.scores = score(found.stain, found.target, found.scored)
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from mrh_monai.data import SubjectInMemory, level_voxels, robust_limits
+from mrh_monai.data import SubjectInMemory, level_voxels, ordinary_limits, robust_limits
 from mrh_monai.scaling.intensity_scaling import Coefficients, MeasuredSubject, Scaling, TrainingLevels
 
 # The brightest tissue of the brightest image holds little myelin, so that its level hardly moves with disease. A mean of the channels'
@@ -43,11 +43,11 @@ class RobustScaling(Scaling):
 
     @classmethod
     def fit(cls, subjects: Sequence[SubjectInMemory], weights: Sequence[float] | None = None) -> Self:
-        """Learn the constants of a training set, see `Scaling.fit`."""
+        """Learn the constants of a training set, see `Scaling.fit`. A hot or cold voxel counts as the limit of ordinary ones."""
         count, total, square = 0, np.zeros(0), np.zeros(0)
         for subject in subjects:
             values = subject.image[level_voxels(subject.mask)].astype(np.float64)
-            values /= robust_level(subject.level_values, LEVEL_PERCENTILE)
+            values = np.clip(values, *ordinary_limits(values)) / robust_level(subject.level_values, LEVEL_PERCENTILE)
             count += len(values)
             total = total + values.sum(0) if total.size else values.sum(0)
             square = square + (values**2).sum(0) if square.size else (values**2).sum(0)

@@ -171,14 +171,14 @@ def test_a_stated_size_holds_whatever_the_offset_of_a_wrong_one_was(parts, few, 
     for path, factor in (*((path, 1) for path in subject.image), (subject.mask, 100), (subject.target, 10)):
         affine = np.diag([*(spacing * factor), 1.0])
         affine[:3, 3] = offset
-        write_nifti(path, np.array(nibabel.load(path).dataobj), affine)
+        write_nifti(path, np.asarray(nibabel.load(path).dataobj).copy(), affine)
     with pytest.raises(SubjectError, match="100 times as large"):
         read_headers(subject, few)
     stated = replace(subject, voxel_size=tuple(spacing))
     headers = read_headers(stated, few, need_target=True)
     assert {header.spacing for group in headers.values() for header in group} == {tuple(spacing)}
     np.testing.assert_allclose(load_subject(stated, few).affine[:3, 3], offset, atol=1e-6)
-    turned = np.array(nibabel.load(subject.mask).affine) @ np.array([[0.8, -0.6, 0, 0], [0.6, 0.8, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+    turned = nibabel.load(subject.mask).affine @ np.array([[0.8, -0.6, 0, 0], [0.6, 0.8, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
     write_nifti(subject.mask, mask, turned)
     with pytest.raises(SubjectError, match="mask.nii: expected the affine of .*, found an affine that turns a corner"):
         read_headers(stated, few)

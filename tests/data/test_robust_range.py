@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mrh_monai.data.robust_range import robust_limits, warn_of_hot_voxels
+from mrh_monai.data.robust_range import ordinary_limits, robust_limits, warn_of_hot_voxels
 from mrh_monai.errors import MRHWarning
 
 
@@ -30,6 +30,25 @@ def test_a_hot_voxel_is_named_with_its_place_and_value(rng, dtype):
     message = r"^af\.nii: the stain has 250 at voxel \(4, 5, 6\), far above its 99\.9th percentile of 59; if this is no tissue, remove it"
     with pytest.warns(MRHWarning, match=message):
         warn_of_hot_voxels(volume.T[mask.T], mask, "af.nii", "the stain")
+
+
+def test_a_cold_voxel_is_named_too(rng):
+    volume = rng.uniform(-3.5, -1, (12, 11, 10)).astype(np.float32)
+    volume[4, 5, 6] = -200
+    message = r"^od\.nii: the stain has -200 at voxel \(4, 5, 6\), far below its 0\.1th percentile of -3\.\d+; if this is no tissue"
+    with pytest.warns(MRHWarning, match=message):
+        warn_of_hot_voxels(volume.T.ravel(), np.ones(volume.shape, bool), "od.nii", "the stain")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.float32])
+def test_limits_of_channels_are_those_of_each_one(rng, dtype):
+    values = rng.integers(10, 250, (3000, 4)).astype(dtype)
+    values[:, 3] = 7
+    low, high = ordinary_limits(values)
+    for channel in range(3):
+        first, last = robust_limits(values[:, channel])
+        assert (low[channel], high[channel]) == (first - 3 * (last - first), last + 3 * (last - first))
+    assert (low[3], high[3]) == (-np.inf, np.inf)
 
 
 def test_several_hot_voxels_are_counted(rng):

@@ -26,6 +26,14 @@ def test_structures_are_parted_by_otsus_threshold(rng):
     np.testing.assert_array_equal(structures(target, threshold=160)[0], target > 160)
 
 
+@pytest.mark.parametrize("value", [20_000, -20_000])
+def test_one_hot_or_cold_voxel_hardly_moves_otsus_threshold(rng, value):
+    target = rng.uniform(0, 255, 2000)
+    spoiled = np.append(target, value)
+    assert abs(structures(spoiled)[1] - structures(target)[1]) < 3
+    assert abs(threshold_otsu(spoiled) - structures(target)[1]) > 20
+
+
 @pytest.mark.parametrize(
     ("side", "threshold", "message"),
     [

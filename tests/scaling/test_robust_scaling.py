@@ -42,6 +42,16 @@ def test_constants_and_coefficients_equal_the_loops(different):
         np.testing.assert_allclose(raw * found.gain + found.offset, expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("value", [2e6, -2e6])
+def test_one_hot_or_cold_voxel_of_an_image_hardly_changes_the_constants(rng, value):
+    image = rng.normal(1000, 100, (20, 20, 20, 3)).astype(np.float32)
+    before = RobustScaling.fit([subject_of(image, np.ones(image.shape[:3], bool))])
+    image[4, 5, 6, 1] = value
+    after = RobustScaling.fit([subject_of(image, np.ones(image.shape[:3], bool))])
+    np.testing.assert_allclose(after.channel_std, before.channel_std, rtol=0.05)
+    np.testing.assert_allclose(after.channel_mean, before.channel_mean, rtol=0.005)
+
+
 def test_the_level_is_taken_over_the_whole_brain_whatever_slices_are_in_use(different):
     scaling, subject = RobustScaling.fit(different), different[0]
     part = subject.mask.copy()

@@ -91,6 +91,17 @@ def test_nan_follow_the_scaling_that_is_inherited(own):
     assert data.scaling == published
 
 
+@pytest.mark.parametrize(("scaling", "nan"), [("robust", None), ("robust", "zero"), ("published", None), ("published", "zero")])
+def test_torn_tissue_is_never_learned_as_0(own, scaling, nan):
+    subject = json.loads((own / "datalist.json").read_text())["training"][0]
+    header = read_header(own / subject["target"])
+    voxels = read_voxels(header)[..., 0].astype(np.float32)
+    voxels[:5] = np.nan
+    write_analyze(own / subject["target"], voxels, header.spacing[0])
+    with pytest.raises(SubjectError, match=r"AF\.img: expected numbers inside the mask, found .* name the intact voxels in a target_mask"):
+        TrainingData(own / "datalist.json", MRH_NET, SamplingOptions(patches=20), scaling=scaling, nan=nan)
+
+
 def test_listing_a_subject_twice_or_without_target_is_refused(own):
     content = json.loads((own / "datalist.json").read_text())
     content["training"] *= 2
