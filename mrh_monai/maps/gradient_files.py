@@ -12,9 +12,8 @@ import numpy as np
 from mrh_monai.errors import MRHWarning, SubjectError
 from mrh_monai.io import Header, volume_ending
 from mrh_monai.maps.gradient_table import GradientTable
-from mrh_monai.protocol import UNWEIGHTED_BELOW, MRProtocol
+from mrh_monai.protocol import SHORTEST, UNWEIGHTED_BELOW, MRProtocol
 
-SHORTEST = 1e-3  # length below which three numbers are no direction
 HOW = "give ParaVision's `method` file, or a pair of .bval and .bvec files, with --gradients"
 
 
@@ -40,12 +39,16 @@ def read_gradients(path: Path | str) -> GradientTable:
     if not np.isfinite(b_values).all() or (b_values < 0).any() or not np.isfinite(directions).all():
         raise SubjectError(path, "b-values of 0 or more and finite directions", "other numbers", HOW)
     # Programs scale directions by the gradients' strength. Only the direction counts, so that any length is brought to 1.
-    length = np.linalg.norm(directions, axis=1, keepdims=True)
+    length = np.linalg.norm(directions, axis=1)
     if (length[weighted] < SHORTEST).any():
-        found = f"volume {int(np.nonzero(weighted & (length[:, 0] < SHORTEST))[0][0])} without a direction"
+        found = f"volume {int(np.nonzero(weighted & (length < SHORTEST))[0][0])} without a direction"
         raise SubjectError(path, "a direction for every weighted volume", found, HOW)
-    directions = directions / np.where(length > 0, length, 1)
-    return GradientTable(b_values, directions, np.zeros(len(b_values), int), path.name)
+    return GradientTable(b_values, _of_length_1(directions), np.zeros(len(b_values), int), path.name)
+
+
+def _of_length_1(directions: np.ndarray) -> np.ndarray:
+    length = np.linalg.norm(directions, axis=1, keepdims=True)
+    return np.asarray(directions / np.where(length > 0, length, 1))
 
 
 def gradients_of(
@@ -92,7 +95,7 @@ def gradients_of(
     rows = [protocol.channels[index] for index in channels]
     scans = np.repeat(np.arange(len(headers)), [header.channels for header in headers])[channels]
     b_values, directions = np.array([row.b_value for row in rows], float), np.array([row.direction or (0, 0, 0) for row in rows], float)
-    table = GradientTable(b_values, directions, scans, "the protocol")
+    table = GradientTable(b_values, _of_length_1(directions), scans, "the protocol")
     where = f"{headers[0].path.parent}: no gradient table beside the images" if on_disk else f"{headers[0].path}: no gradient table"
     warnings.warn(f"{where}; the b-values and directions of the protocol are used.", MRHWarning, stacklevel=2)
     return table, channels
@@ -145,7 +148,7 @@ def _in_folder(headers: Sequence[Header], protocol: MRProtocol | None) -> dict[i
     """Return the tables in the folder of the images that fit the diffusion files, by number of volumes and by the protocol's b-values."""
     folder = headers[0].path.parent
     visible = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".") and path.is_file()]
-    pairs = [path for path in visible if _is_fsl(path.name) and "bval" in path.name.lower()]
+    pairs = [path for path in visible if re.search(r"bvals?$", path.name, re.IGNORECASE) and _is_fsl(path.name)]
     # Other scans also have `method` files, but without b-values.
     methods = [path for path in visible if path.name.endswith("method")]
     diffusion = pairs + [path for path in methods if "##$PVM_DwEffBval=" in path.read_text(encoding="latin-1")]
@@ -169,12 +172,15 @@ def _alike(b_values: np.ndarray, expected: np.ndarray) -> bool:
 
 
 def _read_fsl(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    names = [re.sub("bv(al|ec)", kind, path.name.lower()) for kind in ("bval", "bvec")]
     files = {file.name.lower(): file for file in sorted(path.parent.iterdir()) if not file.name.startswith(".")}
-    for name in names:
-        if name not in files:
-            raise ValueError(f"no {name} beside it")
-    pair = [files[name] for name in names]
+    stem, many = re.fullmatch(r"(.*)bv(?:al|ec)(s?)", path.name.lower()).groups()  # type: ignore[union-attr]  # by `_is_fsl`
+    pair = []
+    for kind in ("bval", "bvec"):
+        names = [f"{stem}{kind}{plural}" for plural in sorted({many, "", "s"}, key=lambda plural: plural != many)]
+        file = path if path.name.lower() in names else next((files[name] for name in names if name in files), None)
+        if file is None:
+            raise ValueError(f"no {names[0]} beside it")
+        pair.append(file)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "loadtxt: input contained no data", UserWarning)  # empty files are refused below
         b_values, directions = (np.loadtxt(file, ndmin=2, encoding="utf-8-sig") for file in pair)

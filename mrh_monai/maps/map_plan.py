@@ -76,6 +76,9 @@ def _diffusion_families(table: GradientTable, channels: tuple[int, ...]) -> list
         raise SubjectError(table.source, expected, found, "add the unweighted volume of the scan, and its row in the gradient table")
     for shell, members in table.shells.items():
         volumes = table.fitted_with(members)
+        if not (table.unweighted & np.isin(table.scans, table.scans[members])).any():
+            sentence = f"{table.source}: the scan of b = {shell} s/mm^2 has no unweighted volume; those of the other scans are used."
+            warnings.warn(sentence, MRHWarning, stacklevel=3)
         if allows_tensor(table, volumes):
             families.append(TensorMaps(shell, table, volumes, channels))
         else:

@@ -14,6 +14,8 @@ from mrh_monai.errors import OptionError
 UNWEIGHTED_BELOW = 100.0
 # Two b-values belong to different shells from this ratio on.
 SHELL_GAP = 1.1
+# Length below which three numbers are no direction, and by how much rounding changes the length of a unit vector.
+SHORTEST, ROUNDED = 1e-3, 1e-3
 FIELDS = ("name", "b_value", "direction", "minutes", "contrast")
 
 
@@ -24,7 +26,8 @@ class Channel:
     Attributes:
         name: Name, unique within a protocol. The channels of two networks are matched by it.
         b_value: Effective b-value in s/mm^2; None where the image is not diffusion-weighted.
-        direction: Gradient direction (x, y, z), a unit vector; None if the image has no direction.
+        direction: Gradient direction (x, y, z); None if the image has no direction. It may be given in any length above 0.001, and is a
+            unit vector afterwards; an image without diffusion weighting has no direction, whatever is given.
         minutes: Scan time in minutes; None where it is unknown.
         contrast: Name that channels of the same contrast share, see `MRProtocol.groups`; None to group by b-value and direction.
 
@@ -44,14 +47,19 @@ class Channel:
 
     def __post_init__(self) -> None:
         direction = self.direction
-        is_direction = direction is None or (
-            len(direction) == 3 and all(map(_is_number, direction)) and abs(math.hypot(*direction) - 1) < 0.02
-        )
+        is_direction = direction is None or (len(direction) == 3 and all(map(_is_number, direction)))
         self._check("name", "one line of text without quotes", _is_line(self.name))
         self._check("contrast", "one line of text without quotes", self.contrast is None or _is_line(self.contrast))
         self._check("b_value", "a number of s/mm^2, 0 or more", self.b_value is None or (_is_number(self.b_value) and self.b_value >= 0))
         self._check("minutes", "a number above 0", self.minutes is None or (_is_number(self.minutes) and self.minutes > 0))
-        self._check("direction", "three numbers that form a vector of length 1", is_direction)
+        self._check("direction", "three numbers", is_direction)
+        if self.is_unweighted:
+            object.__setattr__(self, "direction", None)
+        elif direction is not None:
+            length = math.hypot(*direction)
+            self._check("direction", f"three numbers that form a vector longer than {SHORTEST:g}", length > SHORTEST)
+            if abs(length - 1) > ROUNDED:
+                object.__setattr__(self, "direction", tuple(number / length for number in direction))
 
     def _check(self, key: str, expected: str, fits: bool) -> None:
         if not fits:

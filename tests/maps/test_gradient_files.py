@@ -138,7 +138,8 @@ def test_the_protocol_stands_in_with_a_warning(study):
         table, channels = gradients_of(headers, MRH_NET)
     expected = np.array(SHELL_2000 + SHELL_5000)
     np.testing.assert_array_equal(table.b_values, expected[:, 0])
-    np.testing.assert_array_equal(table.directions, expected[:, 1:])
+    np.testing.assert_allclose(table.directions, expected[:, 1:], atol=2e-4)
+    np.testing.assert_allclose(np.linalg.norm(table.directions[~table.unweighted], axis=1), 1, atol=1e-12)
     assert channels == list(range(64))
     assert table.scans.tolist() == [0] * 32 + [1] * 32
     assert table.source == "the protocol"
@@ -247,6 +248,17 @@ def test_tables_of_the_same_folder_go_where_they_fit(tmp_path, rng):
         gradients_of(headers, MRProtocol(tuple(channels)))
 
 
+@pytest.mark.parametrize("length", [0.985, 2.0, 30.0])
+def test_directions_of_a_protocol_are_treated_as_those_of_files(study, length):
+    """Any length, and dummies on unweighted volumes, as in exports of other programs."""
+    rows = [{**row, "direction": [length * number for number in row.get("direction", (1, 0, 0))]} for row in MRH_NET.to_rows()[:64]]
+    headers = read_headers(find_subject(study / "subject01"), MRH_NET)["image"]
+    protocol = MRProtocol.from_rows([*rows, *MRH_NET.to_rows()[64:]])
+    with pytest.warns(MRHWarning, match="no gradient table"):
+        found, expected = (gradients_of(headers, each)[0] for each in (protocol, MRH_NET))
+    np.testing.assert_allclose(found.directions, expected.directions, atol=1e-9)
+
+
 @pytest.mark.parametrize(
     ("b_name", "v_name"),
     [
@@ -256,6 +268,8 @@ def test_tables_of_the_same_folder_go_where_they_fit(tmp_path, rng):
         ("dwi.Bval", "dwi.bvec"),
         ("dwi_bvals", "dwi_bvecs"),
         ("bval", "bvec"),
+        ("bval1900.bval", "bval1900.bvec"),
+        ("dwi.bval", "dwi.bvecs"),
     ],
 )
 def test_the_names_that_programs_give_to_a_pair(directions, tmp_path, b_name, v_name):

@@ -130,3 +130,17 @@ def test_a_shell_without_an_unweighted_volume_is_refused(scan, tmp_path):
     )
     with pytest.raises(SubjectError, match=expected):
         fa_of(tmp_path, b_values[weighted], directions[weighted], voxels[..., weighted])
+
+
+def test_a_scan_without_an_unweighted_volume_of_its_own_takes_that_of_another_scan_aloud(tmp_path):
+    directions = np.array(SHELL_2000)[2:, 1:]
+    headers = [
+        read_header(write_nifti(tmp_path / f"{n}.nii", np.ones((3, 3, 3, len(d)), np.int16))) for n, d in (("b0", [0]), ("dwi", directions))
+    ]
+    write_fsl(tmp_path / "b0.bval", [0], np.zeros((3, 1)))
+    write_fsl(tmp_path / "dwi.bval", [1900] * len(directions), directions.T)
+    with pytest.warns(
+        MRHWarning, match=r"dwi\.bval: the scan of b = 1900 s/mm\^2 has no unweighted volume; those of the other scans are used"
+    ):
+        plan = plan_maps(headers, None)
+    assert plan.names == [f"{name}_1900" for name in SHELL_MAPS]

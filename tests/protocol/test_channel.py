@@ -60,10 +60,21 @@ def test_two_shells_that_round_to_the_same_value_are_both_kept():
         ({"b_value": float("inf")}, "b_value: .* found inf"),
         ({"minutes": float("nan")}, "minutes: expected a number above 0, found nan"),
         ({"minutes": "3"}, "minutes: expected a number above 0, found '3'"),
-        ({"direction": (0.0, 0.0, 0.9)}, "direction: expected three numbers that form a vector of length 1"),
+        ({"direction": (0.0, 0.0, 0.0005)}, "direction: expected three numbers that form a vector longer than 0.001"),
+        ({"direction": (0.0, 0.0)}, "direction: expected three numbers, found"),
         ({"contrast": ""}, "contrast: expected one line of text"),
     ],
 )
 def test_impossible_values_are_refused(values, message):
     with pytest.raises(OptionError, match=message):
         Channel(**{"name": "c", **values})
+
+
+@pytest.mark.parametrize("length", [0.002, 0.5, 0.985, 1.0, 2.0, 45.0])
+def test_a_direction_may_have_any_length(length):
+    assert Channel("a", 1000.0, (0.0, 0.6 * length, 0.8 * length)).direction == pytest.approx((0.0, 0.6, 0.8))
+
+
+@pytest.mark.parametrize("b_value", [0.0, 43.5, 99.0])
+def test_an_image_without_weighting_has_no_direction(b_value):
+    assert Channel("b0", b_value, (1.0, 0.0, 0.0)) == Channel("b0", b_value)
