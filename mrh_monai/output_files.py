@@ -49,7 +49,7 @@ def writing(kind: str, outputs: Iterable[Path | str], inputs: Iterable[Path | st
     yield
     for path in files:
         if path.is_file():
-            _add_to_list(path, kind)
+            list_output(path, kind)
 
 
 def check_outputs(
@@ -66,20 +66,20 @@ def check_outputs(
     Args:
         kind: What the files are, see `writing`.
         outputs: Files that will be written.
-        inputs: Files that the command reads; those that do not exist are ignored.
+        inputs: Files that the command reads, of a pair ``.hdr`` and ``.img`` either; those that do not exist are ignored.
         overwrite: Whether files of any other origin may be replaced. Inputs are never replaced.
         is_own: Function that tells whether an existing file is the command's own; None to look at the list beside the file.
 
     Raises:
         OutputError: There is such an output.
     """
-    read = {identity for path in inputs for identity in _identities(Path(path))}
+    read = {identity for path in inputs for file in _with_partner(Path(path)) for identity in _identities(file)}
     for path in map(Path, outputs):
         if not path.exists():
             continue
         if read & _identities(path):
             raise OutputError(path, "an output that is not an input too", "a file that this command reads", "name another output")
-        if overwrite or not path.is_file() or (_is_listed(path, kind) if is_own is None else is_own(path)):
+        if overwrite or not path.is_file() or (is_listed(path, kind) if is_own is None else is_own(path)):
             continue
         found = "another file, or one that was changed since"
         remedy = "name another output, or replace it with --overwrite"
@@ -107,6 +107,37 @@ class ResultFiles:
         check_outputs(self.kind, [Path(folder) / name for name in self.names], inputs, overwrite)
 
 
+def list_output(path: Path, kind: str) -> None:
+    """List a file that was written, see `writing`.
+
+    Args:
+        path: The file.
+        kind: What it is, one word.
+    """
+    line = f"{_digest(path)} {kind} {path.name}"
+    # Where the list cannot be written, the next run asks for --overwrite.
+    with contextlib.suppress(OSError), open(path.parent / LIST, "a", encoding="utf-8", errors="surrogateescape") as stream:
+        stream.write(line + "\n")
+
+
+def is_listed(path: Path, kind: str) -> bool:
+    """Return whether a file was written by a command of a kind, and is unchanged since.
+
+    Args:
+        path: A file that exists.
+        kind: What it is, one word.
+    """
+    # The last line of a file counts: lines are only ever added, because several processes can write into one folder.
+    lines = [line for line in _listed(path.parent) if line.partition(" ")[2].partition(" ")[2] == path.name]
+    return bool(lines) and lines[-1] == f"{_digest(path)} {kind} {path.name}"
+
+
+def _with_partner(path: Path) -> list[Path]:
+    """Return a file, and the other file of a pair ``.hdr`` and ``.img``, whose endings may be in upper case."""
+    endings = (".hdr", ".img", ".HDR", ".IMG")
+    return [path.with_suffix(ending) for ending in endings] if path.suffix in endings else [path]
+
+
 def _identities(path: Path) -> set[object]:
     """Return the resolved path, and the numbers by which the file system knows an existing file."""
     found: set[object] = {os.path.realpath(path)}
@@ -121,21 +152,8 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _is_listed(path: Path, kind: str) -> bool:
-    # The last line of a file counts: lines are only ever added, because several processes can write into one folder.
-    lines = [line for line in _listed(path.parent) if line.partition(" ")[2].partition(" ")[2] == path.name]
-    return bool(lines) and lines[-1] == f"{_digest(path)} {kind} {path.name}"
-
-
 def _listed(folder: Path) -> list[str]:
     try:
         return (folder / LIST).read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except OSError:
         return []
-
-
-def _add_to_list(path: Path, kind: str) -> None:
-    line = f"{_digest(path)} {kind} {path.name}"
-    # Where the list cannot be written, the next run asks for --overwrite.
-    with contextlib.suppress(OSError), open(path.parent / LIST, "a", encoding="utf-8", errors="surrogateescape") as stream:
-        stream.write(line + "\n")

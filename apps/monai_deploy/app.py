@@ -28,6 +28,7 @@ from stain_bundle import StainBundle, find_bundle  # noqa: E402
 from subject_reader import SubjectReader, subjects_in  # noqa: E402
 
 from mrh_monai.io import writable_folder  # noqa: E402
+from mrh_monai.network import bundle_files  # noqa: E402
 from mrh_monai.subjects import Layout, Subject  # noqa: E402
 
 DEFAULT_BUNDLE = Path(__file__).resolve().parent.parent.parent / "bundles" / "mrh_af"
@@ -90,7 +91,7 @@ def main(argv: Sequence[str]) -> int:
         if subjects:
             bundle = StainBundle(folder, chosen.device)
             writable_folder(chosen.output)
-            place = StainFiles(chosen.output, bundle.stain, chosen.overwrite)
+            place = StainFiles(chosen.output, bundle.stain, chosen.overwrite, bundle_files(folder))
             subjects = place.free_for(subjects, failures)
             # Holoscan would look for its own options among the typed ones, so the typed options are not passed to it.
             if subjects:

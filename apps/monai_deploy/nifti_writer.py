@@ -23,11 +23,13 @@ class StainFiles:
         folder: Folder of the results.
         stain: Short name of the stain.
         overwrite: Whether files there that are not predictions may be replaced.
+        inputs: Files of the bundle, which are never replaced.
     """
 
     folder: Path
     stain: str
     overwrite: bool = False
+    inputs: Sequence[Path] = ()
 
     def path(self, subject: Subject) -> Path:
         """Return the file of a subject."""
@@ -35,10 +37,10 @@ class StainFiles:
 
     def free_for(self, subjects: Sequence[Subject], failures: Failures) -> list[Subject]:
         """Return the subjects whose stain can be written, and report the others, whose stain would replace another file."""
-        free = []
+        free, inputs = [], [*self.inputs, *(file for subject in subjects for file in files_of(subject))]
         for subject in subjects:
             try:
-                check_prediction_output(self.path(subject), files_of(subject), self.overwrite)
+                check_prediction_output(self.path(subject), inputs, self.overwrite)
                 free.append(subject)
             except OutputError as error:
                 failures.add(error)

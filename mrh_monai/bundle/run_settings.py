@@ -15,6 +15,7 @@ from mrh_monai.bundle.option_values import choice, flag, optional, path, slices 
 from mrh_monai.data import NAN_RULES, SUPPORTS
 from mrh_monai.devices import PRECISIONS
 from mrh_monai.errors import OptionError
+from mrh_monai.network import sidecar_path
 from mrh_monai.subjects import AnySubject, Datalist, Slices, checked_coronal_axis
 
 
@@ -165,6 +166,15 @@ class InferenceSettings(RunSettings):
             OptionError: A value is wrong.
         """
         return cls(**read_options(cls, typed))
+
+    @property
+    def inputs(self) -> list[Path]:
+        """Every file that the run reads: the datalist, the files of all its subjects, and the weights with their sidecar.
+
+        Raises:
+            DatalistError: The datalist cannot be read.
+        """
+        return [*Datalist.read(self.datalist).files, self.ckpt_path, sidecar_path(self.ckpt_path)]
 
     def subjects(self) -> list[AnySubject]:
         """Return the subjects to predict.

@@ -70,7 +70,8 @@ def datalist(
     is_auto = target_mask == "auto"
     found = find_subjects(root, Layout.from_yaml(layout), target, None if is_auto else target_mask)
     found = [subject.stated(FileGeometry(voxel_size, coronal_axis)) for subject in found]
-    check_outputs("datalist", [output], [file for subject in found for file in files_of(subject)], overwrite)
+    inputs = [*(file for subject in found for file in files_of(subject)), *([layout] if layout else [])]
+    check_outputs("datalist", [output], inputs, overwrite)
     if is_auto:
         from mrh_monai.data import with_target_masks
 

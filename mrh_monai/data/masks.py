@@ -134,18 +134,20 @@ def with_target_masks(subjects: Sequence[Subject], folder: Path, overwrite: bool
         SubjectError: A target cannot be read.
         OutputError: A mask cannot be written, or would replace a file of another origin.
     """
-    return [_with_target_mask(subject, folder, overwrite) for subject in subjects]
+    intact = {subject.name: found for subject in subjects if (found := _intact(subject)) is not None}
+    paths = {name: folder / f"{name}_target_mask.nii.gz" for name in intact}
+    inputs = [file for subject in subjects for file in files_of(subject)]
+    with writing("target-mask", paths.values(), inputs, overwrite):
+        for name, (voxels, header) in intact.items():
+            write_nifti(paths[name], voxels.astype(np.uint8), header.affine, header.placement)
+    return [replace(subject, target_mask=paths.get(subject.name, subject.target_mask)) for subject in subjects]
 
 
-def _with_target_mask(subject: Subject, folder: Path, overwrite: bool) -> Subject:
+def _intact(subject: Subject) -> tuple[np.ndarray, Header] | None:
+    """Return the finite voxels of a stain and its header; None where there is no stain, or all of its voxels are finite."""
     if subject.target is None:
-        return subject
+        return None
     header = read_header(subject.target)
     check_single(header, "target")
-    intact = np.isfinite(read_voxels(header)[..., 0])
-    if intact.all():
-        return subject
-    path = folder / f"{subject.name}_target_mask.nii.gz"
-    with writing("target-mask", [path], files_of(subject), overwrite):
-        write_nifti(path, intact.astype(np.uint8), header.affine, header.placement)
-    return replace(subject, target_mask=path)
+    finite = np.isfinite(read_voxels(header)[..., 0])
+    return None if finite.all() else (finite, header)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,9 +31,11 @@ class ScoreSubjects:
     Args:
         output_dir: Folder OUTPUT.
         overwrite: Whether a `scores.json` of another origin may be replaced.
+        inputs: Files that the run reads, which are never replaced.
     """
 
-    def __init__(self, output_dir: Path | str, overwrite: bool = False):
+    def __init__(self, output_dir: Path | str, overwrite: bool = False, inputs: Sequence[Path] = ()):
+        self.inputs = inputs
         self.path, self.overwrite = Path(output_dir) / "scores.json", overwrite
         self.scores: dict[str, dict[str, float]] = {}
 
@@ -42,7 +45,7 @@ class ScoreSubjects:
         Raises:
             OutputError: Another `scores.json` lies in the folder.
         """
-        check_outputs("scores", [self.path], overwrite=self.overwrite)
+        check_outputs("scores", [self.path], self.inputs, self.overwrite)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._iteration_completed)
         engine.add_event_handler(Events.COMPLETED, self._completed)
 
@@ -58,6 +61,6 @@ class ScoreSubjects:
     def _completed(self, engine: Engine) -> None:
         for each in LOGGED:
             engine.state.metrics[each.key] = float(np.mean([scores[each.key] for scores in self.scores.values()]))
-        with writing("scores", [self.path], overwrite=self.overwrite):
+        with writing("scores", [self.path], self.inputs, self.overwrite):
             write_text(self.path, as_json(self.scores) + "\n")
         logger.info("scores in %s", self.path)

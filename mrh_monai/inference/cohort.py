@@ -29,12 +29,14 @@ class CohortOutput:
         stain: Short name of the stain.
         made_by: Result of `fingerprint`.
         overwrite: Whether files that are not predictions may be replaced.
+        inputs: Files that the run reads besides those of its subjects, which are never replaced.
     """
 
     output_dir: Path | str
     stain: str
     made_by: Mapping[str, Any]
     overwrite: bool = False
+    inputs: Sequence[Path] = ()
 
     def unfinished(self, subjects: Sequence[AnySubject]) -> list[AnySubject]:
         """Return the subjects without a finished prediction: there is no file, or it was made from other files, weights or options."""
@@ -49,7 +51,7 @@ class CohortOutput:
         Raises:
             OutputError: There is such a file.
         """
-        inputs = [file for subject in subjects if isinstance(subject, Subject) for file in files_of(subject)]
+        inputs = [*self.inputs, *(file for subject in subjects if isinstance(subject, Subject) for file in files_of(subject))]
         for subject in subjects:
             path = prediction_path(self.output_dir, subject, self.stain)
             check_prediction_output(path, inputs, self.overwrite)

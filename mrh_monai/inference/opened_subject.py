@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from mrh_monai.inference.provenance import about_subject
 from mrh_monai.io import Placement
 from mrh_monai.protocol import MRProtocol
 from mrh_monai.scaling import FAR, Coefficients, Scaling, robust_level
-from mrh_monai.subjects import AnySubject
+from mrh_monai.subjects import AnySubject, Subject, files_of
 
 
 @dataclass(frozen=True)
@@ -54,16 +55,18 @@ class OpenedSubject:
         """What the subject is stored as."""
         return input_kind(self.subject)
 
-    def prediction(self, stain: np.ndarray, record: Mapping[str, Any]) -> Prediction:
+    def prediction(self, stain: np.ndarray, record: Mapping[str, Any], bundle: Sequence[Path] = ()) -> Prediction:
         """Return the predicted stain as it is given to users and written: with the axes in the order of the files.
 
         Args:
             stain: (X, Y, Z) float32 in the stain's units.
             record: Result of `record`.
+            bundle: Files of the bundle, which the prediction never replaces.
         """
         order = inverse_order(self.axes)
         stain, support, affine = in_order(stain, order), in_order(self.support, order), affine_in_order(self.affine, order)
-        return Prediction(stain, affine, support, record, self.kind, self.placement)
+        inputs = (*bundle, *(files_of(self.subject) if isinstance(self.subject, Subject) else ()))
+        return Prediction(stain, affine, support, record, self.kind, self.placement, inputs)
 
     def record(self, made_by: dict[str, Any], about: dict[str, Any]) -> dict[str, Any]:
         """Return the record of its prediction.

@@ -29,6 +29,7 @@ class Prediction:
             ``slices``, and ``about`` (network, software, command, files).
         kind: What the subject was stored as, which decides on the format of the result.
         placement: Fields that place the written file, from the header of the scan; None to write the affine.
+        inputs: Files from which the stain was made, which it never replaces.
 
     Example:
         >>> import tempfile
@@ -46,6 +47,7 @@ class Prediction:
     record: Mapping[str, Any] = field(repr=False)
     kind: InputKind = field(default=VOLUMES, repr=False)
     placement: Placement | None = field(default=None, repr=False)
+    inputs: tuple[Path, ...] = field(default=(), repr=False)
 
     @property
     def header(self) -> Header:
@@ -69,7 +71,7 @@ class Prediction:
             OutputError: The file has another ending or cannot be written, or it or its record would replace another file.
         """
         path = Path(path)
-        check_output(path, self.kind, _inputs(self.record), overwrite)
+        check_output(path, self.kind, [*self.inputs, *_inputs(self.record)], overwrite)
         # The old prediction no longer counts as finished while the new one is being written.
         announce(path, self.record)
         try:

@@ -37,7 +37,7 @@ def input_state(subject: AnySubject) -> dict[str, Any]:
     Returns:
         ``inputs``: path to [bytes, time of change in ns]; ``slices``; and ``voxel_size`` and ``coronal_axis``, if they were stated.
     """
-    files = set(files_of(replace(subject, target=None, target_mask=None))) if isinstance(subject, Subject) else set()
+    files = set(files_of(replace(subject, target=None, target_mask=None, listed_in=None))) if isinstance(subject, Subject) else set()
     inputs = {str(file): [file.stat().st_size, file.stat().st_mtime_ns] for file in sorted(files)}
     stated: dict[str, Any] = {"coronal_axis": subject.coronal_axis}
     if isinstance(subject, Subject) and subject.voxel_size is not None:
@@ -88,9 +88,8 @@ def _belongs_to_its_record(prediction: Path) -> bool:
     if record is None:
         return False
     # Without the size, the record was written before its prediction, and the process was killed between the two.
-    return record.get("bytes") is None or (
-        record["bytes"] == prediction.stat().st_size and record.get("sha256") in (None, sha256(prediction))
-    )
+    known = record.get("sha256") if record.get("bytes") is not None else record.get("replaces")
+    return known is not None and known == sha256(prediction)
 
 
 def announce(prediction: Path | str, record: Mapping[str, Any]) -> None:
@@ -103,7 +102,8 @@ def announce(prediction: Path | str, record: Mapping[str, Any]) -> None:
     Raises:
         OutputError: The record cannot be written.
     """
-    _write(prediction, record, {"bytes": None, "sha256": None})
+    path = Path(prediction)
+    _write(prediction, record, {"bytes": None, "sha256": None, "replaces": sha256(path) if path.is_file() else None})
 
 
 def write_record(prediction: Path | str, record: Mapping[str, Any]) -> None:

@@ -18,7 +18,7 @@ from mrh_monai.inference.prediction import Prediction
 from mrh_monai.inference.prediction_record import fingerprint
 from mrh_monai.inference.provenance import about_network
 from mrh_monai.inference.voxelwise import BATCH_SIZE, Computing, TrainedNetwork
-from mrh_monai.network import MRHNet, Sidecar, load_network
+from mrh_monai.network import MRHNet, Sidecar, bundle_files, load_network
 from mrh_monai.protocol import MRProtocol
 from mrh_monai.subjects import MRH_NET_LAYOUT, Layout, SubjectLike, as_subject, checked_coronal_axis, with_default_axis
 
@@ -58,6 +58,7 @@ class Predictor:
         made_by: Result of `fingerprint`, for the records of predictions.
         options: How to predict.
         name: Name of the bundle.
+        files: Files of the bundle, which no prediction replaces.
 
     Attributes:
         name: Name of the bundle.
@@ -76,8 +77,9 @@ class Predictor:
         made_by: dict[str, Any],
         options: PredictionOptions = PredictionOptions(),
         name: str = "",
+        files: Sequence[Path] = (),
     ):
-        self.name = name
+        self.name, self.files = name, files
         self.device = choose_device(options.device)
         check_precision(self.device, options.precision)
         self.computing = Computing(self.device, options.precision, options.batch_size)
@@ -130,7 +132,7 @@ class Predictor:
         finally:
             opened.slabs.close()
         record = opened.record(self.made_by, about_network(self.sidecar, self.protocol))
-        return opened.prediction(stain, record)
+        return opened.prediction(stain, record, self.files)
 
 
 def load_bundle(bundle: Path | str, options: PredictionOptions = PredictionOptions()) -> Predictor:
@@ -150,7 +152,7 @@ def load_bundle(bundle: Path | str, options: PredictionOptions = PredictionOptio
     if options.coronal_axis is None:
         options = replace(options, coronal_axis=bundle_coronal_axis(Path(bundle)))
     made_by = fingerprint(weights, precision=options.precision, nan=options.nan, support=options.support)
-    return Predictor(network, sidecar, protocol, made_by, options, Path(bundle).resolve().name)
+    return Predictor(network, sidecar, protocol, made_by, options, Path(bundle).resolve().name, bundle_files(bundle))
 
 
 def bundle_coronal_axis(bundle: Path) -> int | None:

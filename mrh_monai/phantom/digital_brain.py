@@ -46,6 +46,15 @@ class PhantomSubject:
     noise_sigma: float
 
 
+def subject_name(index: int) -> str:
+    """Return the name of a subject.
+
+    Args:
+        index: Number of the subject, from 0.
+    """
+    return f"subject{index + 1:02d}"
+
+
 def make_subject(index: int, shape: Sequence[int] = (96, 24, 64), seed: int = 0, snr: float = 30.0) -> PhantomSubject:
     """Make one subject. It depends on ``seed`` and ``index`` only, not on the number of subjects that are made.
 
@@ -85,7 +94,7 @@ def make_subject(index: int, shape: Sequence[int] = (96, 24, 64), seed: int = 0,
     exact = {name: 255 * values for name, values in stain_intensities(tissue.maps).items()}
     latent = {name: volume(values) for name, values in {**tissue.maps, "sensitivity": sensitivity, "direction": tissue.direction}.items()}
     return PhantomSubject(
-        name=f"subject{index + 1:02d}",
+        name=subject_name(index),
         image=_on_grid(image, size),
         mask=_on_grid(inside.astype(np.uint8), size),
         fa=volume(np.rint(255 * fa).astype(np.uint8)),

@@ -9,10 +9,14 @@ import numpy as np
 
 from mrh_monai.errors import OptionError
 from mrh_monai.io import replacing, writable_folder, write_analyze
-from mrh_monai.output_files import writing
-from mrh_monai.phantom.digital_brain import VOXEL_MM, PhantomSubject, make_subject
+from mrh_monai.output_files import check_outputs, writing
+from mrh_monai.phantom.digital_brain import VOXEL_MM, PhantomSubject, make_subject, subject_name
 from mrh_monai.phantom.mr_signals import DWI_COUNT
 from mrh_monai.phantom.stains import STAIN_FILES
+
+# Names of MRH-Net's layout.
+IMAGES = ("rigidaffine_Lddm_dwi2000", "rigidaffine_Lddm_dwi5000", "rigidaffine_lddm_t2MTONOFF")
+FA, MASK = "rigidaffine_Lddm_fa", "Masked_outline"
 
 
 def make_phantom(
@@ -72,6 +76,8 @@ def write_phantom(
     """
     if subjects < 1:
         raise OptionError("subjects", "at least 1", str(subjects), "ask for one or more")
+    every = [file for index in range(subjects) for file in _files(Path(folder) / subject_name(index))]
+    check_outputs("phantom", every, overwrite=overwrite)
     for index in range(subjects):
         subject = make_subject(index, shape, seed, snr)
         yield write_subject(subject, Path(folder) / subject.name, overwrite)
@@ -95,19 +101,24 @@ def write_subject(subject: PhantomSubject, folder: Path | str, overwrite: bool =
     """
     folder = writable_folder(folder)
     volumes = {
-        "rigidaffine_Lddm_dwi2000": subject.image[..., :DWI_COUNT],
-        "rigidaffine_Lddm_dwi5000": subject.image[..., DWI_COUNT : 2 * DWI_COUNT],
-        "rigidaffine_lddm_t2MTONOFF": subject.image[..., 2 * DWI_COUNT :],
-        "rigidaffine_Lddm_fa": subject.fa,
-        "Masked_outline": subject.mask,
+        IMAGES[0]: subject.image[..., :DWI_COUNT],
+        IMAGES[1]: subject.image[..., DWI_COUNT : 2 * DWI_COUNT],
+        IMAGES[2]: subject.image[..., 2 * DWI_COUNT :],
+        FA: subject.fa,
+        MASK: subject.mask,
         **{f"targets/{file}": subject.stains[name] for name, file in STAIN_FILES.items()},
     }
     truth = {f"latent_{name}": values.astype(np.float16) for name, values in subject.latent.items()}
     truth |= {f"stain_{name}": values.astype(np.float16) for name, values in subject.noise_free_stains.items()}
-    files = [folder / f"{name}.{ending}" for name in volumes for ending in ("img", "hdr")]
-    with writing("phantom", [*files, folder / "truth.npz"], overwrite=overwrite):
+    with writing("phantom", _files(folder), overwrite=overwrite):
         for name, voxels in volumes.items():
             write_analyze(folder / f"{name}.img", voxels, VOXEL_MM)
         with replacing(folder / "truth.npz") as temporary, open(temporary, "wb") as stream:
             np.savez(stream, noise_free=subject.noise_free, noise_sigma=subject.noise_sigma, **truth)  # type: ignore[arg-type]
     return folder
+
+
+def _files(folder: Path) -> list[Path]:
+    """Return the files of one subject."""
+    names = [*IMAGES, FA, MASK, *(f"targets/{file}" for file in STAIN_FILES.values())]
+    return [*(folder / f"{name}.{ending}" for name in names for ending in ("img", "hdr")), folder / "truth.npz"]

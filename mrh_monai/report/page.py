@@ -28,6 +28,16 @@ LEFT_OUT = "The pictures of this section are left out to keep the page below 8 M
 NO_VIEWER = "The interactive viewer is left out: NiiVue was not found. It comes with nilearn: pip install 'mrh-monai[report]'."
 
 
+def check_report_after_inference(output_dir: Path | str, wanted: bool, overwrite: bool = False) -> None:
+    """Refuse a report that would replace another file, before anything is predicted, see `write_report_after_inference`.
+
+    Raises:
+        OutputError: ``report.html`` in the folder is no report.
+    """
+    if wanted:
+        check_outputs("report", [Path(output_dir) / "report.html"], overwrite=overwrite)
+
+
 def write_report_after_inference(output_dir: Path | str, wanted: bool, overwrite: bool = False) -> None:
     """Write the report at the end of a bundle's inference.
 
@@ -76,7 +86,8 @@ def write_report(folder: Path | str, output: Path | str | None = None, subject: 
         raise OptionError("subject", expected, repr(subject), "choose another subject" if names else "leave --subject out")
     predictions.sort(key=lambda prediction: prediction.name != subject)
     output = folder / "report.html" if output is None else Path(output)
-    check_outputs("report", [output], overwrite=overwrite)
+    inputs = [path for path in folder.rglob("*") if path.is_file() and path.suffix.lower() != ".html"]
+    check_outputs("report", [output], inputs, overwrite)
     with tempfile.TemporaryDirectory() as pictures:
         sections = result_sections(folder)
         if not predictions and not sections:
@@ -87,7 +98,7 @@ def write_report(folder: Path | str, output: Path | str | None = None, subject: 
         for page in _pages(folder, predictions, detailed, sections, Path(pictures)):
             if len(page.encode()) <= LIMIT:
                 break
-    with writing("report", [output], overwrite=overwrite):
+    with writing("report", [output], inputs, overwrite):
         write_text(output, page)
     return output
 

@@ -259,7 +259,8 @@ def _subject(entry: Any, path: Path, where: str) -> Subject:
     except OptionError as error:
         raise DatalistError(f"{path}, {where}", f"{error.where} as {error.expected}", error.found, f"correct `{error.where}`") from error
     slices = _slices(entry.get("slices"), path, where)
-    return Subject(name, tuple(path.parent / file for file in image), slices=slices, voxel_size=size, coronal_axis=axis, **files)
+    images = tuple(path.parent / file for file in image)
+    return Subject(name, images, slices=slices, voxel_size=size, coronal_axis=axis, listed_in=path, **files)
 
 
 def _slices(value: Any, path: Path, where: str) -> Slices | None:

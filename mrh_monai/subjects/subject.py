@@ -7,7 +7,7 @@ import operator
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +36,7 @@ class Subject:
         slices: Ranges (start, stop) along the coronal axis, counted from 0, the stop excluded; None for all slices.
         coronal_axis: Array axis, 0, 1 or 2, along which the coronal slices of all files lie; None for the axis that their affine names, see
             `coronal_axis` in this room.
+        listed_in: Datalist or manifest that lists the subject; None for no such file. It makes no difference between two subjects.
         voxel_size: True voxel size of all files along the array axes, mm, where the files have another one; None to read it from the files.
     """
 
@@ -48,6 +49,7 @@ class Subject:
     slices: Slices | None = None
     voxel_size: tuple[float, float, float] | None = None
     coronal_axis: int | None = None
+    listed_in: Path | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "coronal_axis", checked_coronal_axis(self.coronal_axis))
@@ -85,11 +87,12 @@ class Subject:
 
 
 def files_of(subject: Subject) -> list[Path]:
-    """Return every file that is read for a subject, resolved.
+    """Return every file that is read for a subject, resolved: its data, and the file that lists it.
 
     Header and voxels can lie in two files. Therefore the files that differ only in the ending are included.
     """
-    return sorted({file.resolve() for path in (*subject.image, *subject.files.values()) for file in _with_partners(path)})
+    data = {file.resolve() for path in (*subject.image, *subject.files.values()) for file in _with_partners(path)}
+    return sorted(data | ({subject.listed_in.resolve()} if subject.listed_in is not None else set()))
 
 
 def _with_partners(path: Path) -> list[Path]:

@@ -16,8 +16,8 @@ from monai.engines.trainer import Trainer
 from mrh_monai import distributed
 from mrh_monai.errors import OptionError
 from mrh_monai.io import clear_partial, writable_folder, write_text
-from mrh_monai.network import is_checkpoint, save_checkpoint, sidecar_path
-from mrh_monai.output_files import check_outputs
+from mrh_monai.network import is_checkpoint, read_sidecar, save_checkpoint, sidecar_path
+from mrh_monai.output_files import check_outputs, list_output
 from mrh_monai.training.history import RunHistory
 from mrh_monai.training.training_state import TrainingRun, plain_values
 
@@ -117,6 +117,8 @@ class RunRecorder:
                 self._save_model(self.output_dir / MODEL)
             write_text(self.output_dir / METRICS, self.history.csv())
             self.training.save(self.output_dir / CHECKPOINT, epoch, self.history, self.resume_key)
+            for name in (METRICS, CHECKPOINT):
+                list_output(self.output_dir / name, "training")
         if self.history.exhausted:
             logger.info("training stops, because the last %d epochs did not improve the validation RMSE", self.history.patience)
             trainer.terminate()
@@ -133,6 +135,7 @@ class RunRecorder:
         self._save_model(self.output_dir / MODEL)
         if self.draw_history is not None:
             self.draw_history(self.history.rows, self.output_dir / CURVE, units)
+            list_output(self.output_dir / CURVE, "training")
         if self.bundle_weights is not None:
             self._save_model(self.bundle_weights)
         best = self.history.best
@@ -159,12 +162,15 @@ def prepare_output(
     if not distributed.is_first_process():
         return
     model = Path(output_dir) / MODEL
-    results = [model, sidecar_path(model), *(Path(output_dir) / name for name in (METRICS, CHECKPOINT, CURVE))]
-    # An earlier run has left its weights with their sidecar.
-    check_outputs("training", results, inputs, overwrite, lambda _: is_checkpoint(model))
-    if bundle_weights is not None:
-        weights = Path(bundle_weights)
-        check_outputs("weights", [weights, sidecar_path(weights)], inputs, overwrite, lambda _: is_checkpoint(weights))
+    inputs = list(inputs)
+    check_outputs("training", [Path(output_dir) / name for name in (METRICS, CHECKPOINT, CURVE)], inputs, overwrite)
+    # Weights are known by their sidecar. Those that were imported cannot be trained again.
+    for weights in (model, *([] if bundle_weights is None else [Path(bundle_weights)])):
+
+        def is_trained(_: Path, weights: Path = weights) -> bool:
+            return is_checkpoint(weights) and "imported" not in read_sidecar(weights).source
+
+        check_outputs("weights", [weights, sidecar_path(weights)], inputs, overwrite, is_trained)
     folders = [Path(output_dir)] + ([Path(bundle_weights).parent] if bundle_weights is not None else [])
     for folder in folders:
         clear_partial(writable_folder(folder))

@@ -118,11 +118,22 @@ def test_only_predictions_are_replaced(cohort):
         check_prediction_output(path)
 
 
-def test_a_record_of_a_version_without_checksums_counts(cohort):
+def test_a_record_without_a_checksum_proves_nothing(cohort):
+    """All uncompressed predictions of one grid have the same size."""
     path = finish(cohort[0][0], *cohort[1:])
     record = {key: value for key, value in read_record(path).items() if key != "sha256"}
     record_path(path).write_text(json.dumps(record))
-    check_prediction_output(path)
+    with pytest.raises(OutputError):
+        check_prediction_output(path)
+
+
+def test_a_file_that_came_after_a_killed_run_is_not_its_own(cohort):
+    path = finish(cohort[0][0], *cohort[1:])
+    announce(path, read_record(path))
+    check_prediction_output(path)  # the older prediction still lies there
+    path.write_bytes(b"the true stain")
+    with pytest.raises(OutputError):
+        check_prediction_output(path)
 
 
 def test_an_input_is_never_replaced(cohort):

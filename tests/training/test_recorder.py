@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import pytest
 
 from helpers.random_weights import random_network, sidecar_of
 from mrh_monai.errors import OutputError
 from mrh_monai.network.checkpoint import save_checkpoint
+from mrh_monai.output_files import list_output
 from mrh_monai.training.recorder import prepare_output
 
 RUN = ("model.pt", "model.json", "metrics.csv", "checkpoint.pt", "training_curve.png")
@@ -16,6 +19,7 @@ def earlier_run(tmp_path):
         save_checkpoint(tmp_path / folder / "model.pt", network.state_dict(), sidecar_of(network, ["a", "b"]))
     for name in RUN[2:]:
         (tmp_path / "out" / name).touch()
+        list_output(tmp_path / "out" / name, "training")
     return tmp_path / "out", tmp_path / "models" / "model.pt"
 
 
@@ -34,6 +38,23 @@ def test_files_that_no_run_wrote_are_not_replaced(tmp_path, name):
     with pytest.raises(OutputError, match=f"{name}: expected a free name"):
         prepare_output(tmp_path / "out", None)
     prepare_output(tmp_path / "out", None, overwrite=True)
+
+
+@pytest.mark.parametrize("name", RUN[2:])
+def test_a_result_that_was_changed_since_is_not_replaced(earlier_run, name):
+    (earlier_run[0] / name).write_text("my notes")
+    with pytest.raises(OutputError, match=f"{name}: expected a free name"):
+        prepare_output(*earlier_run)
+
+
+def test_imported_weights_are_not_replaced(earlier_run):
+    out, weights = earlier_run
+    network = random_network(channels=2)
+    imported = replace(sidecar_of(network, ["a", "b"]), source={"imported": {"file": "net.mat"}})
+    save_checkpoint(weights, network.state_dict(), imported)
+    with pytest.raises(OutputError, match=r"model\.pt: expected a free name"):
+        prepare_output(out, weights)
+    prepare_output(out, weights, overwrite=True)
 
 
 def test_weights_without_their_sidecar_are_not_replaced(earlier_run):
