@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -142,8 +143,7 @@ def checked_channels(
         signal = in_order(volume, order).T[inside]
         if not signal.any():
             raise SubjectError(where, f"signal in channel {name}", "only zeros in the mask", "check the scan and the order of the channels")
-        if name in (MT_ON, MT_OFF):
-            means[name] = float(signal.mean())
+        means[name] = float(signal.mean(dtype=np.float64))
         warn_of_hot_voxels(signal, file_mask, where, f"channel {name}")
         yield volume
     for where, counts in replaced.items():
@@ -151,7 +151,7 @@ def checked_channels(
         places = f"{len(counts)} channel{'s' * (len(counts) > 1)}"
         text = f"{where}: {sum(counts)} NaN or Inf inside the mask in {places} ({share} of the voxels there) were set to 0."
         warnings.warn(text, MRHWarning, stacklevel=2)
-    warn_if_swapped(subject, means)
+    warn_if_swapped(subject, protocol, means)
 
 
 def read_target(headers: Mapping[str, list[Header]], mask: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
@@ -214,13 +214,30 @@ def percent(share: float) -> str:
     return f"{100 * share:.2g}%" if share < 0.095 else f"{share:.0%}"
 
 
-def warn_if_swapped(subject: str, means: Mapping[str, float]) -> None:
-    """Warn where MT on is brighter than MT off.
+def warn_if_swapped(subject: str, protocol: MRProtocol, means: Mapping[str, float]) -> None:
+    """Warn where signals contradict physics: MT on is brighter than MT off, or a weighting for diffusion makes brighter.
 
     Args:
         subject: Name of the subject.
-        means: Mean signal in the mask of the channels ``mt_on`` and ``mt_off``, if they exist.
+        protocol: Channels of the subject.
+        means: Mean signal in the mask of each channel.
     """
+    left: dict[int, float] = {}  # signal of each shell as a share of the unweighted images that come before it
+    for b_value, members in protocol.shells.items():
+        before = [index for index in protocol.unweighted if index < members[0]]
+        # Of several diffusion scans, each has its own unweighted images, and its own gain.
+        own = [index for index in before if index > max((i for i in protocol.weighted if i < members[0]), default=-1)] or before
+        if own:
+            reference = sum(means[protocol.names[index]] for index in own) / len(own)
+            left[b_value] = sum(means[protocol.names[index]] for index in members) / len(members) / max(reference, 1e-30)
+    ordered = list(left.items())
+    if any(share >= 1 for share in left.values()) or any(b[1] >= a[1] for a, b in itertools.pairwise(ordered)):
+        shares = ", ".join(f"{share:.2f} at b = {b_value}" for b_value, share in ordered)
+        text = (
+            f"{subject}: diffusion weighting should darken, and more so with a higher b-value, but the signals relative to the unweighted "
+            f"images are {shares}; check the order of the channels."
+        )
+        warnings.warn(text, MRHWarning, stacklevel=2)
     if means.get(MT_ON, 0.0) > means.get(MT_OFF, math.inf):
         warnings.warn(
             f"{subject}: MT on is brighter than MT off (mean {means[MT_ON]:.4g} against {means[MT_OFF]:.4g} in the mask), so the two look "

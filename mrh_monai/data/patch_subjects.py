@@ -16,7 +16,7 @@ from mrh_monai.data.checked_voxels import ReadingOptions, percent, warn_if_swapp
 from mrh_monai.data.subject_in_memory import SubjectInMemory
 from mrh_monai.errors import OptionError, SubjectError
 from mrh_monai.io import PatchVariable, expect_variable, open_patch_file, read_in_child_process, reserve_space
-from mrh_monai.protocol import MT_OFF, MT_ON, MRProtocol
+from mrh_monai.protocol import MRProtocol
 from mrh_monai.subjects import Subject
 
 WIDTH = 3
@@ -62,9 +62,8 @@ def load_patch_files(subjects: Sequence[Subject], protocol: MRProtocol, options:
             loaded.append(_subject(subject.name, patches, *found))
             start = stop
     for subject_patches in loaded:
-        names = [name for name in (MT_ON, MT_OFF) if name in protocol.names]
-        signals = {name: subject_patches.image[..., protocol.names.index(name)][subject_patches.mask] for name in names}
-        warn_if_swapped(subject_patches.name, {name: float(values.mean()) for name, values in signals.items()})
+        means = subject_patches.image[subject_patches.mask].mean(0, dtype=np.float64)
+        warn_if_swapped(subject_patches.name, protocol, dict(zip(protocol.names, means.tolist(), strict=True)))
     return loaded
 
 

@@ -89,6 +89,13 @@ class MRProtocol:
         return [index for index in self.diffusion if not self.channels[index].is_unweighted]
 
     @property
+    def shells(self) -> dict[int, list[int]]:
+        """Indices of the weighted channels of each shell by its nominal b-value, the lowest shell first, see `shells_of`."""
+        weighted = self.weighted
+        found = shells_of([self.channels[index].b_value or 0.0 for index in weighted])
+        return {b_value: [weighted[place] for place in sorted(places)] for b_value, places in found.items()}
+
+    @property
     def groups(self) -> list[ChannelGroup]:
         """The contrasts of the protocol, in the order of their first channels.
 

@@ -11,8 +11,8 @@ import numpy as np
 from mrh_monai.data import NanRule, SubjectInMemory
 from mrh_monai.errors import OptionError
 from mrh_monai.patch_geometry import PatchGeometry
-from mrh_monai.scaling.intensity_scaling import Coefficients, MeasuredSubject, Scaling
-from mrh_monai.scaling.robust_scaling import LEVEL_PERCENTILE
+from mrh_monai.scaling.intensity_scaling import Coefficients, MeasuredSubject, Scaling, TrainingLevels
+from mrh_monai.scaling.robust_scaling import LEVEL_PERCENTILE, levels_of
 
 
 @dataclass(frozen=True)
@@ -24,16 +24,22 @@ class PublishedScaling(Scaling):
 
     Attributes:
         target_max: Largest target of the training, in the stain's own units.
+        channel_mean: (C,) mean of each channel over the training masks, relative to the level of the subject, by which new scans are
+            checked; empty where it is not known, as for imported networks. No prediction depends on it.
+        channel_std: (C,) standard deviation of each channel over the training masks, likewise.
     """
 
+    channel_mean: tuple[float, ...] = ()
+    channel_std: tuple[float, ...] = ()
     mode: ClassVar[str] = "published"
     nan_rule: ClassVar[NanRule] = "zero"
     description: ClassVar[str] = "intensities divided by their maximum, as the released code does"
 
     @classmethod
     def fit(cls, subjects: Sequence[SubjectInMemory], weights: Sequence[float] | None = None) -> Self:
-        """Learn the largest target of a training set; the images need no constants."""
-        return cls(cls.target_limits(subjects)[1])
+        """Learn the largest target of a training set, and the signals by which new scans are checked."""
+        levels = levels_of(subjects)
+        return cls(cls.target_limits(subjects)[1], channel_mean=tuple(levels.mean.tolist()), channel_std=tuple(levels.std.tolist()))
 
     @classmethod
     def target_limits(cls, subjects: Sequence[SubjectInMemory]) -> tuple[float, float]:
@@ -59,18 +65,25 @@ class PublishedScaling(Scaling):
         return patch.inner(mask)
 
     def check_channels(self, count: int) -> None:
-        """Do nothing: this scaling has no constants for single channels."""
+        """Compare the number of known signals, if there are any, with the number of channels, see `Scaling.check_channels`."""
+        if self.channel_mean and len(self.channel_mean) != count:
+            raise ValueError(f"{len(self.channel_mean)} scaling constants for {count} channels")
+
+    @property
+    def training_levels(self) -> TrainingLevels | None:
+        """Signals of the training subjects, relative to the level of each subject; None where they are not known."""
+        return TrainingLevels(np.array(self.channel_mean), np.array(self.channel_std)) if self.channel_mean else None
 
     def matlab_comment(self) -> str:
         """Return how to scale an input and an output in MATLAB, as one line of comment."""
         return "% Input: X / max(X(:)), as the released code does. Output: YPred * scaling.target_max."
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the constants as plain values; those of the robust scaling are empty, so that all sidecars have the same fields."""
+        """Return the constants as plain values; a weight of channels is empty, so that all sidecars have the same fields."""
         return {
             "mode": self.mode,
-            "channel_mean": (),
-            "channel_std": (),
+            "channel_mean": self.channel_mean,
+            "channel_std": self.channel_std,
             "target_max": self.target_max,
             "channel_weight": (),
             "level_percentile": LEVEL_PERCENTILE,
@@ -82,7 +95,10 @@ class PublishedScaling(Scaling):
         target_max = float(values["target_max"])
         if not 0 < target_max < float("inf"):
             raise ValueError(f"a largest target of {target_max}")
-        return cls(target_max)
+        mean, std = (tuple(map(float, values.get(f"channel_{key}", ()))) for key in ("mean", "std"))
+        if len(mean) != len(std) or not np.isfinite([*mean, *std]).all() or not all(value > 0 for value in std):
+            raise ValueError("signals of the training that are outside their range")
+        return cls(target_max, channel_mean=mean, channel_std=std)
 
 
 def largest_intensity(subject: MeasuredSubject, support: np.ndarray) -> float:

@@ -44,19 +44,10 @@ class RobustScaling(Scaling):
     @classmethod
     def fit(cls, subjects: Sequence[SubjectInMemory], weights: Sequence[float] | None = None) -> Self:
         """Learn the constants of a training set, see `Scaling.fit`. A hot or cold voxel counts as the limit of ordinary ones."""
-        count, total, square = 0, np.zeros(0), np.zeros(0)
-        for subject in subjects:
-            values = subject.image[level_voxels(subject.mask)].astype(np.float64)
-            values = np.clip(values, *ordinary_limits(values)) / robust_level(subject.level_values, LEVEL_PERCENTILE)
-            count += len(values)
-            total = total + values.sum(0) if total.size else values.sum(0)
-            square = square + (values**2).sum(0) if square.size else (values**2).sum(0)
-        mean = total / count
-        std = np.sqrt(np.maximum(square / count - mean**2, 0))
-        std[std == 0] = 1
-        weight = (1.0,) * len(std) if weights is None else tuple(weights)
+        levels = levels_of(subjects)
+        weight = (1.0,) * len(levels.std) if weights is None else tuple(weights)
         low, high = cls.target_limits(subjects)
-        return cls(high, tuple(mean.tolist()), tuple(std.tolist()), weight, target_min=low)
+        return cls(high, tuple(levels.mean.tolist()), tuple(levels.std.tolist()), weight, target_min=low)
 
     @classmethod
     def target_limits(cls, subjects: Sequence[SubjectInMemory]) -> tuple[float, float]:
@@ -120,6 +111,25 @@ class RobustScaling(Scaling):
         if not np.isfinite([*mean, *std, *weight, low, high]).all() or high <= low:
             raise ValueError("scaling constants that are not finite")
         return cls(high, mean, std, weight, percentile, target_min=low)
+
+
+def levels_of(subjects: Sequence[SubjectInMemory]) -> TrainingLevels:
+    """Return the signals of training subjects, relative to the level of each; a hot or cold voxel counts as the limit of ordinary ones.
+
+    Args:
+        subjects: At least one subject.
+    """
+    count, total, square = 0, np.zeros(0), np.zeros(0)
+    for subject in subjects:
+        values = subject.image[level_voxels(subject.mask)].astype(np.float64)
+        values = np.clip(values, *ordinary_limits(values)) / robust_level(subject.level_values, LEVEL_PERCENTILE)
+        count += len(values)
+        total = total + values.sum(0) if total.size else values.sum(0)
+        square = square + (values**2).sum(0) if square.size else (values**2).sum(0)
+    mean = total / count
+    std = np.sqrt(np.maximum(square / count - mean**2, 0))
+    std[std == 0] = 1
+    return TrainingLevels(mean, std)
 
 
 def robust_level(values: np.ndarray, percentile: float = LEVEL_PERCENTILE) -> float:

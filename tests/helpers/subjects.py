@@ -18,7 +18,9 @@ def write_mrh_subject(folder: Path, seed: int = 0, shape: tuple[int, int, int] =
     """A subject in MRH-Net's layout whose stain is a simple function of its images."""
     rng = np.random.default_rng(seed)
     truth = rng.uniform(0.2, 1, shape)
-    weights = np.random.default_rng(99).uniform(0.3, 1, len(MRH_NET))
+    weights = np.random.default_rng(99).uniform(0.8, 1, len(MRH_NET))
+    for b_value, share in ((1900, 0.7), (4800, 0.45)):  # diffusion weighting darkens
+        weights[MRH_NET.shells[b_value]] *= share
     weights[65], weights[66] = 0.5, 1.0
     image = 8000 * truth[..., None] * weights + rng.normal(0, 100, (*shape, len(MRH_NET)))
     mask = np.zeros(shape, np.uint8)

@@ -11,10 +11,11 @@ import pytest
 import mrh_monai
 from helpers.subjects import write_mrh_subject, write_nifti
 from helpers.voxel_loop import oracle
-from mrh_monai.data import ReadingOptions, load_subject
+from mrh_monai.data import ReadingOptions, load_subject, load_subjects
 from mrh_monai.errors import CheckpointError, MRHWarning, OptionError, SubjectError
-from mrh_monai.inference.predictor import PredictionOptions, load_bundle, predict
+from mrh_monai.inference.predictor import PredictionOptions, Predictor, load_bundle, predict
 from mrh_monai.protocol import MRH_NET
+from mrh_monai.scaling import PublishedScaling
 from mrh_monai.subjects import Layout, Subject, SubjectArrays, find_subject
 
 CPU = PredictionOptions(device="cpu")
@@ -217,5 +218,22 @@ def test_channels_in_a_wrong_order_are_said_at_once(predictor, study):
     image, mask, affine = voxels_of(subject)
     order = np.random.default_rng(1).permutation(image.shape[3])
     message = r"subject: \w+ is furthest from the training subjects, by [+-]\d.* check the order of the channels"
-    with pytest.warns(MRHWarning, match=message):
+    with pytest.warns(MRHWarning, match=message), pytest.warns(MRHWarning, match="subject: diffusion weighting should darken"):
         predictor.predict(image[..., order], mask=mask, affine=affine)
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_published_scaling_says_it_too(study, predictor, is_known):
+    """From the signals of its training, and of an imported network, of which these are not known, by physics."""
+    subject = find_subject(study / "subject04")
+    image, mask, affine = voxels_of(subject)
+    training = load_subjects([find_subject(study / f"subject0{n}", target="targets/AF.img") for n in (1, 2)], MRH_NET)
+    scaling = PublishedScaling.fit(training) if is_known else PublishedScaling(250.0)
+    other = Predictor(predictor.network, replace(predictor.sidecar, scaling=scaling), MRH_NET, {}, CPU)
+    other.predict(image, mask=mask, affine=affine)  # in the right order: no warning
+    for order in ([*range(32, 64), *range(32), 64, 65, 66], range(66, -1, -1)):
+        with pytest.warns(MRHWarning) as warned:
+            other.predict(image[..., list(order)], mask=mask, affine=affine)
+        texts = [str(each.message) for each in warned]
+        assert any("diffusion weighting should darken, and more so with a higher b-value" in text for text in texts)
+        assert any("furthest from the training subjects" in text for text in texts) == is_known

@@ -42,6 +42,7 @@ def test_links_to_other_files_are_refused(tmp_path, arrays):
         of(path)
 
 
+@pytest.mark.filterwarnings("ignore:.*diffusion weighting should darken")
 @pytest.mark.parametrize("version", ["v7", "v7.3"])
 def test_damaged_files_end_in_success_or_one_error(tmp_path, arrays, rng, version):
     """Readers crash on some of these, in a process of their own."""
@@ -104,6 +105,7 @@ def test_chunks_too_large_to_be_read_in_blocks_are_refused(tmp_path):
         of(hdf5(tmp_path / "chunk.mat", fill))
 
 
+@pytest.mark.filterwarnings("ignore:.*diffusion weighting should darken")
 def test_hdf5_without_matlabs_header_is_read_too(tmp_path, arrays):
     with h5py.File(tmp_path / "plain.mat", "w") as file:
         file["data"] = arrays["data"].T

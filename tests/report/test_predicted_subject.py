@@ -20,15 +20,12 @@ pytestmark = pytest.mark.analysis
 def test_a_sound_subject_passes_every_check(results):
     found = checks_of(results)
     assert list(found) == ["Files", "Images", "Grid", "Mask", "Magnetization transfer", "Diffusion", "Signal levels"]
-    assert all(found[what][1] for what in found if what != "Diffusion")
+    assert all(good for _, good in found.values())
     assert found["Images"][0] == "67 channels in 3 files, as the protocol has them"
     assert found["Grid"][0] == "16 x 6 x 14 voxels of 0.0625 x 0.0625 x 0.0625 mm, the same in all files"
     assert found["Mask"][0] == f"{14 * 6 * 12:,} voxels"
-    # The tests' subjects have weights at random instead of diffusion.
-    assert found["Diffusion"] == ("a weighted image is brighter than the unweighted ones", False)
-    page = read(results)
-    assert page.count('<td class="bad">') == 1
-    assert '<td class="bad">a weighted image is brighter' in page
+    assert found["Diffusion"] == ("every weighted image is darker than the unweighted ones", True)
+    assert '<td class="bad">' not in read(results)
 
 
 @pytest.fixture
@@ -56,14 +53,15 @@ def test_a_swapped_magnetization_transfer_pair_is_flagged(own, about, tmp_path):
     assert f'<td class="bad">{words}</td>' in read(tmp_path / "out")
 
 
-def test_diffusion_that_darkens_is_as_it_should_be(own, about, tmp_path):
-    def darken(voxels):
-        voxels[..., 2:] //= 9
+def test_diffusion_that_brightens_is_flagged(own, about, tmp_path):
+    def brighten(voxels):
+        voxels[..., 5] *= 3
 
-    change(own, 0, darken)
-    change(own, 1, darken)
+    change(own, 0, brighten)
     predict(tmp_path / "out", own, about)
-    assert checks_of(tmp_path / "out")["Diffusion"] == ("every weighted image is darker than the unweighted ones", True)
+    words = "a weighted image is brighter than the unweighted ones"
+    assert checks_of(tmp_path / "out")["Diffusion"] == (words, False)
+    assert f'<td class="bad">{words}' in read(tmp_path / "out")
 
 
 def test_signals_unlike_the_training_subjects_are_flagged(own, about, scaling, tmp_path):
