@@ -87,11 +87,13 @@ def checked_mask(values: np.ndarray, where: object) -> np.ndarray:
     low = np.abs(kinds) <= MASK_TOLERANCE
     if (low | (np.abs(kinds - 1.0) <= MASK_TOLERANCE)).all():
         return np.asarray(values > 0.5)
-    if low.any() and (~low).sum() == 1 and kinds[~low][0] > 0:
+    if low.any() and (~low).sum() == 1 and 0 < kinds[~low][0] < np.inf:
         text = f"{where}: a mask of 0 and {kinds[~low][0]:g} instead of 0 and 1; the voxels of {kinds[~low][0]:g} count as inside."
         warnings.warn(text, MRHWarning, stacklevel=2)
         return np.asarray(values > MASK_TOLERANCE)
-    shown = ", ".join(f"{float(kind):.9g}" for kind in kinds[:4]) + (", ..." if len(kinds) > 4 else "")
+    wrong = kinds[~(low | (np.abs(kinds - 1.0) <= MASK_TOLERANCE))]
+    listed = np.unique([*kinds[:2], *wrong[:3]])
+    shown = ", ".join(f"{float(kind):.9g}" for kind in listed) + (", ..." if len(kinds) > len(listed) else "")
     raise SubjectError(where, "a mask of 0 and 1", f"the values {shown}", "apply a threshold and save it as 0 and 1")
 
 

@@ -12,16 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from mrh_monai.errors import DatalistError, OptionError
+from mrh_monai.errors import DatalistError, OptionError, shortened
 from mrh_monai.io import is_patch_file, write_text
 from mrh_monai.output_files import writing
 from mrh_monai.subjects.coronal import with_default_axis
 from mrh_monai.subjects.file_geometry import checked_coronal_axis, checked_voxel_size
-from mrh_monai.subjects.subject import FILE_KEYS, Slices, Subject, files_of, in_slices
+from mrh_monai.subjects.subject import FILE_KEYS, SUBJECT_NAME, Slices, Subject, files_of, in_slices, is_subject_name
 from mrh_monai.subjects.subject_arrays import AnySubject
 
 SECTIONS = ("training", "validation", "test")
-LONGEST_NAME = 100  # bytes; the name is a part of the names of results
 WRITE_ONE = "write one with `mrh datalist ROOT -o ROOT/datalist.json`"
 
 
@@ -122,10 +121,14 @@ class Datalist:
             overwrite: Whether another file may be replaced too; a file of the subjects never is.
 
         Raises:
-            DatalistError: A subject consists of arrays, which a JSON file cannot name.
+            DatalistError: A subject consists of arrays, which a JSON file cannot name, or has a name that cannot name files.
             OutputError: The file cannot be written, or is another file.
         """
         path = Path(path)
+        names = [subject.name for subject in itertools.chain(*self.sections.values())]
+        wrong = next((name for name in names if not is_subject_name(name)), None)
+        if wrong is not None:
+            raise DatalistError(path, f"for every subject {SUBJECT_NAME}", repr(shortened(wrong)), "rename its folder")
         content = {name: [_entry(subject, path.resolve().parent) for subject in subjects] for name, subjects in self.sections.items()}
         with writing("datalist", [path], self.files, overwrite):
             write_text(path, json.dumps(content, indent=2) + "\n")
@@ -249,10 +252,11 @@ def _subject(entry: Any, path: Path, where: str) -> Subject:
     if any("\0" in file for file in [*image, *(entry.get(key, "") or "" for key in FILE_KEYS)]):
         raise DatalistError(f"{path}, {where}", "file names without NUL characters", "a file name with one", "correct the file name")
     given = entry.get("subject")
-    name = (Path(image[0]).parent.name or Path(image[0]).name.split(".")[0]) if given in (None, "") else str(given)
-    if name in (".", "..") or len(name.encode()) > LONGEST_NAME or not name.isprintable() or set(name) & set("/\\"):
-        shown = repr(name if len(name) < 80 else f"{name[:80]}...")
-        raise DatalistError(f"{path}, {where}", "a short name without the characters that folders forbid", shown, "rename the subject")
+    unnamed = given is None or given == ""
+    name = (Path(image[0]).parent.name or Path(image[0]).name.split(".")[0]) if unnamed else given
+    name = str(name) if type(name) is int else name  # a number that was written without quotes
+    if not is_subject_name(name):
+        raise DatalistError(f"{path}, {where}", SUBJECT_NAME, repr(shortened(str(name))), "rename the subject")
     files = {key: path.parent / entry[key] if entry.get(key) else None for key in FILE_KEYS}
     try:
         size, axis = checked_voxel_size(entry.get("voxel_size")), checked_coronal_axis(entry.get("coronal_axis"))

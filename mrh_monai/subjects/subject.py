@@ -18,6 +18,8 @@ from mrh_monai.subjects.file_geometry import FileGeometry, checked_coronal_axis,
 
 # Ranges (start, stop) of coronal slices, counted from 0, the stop excluded.
 Slices = tuple[tuple[int, int], ...]
+# What `is_subject_name` accepts, in words.
+SUBJECT_NAME = "a name of at most 100 bytes that can name files and does not begin with a dot"
 # Files of a subject besides its images, by their names in a datalist.
 FILE_KEYS = ("mask", "fa", "target", "target_mask")
 
@@ -84,6 +86,18 @@ class Subject:
         """
         asked = checked_slices(slices)
         return self if asked is None else replace(self, slices=common_slices(self.name, self.slices, asked))
+
+
+def is_subject_name(name: object) -> bool:
+    """Return whether results can be filed under a name.
+
+    Example:
+        >>> [is_subject_name(name) for name in ("m7", "0", "", " ", "../m7", ".m7", "a" * 200)]
+        [True, True, False, False, False, False, False]
+    """
+    if not isinstance(name, str) or not name.strip() or not name.isprintable() or name.startswith(".") or set(name) & set("/\\"):
+        return False
+    return len(name.encode()) <= 100  # printable letters can be encoded
 
 
 def files_of(subject: Subject) -> list[Path]:

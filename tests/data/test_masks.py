@@ -120,3 +120,17 @@ def test_the_target_mask_says_where_the_target_is_intact(parts, few):
             load_subject(torn, few, ReadingOptions(need_target=True))
     with pytest.raises(SubjectError, match="expected a target beside its target_mask, found no target"):
         load_subject(replace(torn, target=None), few)
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        ([0, 1e-4, 2e-4, 3e-4, 4e-4, 0.5, 0.7, 1], "0, 0.0001, 0.5, 0.7, ..."),
+        ([0, np.inf], "0, inf"),
+        ([-1, 0], "-1, 0"),
+        ([0, 1, 255], "0, 1, 255"),
+    ],
+)
+def test_the_values_that_are_wrong_are_shown(values, shown):
+    with pytest.raises(SubjectError, match=f"expected a mask of 0 and 1, found the values {shown};"):
+        checked_mask(np.array(values, np.float64), "mask.nii")

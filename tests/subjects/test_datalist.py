@@ -7,6 +7,7 @@ from helpers.subjects import write_mrh_subject
 from mrh_monai.errors import DatalistError
 from mrh_monai.subjects.datalist import Datalist
 from mrh_monai.subjects.folder_listing import find_subjects
+from mrh_monai.subjects.subject import Subject
 
 
 @pytest.fixture
@@ -79,7 +80,7 @@ def test_one_subject_in_two_sections_is_refused(tmp_path, same):
         ({"test": [{"image": ["a.nii"], "coronal_axis": 3}]}, "coronal_axis as 0, 1 or 2, found 3"),
         ({"test": [{"image": ["a.nii"], "slices": [[0.5, 2.9]]}]}, "slices as"),
         ({"test": [{"image": ["x/a.nii"]}, {"image": ["x/b.nii"]}]}, "every subject of test under its own name, found x twice; rename one"),
-        ({"test": [{"image": ["a.nii"], "subject": "../up"}]}, "a short name without the characters that folders forbid"),
+        ({"test": [{"image": ["a.nii"], "subject": "../up"}]}, "a name of at most 100 bytes that can name files"),
     ],
 )
 def test_broken_datalists_are_refused(tmp_path, content, message):
@@ -123,8 +124,17 @@ def test_a_byte_order_mark_is_no_part_of_a_datalist(tmp_path, subjects):
         ({"image": []}, r"expected the names of its image files, found \[\]; list the files"),
         ({"image": [" "]}, "expected the names of its image files"),
         ({"image": ["a\0.nii"]}, "expected file names without NUL characters"),
-        ({"image": ["a.nii"], "subject": "m\0"}, "expected a short name without the characters that folders forbid"),
-        ({"image": ["a.nii"], "subject": "m" * 300}, r"expected a short name .*, found 'm{80}\.\.\.'; rename the subject"),
+        (
+            {"image": ["a.nii"], "subject": "m" * 300},
+            r"expected a name of at most 100 bytes .*, found 'm{38}\.\.\.m{38}'; rename the subject",
+        ),
+        *(
+            (
+                {"image": ["a.nii"], "subject": name},
+                "expected a name of at most 100 bytes that can name files and does not begin with a dot",
+            )
+            for name in ("m\0", "\ud800", ["m7"], " ", False, ".m7", "..", 1.5)
+        ),
     ],
 )
 def test_names_that_no_file_can_have_are_refused(tmp_path, entry, message):
@@ -136,3 +146,10 @@ def test_names_that_no_file_can_have_are_refused(tmp_path, entry, message):
 def test_a_number_is_a_name(tmp_path):
     (tmp_path / "d.json").write_text(json.dumps({"test": [{"image": ["s/a.nii"], "subject": 0}, {"image": ["s/b.nii"]}]}))
     assert [subject.name for subject in Datalist.read(tmp_path / "d.json").test] == ["0", "s"]
+
+
+def test_a_folder_whose_name_no_datalist_can_hold_is_said_at_once(tmp_path):
+    subject = Subject("m" * 120, (tmp_path / "a.nii",))
+    with pytest.raises(DatalistError, match="expected for every subject a name of at most 100 bytes"):
+        Datalist(test=(subject,)).write(tmp_path / "d.json")
+    assert not (tmp_path / "d.json").exists()
