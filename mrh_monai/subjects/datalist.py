@@ -253,7 +253,7 @@ def _subject(entry: Any, path: Path, where: str) -> Subject:
         raise DatalistError(f"{path}, {where}", "file names without NUL characters", "a file name with one", "correct the file name")
     given = entry.get("subject")
     unnamed = given is None or given == ""
-    name = (Path(image[0]).parent.name or Path(image[0]).name.split(".")[0]) if unnamed else given
+    name: Any = (Path(image[0]).parent.name or Path(image[0]).name.split(".")[0]) if unnamed else given
     name = str(name) if type(name) is int else name  # a number that was written without quotes
     if not is_subject_name(name):
         raise DatalistError(f"{path}, {where}", SUBJECT_NAME, repr(shortened(str(name))), "rename the subject")
