@@ -5,6 +5,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -167,7 +168,9 @@ def test_slips_links_and_bombs_leave_nothing(files, tmp_path):
 
 def test_damage_anywhere_is_found(zipped, tmp_path):
     data = zipped().read_bytes()
-    for place in range(50, len(data) - 2000, len(data) // 25):
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:  # the date of a file is no content of it
+        dates = {info.header_offset + place for info in archive.infolist() for place in range(10, 14)}
+    for place in set(range(50, len(data) - 2000, len(data) // 25)) - dates:
         flipped = bytearray(data)
         flipped[place] ^= 1
         (tmp_path / "x.zip").write_bytes(flipped)
@@ -234,7 +237,7 @@ def test_the_verbs_pack_verify_and_unpack(call, zipped, tmp_path):
     assert lines[3] == f"configs: those of release {__version__}"
     assert lines[4] == f"code that its configs run: {len(lines) - 5} places, 0 of them not written by this project"
     assert "NOT OURS" not in out
-    assert "         configs/inference.yaml, run::3: $@evaluator.run()" in lines
+    assert "         configs/inference.yaml, run::4: $@evaluator.run()" in lines
 
 
 def test_a_stranger_is_listed_and_trusted(call, files, tmp_path):
