@@ -79,6 +79,12 @@ class BundleZip:
             BundleError: The file is damaged, or its length differs from that in the zip's directory.
         """
         info, blocks = self._infos[name], []
+        with open(self.path, "rb") as stream:
+            stream.seek(info.header_offset + 14)
+            checksum = int.from_bytes(stream.read(4), "little")
+        # Other programs read the checksum before the file, zipfile that in the directory. Zips that were written as a stream have it after.
+        if not info.flag_bits & 8 and checksum != info.CRC:
+            raise BundleError(f"{self.path}, {name}", "a bundle zip", "a damaged zip (two different checksums)", ASK_SENDER_AGAIN)
         try:
             with self._zip.open(info) as stream:
                 while block := stream.read(1 << 20):  # Read at once, a file could be unpacked far beyond its stated length.
