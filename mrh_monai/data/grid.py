@@ -46,7 +46,7 @@ def read_headers(subject: Subject, protocol: MRProtocol, need_target: bool = Fal
         for header in headers[key]:
             check_single(header, key)
     check_one_grid([header for group in headers.values() for header in group])
-    # The target has no say, because a subject that is only predicted does not have one.
+    # Without the target, which is missing where a subject is only predicted, so that training and prediction choose the same axis.
     axis = coronal_axis([header for key in ("image", "mask", "fa") for header in headers[key]], subject.coronal_axis)
     headers = {key: [header.with_coronal_axis(axis) for header in group] for key, group in headers.items()}
     protocol.check_count(sum(h.channels for h in headers["image"]), subject.name, [h.path.name for h in headers["image"]])

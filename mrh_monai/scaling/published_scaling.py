@@ -26,7 +26,7 @@ class PublishedScaling(Scaling):
         target_max: Largest target of the training, in the stain's own units.
         channel_mean: (C,) mean of each channel over the training masks, relative to the level of the subject, by which new scans are
             checked; empty where it is not known, as for imported networks. No prediction depends on it.
-        channel_std: (C,) standard deviation of each channel over the training masks, likewise.
+        channel_std: (C,) standard deviation of each channel over the training masks, relative to the same level; empty where it is unknown.
     """
 
     channel_mean: tuple[float, ...] = ()
