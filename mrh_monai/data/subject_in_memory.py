@@ -72,6 +72,16 @@ class SubjectInMemory:
         return self.mask if self.target_mask is None else self.mask & self.target_mask
 
     @property
+    def torn(self) -> np.ndarray | None:
+        """(X, Y, Z) bool: the voxels of the brain where the target is not intact; None where it is intact everywhere."""
+        return None if self.target_mask is None else self.brain & ~self.target_mask
+
+    @property
+    def left_out(self) -> np.ndarray | None:
+        """(Y,) bool: the slices that hold no voxel of the mask, because the subject is restricted to others; None without restriction."""
+        return None if self.whole_mask is None else np.asarray(~self.mask.any(axis=(0, 2)))
+
+    @property
     def spacing(self) -> tuple[float, float, float]:
         """Edges of a voxel along x, y and z, in mm."""
         x, y, z = np.linalg.norm(self.affine[:3, :3], axis=0).tolist()

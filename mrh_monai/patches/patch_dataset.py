@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from mrh_monai.axis_order import CORONAL_AXIS
 from mrh_monai.data import SubjectInMemory
 from mrh_monai.patch_geometry import CORONAL_PATCH, PatchGeometry
 from mrh_monai.patches.patch_source import PatchSource
@@ -21,6 +22,9 @@ class PatchDataset(Dataset[dict[str, torch.Tensor]]):
     ``dataset[i]`` is one patch. `torch.utils.data.DataLoader` asks for a whole batch at once (``__getitems__``), which is one gather.
     `PatchBatches` is faster still, because it does not divide a batch into patches and join them again as a `DataLoader` does. The workers
     of a `DataLoader` share the volumes with their parent: forked workers by copy on write, spawned ones by torch's shared memory.
+
+    A patch reaches beyond its centre. Labels of torn tissue, and of slices to which the subject is not restricted, are NaN there: losses
+    leave them out, see `mrh_monai.training.KnownLabels`.
 
     Args:
         subjects: Subjects in memory, with targets.
@@ -43,8 +47,7 @@ class PatchDataset(Dataset[dict[str, torch.Tensor]]):
         margin = subjects[0].margin
         self.images = PatchSource([s.padded for s in subjects], margin, patch)
         pad = [(margin, margin)] * 3 + [(0, 0)]
-        # Outside the brain a file has 0, which is far from all values of a stain with an offset, such as 10,000 to 10,255.
-        targets = [np.where(s.scored, s.target, target_min) if target_min else s.target for s in subjects if s.target is not None]
+        targets = [_labels(subject, target_min, patch) for subject in subjects if subject.target is not None]
         labels = [np.pad(target[..., None], pad, constant_values=target_min) for target in targets]
         self.labels = PatchSource(labels, margin, patch)
         self.subject = torch.from_numpy(centres[:, 0].copy())
@@ -88,7 +91,7 @@ class PatchDataset(Dataset[dict[str, torch.Tensor]]):
             indices: (B,) int64, numbers of the patches.
 
         Returns:
-            ``image`` (B, C, 3, 3) and ``label`` (B, 1, 3, 3), float32; for 3D patches one axis more.
+            ``image`` (B, C, 3, 3) and ``label`` (B, 1, 3, 3), float32, NaN where the stain is not known; for 3D patches one axis more.
         """
         indices = torch.as_tensor(indices, device=self.subject.device)
         subject = self.subject[indices]
@@ -98,6 +101,17 @@ class PatchDataset(Dataset[dict[str, torch.Tensor]]):
             label.sub_(self.target_min)
         label.div_(self.target_max - self.target_min)
         return {"image": torch.addcmul(self.offset[subject], image, self.gain[subject]), "label": label}
+
+
+def _labels(subject: SubjectInMemory, target_min: float, patch: PatchGeometry) -> np.ndarray:
+    """Return the stain (X, Y, Z) as networks may see it: ``target_min`` around the brain, NaN where it is not known."""
+    assert subject.target is not None
+    # Outside the brain a file has 0, which is far from all values of a stain with an offset, such as 10,000 to 10,255.
+    labels = np.where(subject.scored, subject.target, target_min) if target_min else subject.target
+    hidden = np.zeros(labels.shape, bool) if subject.torn is None else subject.torn
+    if subject.left_out is not None and CORONAL_AXIS in patch.axes:
+        hidden = hidden | subject.left_out[None, :, None]
+    return np.where(hidden, np.float32(np.nan), labels.astype(np.float32)) if hidden.any() else labels
 
 
 def _free_memory(device: torch.device) -> float:

@@ -24,7 +24,7 @@ from mrh_monai.patches import PatchBatches, PatchDataset, sample_centres
 from mrh_monai.protocol import MRProtocol
 from mrh_monai.scaling import RobustScaling
 from mrh_monai.subjects import Datalist
-from mrh_monai.training import make_optimizer, make_schedule
+from mrh_monai.training import KnownLabels, make_optimizer, make_schedule
 
 SCORED_VOXELS = 20_000
 
@@ -174,9 +174,10 @@ def train_study_network(
     schedule = make_schedule(optimizer, settings.schedule, 1, effort.steps)
     batches = PatchBatches(dataset, effort.batch_size or settings.batch_size, shuffle=True, seed=effort.seed, least=effort.steps)
     network.train()
+    l1 = KnownLabels(nn.L1Loss())
     for _, batch in zip(range(effort.steps), batches, strict=False):
         optimizer.zero_grad(set_to_none=True)
-        loss = nn.functional.l1_loss(network(batch["image"]), batch["label"])
+        loss = l1(network(batch["image"]), batch["label"])
         torch.autograd.backward(loss)
         optimizer.step()
         schedule.step()

@@ -3,6 +3,7 @@ from .optimisation import (
     OPTIMIZERS as OPTIMIZERS,
     SCHEDULES as SCHEDULES,
     HalfSquaredError as HalfSquaredError,
+    KnownLabels as KnownLabels,
     OptimizerOptions as OptimizerOptions,
     make_optimizer as make_optimizer,
     make_schedule as make_schedule,

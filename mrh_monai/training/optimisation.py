@@ -45,6 +45,30 @@ class OptimizerOptions:
             raise OptionError("learning_rate", "a positive number", f"{self.learning_rate}", "give a larger learning rate")
 
 
+class KnownLabels(nn.Module):
+    """A loss that leaves out the voxels of a patch whose label is not known, which is NaN: torn tissue, and slices of another section.
+
+    Such a voxel counts as one that is predicted without an error, and no gradient comes from it.
+
+    Args:
+        loss: Function from predictions and labels (B, 1, 3, 3) to the loss.
+
+    Example:
+        >>> label = torch.tensor([[[[1.0, float("nan")]]]])
+        >>> float(KnownLabels(nn.L1Loss(reduction="sum"))(torch.tensor([[[[3.0, 7.0]]]]), label))
+        2.0
+    """
+
+    def __init__(self, loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]):
+        super().__init__()
+        self.loss = loss
+
+    def forward(self, prediction: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        """Return the loss, a scalar, of two tensors (B, 1, 3, 3)."""
+        known = ~label.isnan()
+        return self.loss(torch.where(known, prediction, 0.0), torch.where(known, label, 0.0))
+
+
 class HalfSquaredError(nn.Module):
     """Half the squared error, summed over a patch, mean over the batch: MATLAB's `regressionLayer`, which the released code uses.
 

@@ -4,7 +4,7 @@ import torch
 
 from mrh_monai.errors import OptionError
 from mrh_monai.network.mrh_net import MRHNet
-from mrh_monai.training.optimisation import HalfSquaredError, OptimizerOptions, make_optimizer, make_schedule
+from mrh_monai.training.optimisation import HalfSquaredError, KnownLabels, OptimizerOptions, make_optimizer, make_schedule
 
 
 def test_loss_is_half_the_square_summed_over_the_patch_mean_over_the_batch():
@@ -13,6 +13,19 @@ def test_loss_is_half_the_square_summed_over_the_patch_mean_over_the_batch():
         [0.5 * sum((float(a) - float(b)) ** 2 for a, b in zip(x.ravel(), y.ravel(), strict=True)) for x, y in zip(p, t, strict=True)]
     )
     assert float(HalfSquaredError()(p, t)) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("loss", [torch.nn.L1Loss(), torch.nn.HuberLoss(), HalfSquaredError()])
+def test_a_label_that_is_not_known_has_no_part_in_the_loss(loss):
+    prediction, label = torch.randn(4, 1, 3, 3, requires_grad=True), torch.randn(4, 1, 3, 3)
+    assert KnownLabels(loss)(prediction, label).equal(loss(prediction, label))
+    hidden = torch.rand(4, 1, 3, 3) < 0.3
+    found = KnownLabels(loss)(prediction, torch.where(hidden, torch.nan, label))
+    torch.testing.assert_close(found, loss(prediction, torch.where(hidden, prediction.detach(), label)))
+    (gradient,) = torch.autograd.grad(found, prediction)
+    assert hidden.any()
+    assert (gradient[hidden] == 0).all()
+    assert gradient.isfinite().all()
 
 
 def test_clipped_sgd_follows_matlab_step_by_step():
