@@ -28,12 +28,13 @@ def robust_limits(values: np.ndarray) -> tuple[float, float]:
         >>> robust_limits(stain)
         (1.0, 1000.0)
     """
-    low, high = _percentiles(values)
+    low, high = (float(limit) for limit in _percentiles(values))
     return (low, high) if low < high else (float(values.min()), float(values.max()))
 
 
-def _percentiles(values: np.ndarray) -> tuple[float, float]:
-    return float(np.percentile(values, LOWEST, method="higher")), float(np.percentile(values, HIGHEST, method="lower"))
+def _percentiles(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    low, high = np.percentile(values, LOWEST, axis=0, method="higher"), np.percentile(values, HIGHEST, axis=0, method="lower")
+    return np.asarray(low, np.float64), np.asarray(high, np.float64)
 
 
 def ordinary_limits(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -50,8 +51,8 @@ def ordinary_limits(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         >>> float(low), float(high)
         (-2993.0, 3993.0)
     """
-    low, high = np.percentile(values, LOWEST, axis=0, method="higher"), np.percentile(values, HIGHEST, axis=0, method="lower")
-    reach = np.where(high > low, FACTOR * (high.astype(float) - low), np.inf)
+    low, high = _percentiles(values)
+    reach = np.where(high > low, FACTOR * (high - low), np.inf)
     return low - reach, high + reach
 
 
@@ -73,8 +74,6 @@ def warn_of_hot_voxels(values: np.ndarray, mask: np.ndarray, where: object, what
         >>> print(str(shown[0].message)[:75])
         af.nii: the stain has 20000 at voxel (1, 1, 0), far above its 99.9th percen
     """
-    if values.dtype == bool:
-        return
     sample = values[:: max(1, len(values) // SAMPLED)]
     bounds = ordinary_limits(sample)
     for direction, percentile, bound, index in (

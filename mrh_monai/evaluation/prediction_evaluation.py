@@ -41,7 +41,7 @@ def evaluate(
         mask: Brain mask of 0 and 1: a file or an array (X, Y, Z).
         threshold: Threshold in the stain's units, above which structures are to be found; None for Otsu's threshold of the target.
         geometry: What the user states of the files. Where no coronal axis is stated, it is that of the prediction's record, otherwise the
-            one that an affine names, and axis 1 of arrays alone. SSIM is the mean over coronal slices.
+            one that an affine names, and axis 1 of arrays alone. SSIM compares coronal slices.
 
     Returns:
         The scores of `mrh_monai.score`, ``auc`` (area under the ROC curve, structures above the threshold) and ``threshold``.

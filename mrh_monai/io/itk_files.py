@@ -19,6 +19,7 @@ from mrh_monai.io.volume_format import Header, VolumeFormat, check_size, checked
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 LONGEST_HEADER = 1 << 20  # bytes in which the header of a file is looked for
+MOST_FILES = 10_000  # that a pattern of names may stand for
 # Names of fields, in lower case.
 DATA_FILE = ("elementdatafile", "data file", "datafile")
 BYTES_BEFORE = ("headersize", "byte skip", "byteskip")
@@ -41,10 +42,9 @@ def read_itk_header(path: Path) -> Header:
             its header says, or its unit of lengths is unknown.
     """
     text = _read_text(path)
-    if any(name in text.fields for name in VOXEL_SIZE):
-        _check_voxel_size(path, text.fields)  # before ITK, which says less of it
+    if text.fields:  # otherwise ITK says that it is no such file
+        _check_voxel_size(path, text.fields)
     reader = _image_io(path)
-    _check_voxel_size(path, text.fields)
     axes, components = reader.GetNumberOfDimensions(), reader.GetNumberOfComponents()
     shape = (*(reader.GetDimensions(i) for i in range(axes)), components)
     if axes not in (3, 4) or (axes == 4 and components > 1):
@@ -164,10 +164,10 @@ def _data_files(path: Path, named: str, listed: Sequence[str]) -> list[Path]:
         return [path]
     if named.upper().startswith("LIST"):
         return [path.parent / name for name in listed] or [path]
-    pattern = re.fullmatch(r"(.*%\d*d.*?)\s+(-?\d+)\s+(-?\d+)\s+(-?\d+)(\s+\d+)?", named)
-    if pattern and int(pattern[4]):
-        step = int(pattern[4])
-        numbers = range(int(pattern[2]), int(pattern[3]) + (1 if step > 0 else -1), step)
+    pattern = re.fullmatch(r"(.*%\d{0,2}d.*?)\s+(-?\d+)\s+(-?\d+)\s+(-?\d+)(\s+\d+)?", named)
+    step = int(pattern[4]) if pattern else 0
+    if pattern and step:
+        numbers = range(int(pattern[2]), int(pattern[3]) + (1 if step > 0 else -1), step)[:MOST_FILES]
         return [path.parent / (pattern[1] % number) for number in numbers]
     return [path.parent / named]
 
