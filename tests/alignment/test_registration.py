@@ -1,0 +1,89 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mrh_monai.alignment.registration import Registration, agreement, smoothed
+from mrh_monai.studies.random_displacement import displacement_field, misregistered
+
+ROUNDS = (4.0, 3.0, 2.0, 1.5, 1.0, 0.7)
+
+
+def true_displacement(brain, rms_mm, seed):
+    """Where the stain of each voxel lies after `misregistered`: the inverse of its field, by a fixed point of single steps."""
+    field = displacement_field(brain.mask.shape, brain.spacing, rms_mm, np.random.default_rng(seed))
+    back = -field
+    for _ in range(20):
+        x, y, z = np.indices(brain.mask.shape)
+        nearest = (np.clip(np.rint(x + back[0]), 0, x.max()).astype(int), y, np.clip(np.rint(z + back[1]), 0, z.max()).astype(int))
+        back = -field[(slice(None), *nearest)]
+    return back * brain.spacing[0]
+
+
+def error_mm(registration, brain, truth):
+    return float(np.sqrt(((registration.found.numpy() - truth) ** 2).sum(0)[brain.mask].mean()))
+
+
+def registered(subject, prediction, rounds=ROUNDS, expected_mm=0.1):
+    registration = Registration(subject, expected_mm)
+    for smoothing in rounds:
+        registration.refine(prediction, smoothing)
+    return registration
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_it_finds_a_displacement(brains, seed):
+    brain = brains[0]
+    moved = misregistered(brain, 0.12, seed)
+    truth = true_displacement(brain, 0.12, seed)
+    found = registered(moved, brain.target)
+    assert found.size_mm == pytest.approx(0.12, rel=0.35)
+    assert error_mm(found, brain, truth) < 0.035
+
+
+def test_an_aligned_stain_stays(brains, rng):
+    brain = brains[0]
+    noisy = (brain.target + rng.normal(0, 8, brain.target.shape)).astype(np.float32) * brain.mask
+    assert registered(brain, noisy, (2.0, 1.5, 1.0), expected_mm=0.06).size_mm < 0.01
+
+
+def test_gain_and_offset_of_the_prediction_do_not_matter(brains):
+    moved = misregistered(brains[0], 0.1, 3)
+    plain = registered(moved, brains[0].target)
+    for prediction in (40 + 3 * brains[0].target, 700 - 0.3 * brains[0].target):
+        np.testing.assert_allclose(registered(moved, prediction).found, plain.found, atol=0.004)
+
+
+def test_torn_tissue_and_other_slices_have_no_part(brains):
+    """Values where the stain is not intact, and in slices of which the subject is not made, change nothing, to the bit."""
+    brain = brains[0]
+    intact = np.ones(brain.mask.shape, bool)
+    intact[28:, :, :12] = False
+    mask = brain.mask.copy()
+    mask[:, 4:] = False
+    limited = replace(misregistered(brain, 0.1, 3), target_mask=intact, mask=mask, whole_mask=brain.mask)
+    spoiled = limited.target.copy()
+    spoiled[~intact] = 1e4
+    spoiled[:, 4:] = np.nan
+    one, other = (registered(subject, brain.target, (2.0, 1.0)) for subject in (limited, replace(limited, target=spoiled)))
+    np.testing.assert_array_equal(one.control, other.control)
+    assert one.size_mm > 0.02
+
+
+def test_means_are_over_the_voxels_of_the_mask(rng):
+    values, mask = rng.normal(size=(9, 5, 8)).astype(np.float32), rng.random((9, 5, 8)) > 0.4
+    means, share = smoothed(values, mask, (1.0, 0.0, 0.5))
+    x, z = np.arange(9)[:, None] - 4, np.arange(8)[None] - 3
+    kernel = np.exp(-(x**2) / 2) * (abs(x) <= 3) * np.exp(-(z**2) / 0.5) * (abs(z) <= 2)
+    kernel = kernel[:, None] / kernel.sum()
+    place = (slice(None), slice(2, 3), slice(None))
+    weights = kernel * mask[place]
+    assert share[4, 2, 3] == pytest.approx(weights.sum(), rel=1e-4)
+    assert means[4, 2, 3] == pytest.approx((weights * values[place]).sum() / weights.sum(), rel=1e-4)
+
+
+def test_agreement_is_the_squared_correlation_of_what_is_smoothed_alike(brains):
+    brain = brains[0]
+    assert agreement(5 - 2 * brain.target, brain.target, brain.mask, brain) == pytest.approx(1)
+    noise = np.random.default_rng(99).normal(size=brain.target.shape).astype(np.float32)
+    assert agreement(noise, brain.target, brain.mask, brain) < 0.05
