@@ -1,2 +1,3 @@
-from .displacement import ControlGrid as ControlGrid, bending_energy as bending_energy, inverse as inverse
+from .displacement import ControlGrid as ControlGrid
+from .moved_stain import moved_stain as moved_stain
 from .stain_alignment import Alignment as Alignment, align_stains as align_stains

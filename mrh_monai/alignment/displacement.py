@@ -11,7 +11,7 @@ from torch.nn.functional import grid_sample
 from mrh_monai.patch_geometry import CORONAL_PATCH
 
 PLANE = CORONAL_PATCH.axes
-INVERSION_STEPS = 6  # of the fixed point; each step divides the error by the steepness of the field, which is far below 1
+INVERSION_STEPS = 6  # of the fixed point; each step multiplies the error by the steepness of the field, which is far below 1
 
 
 class ControlGrid:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,6 +10,7 @@ from scipy.ndimage import gaussian_filter
 from torch.nn.functional import huber_loss
 
 from mrh_monai.alignment.displacement import PLANE, ControlGrid, bending_energy, displaced, inverse, sampled
+from mrh_monai.alignment.moved_stain import whole_stain
 from mrh_monai.data import SubjectInMemory
 
 KNOTS_MM = 0.5
@@ -23,7 +23,6 @@ HALVES, ITERATIONS = 2, 6  # of L-BFGS, with the level fitted before each half
 TRUNCATED = 3.0  # standard deviations at which a window ends
 
 
-@dataclass
 class Registration:
     """The displacement of one stain, found step by step.
 
@@ -39,14 +38,11 @@ class Registration:
         found: (2, X, Y, Z) displacement in mm along x and z: the stain of a voxel lies so far from it.
     """
 
-    subject: SubjectInMemory
-    expected_mm: float
-
-    def __post_init__(self) -> None:
-        assert self.subject.target is not None
-        shape = self.subject.mask.shape
-        self.stain = np.where(self.subject.scored, self.subject.target, 0).astype(np.float32)
-        self.grid = ControlGrid(shape, self.subject.spacing, KNOTS_MM)
+    def __init__(self, subject: SubjectInMemory, expected_mm: float):
+        shape = subject.mask.shape
+        self.subject, self.expected_mm = subject, expected_mm
+        self.stain = whole_stain(subject)
+        self.grid = ControlGrid(shape, subject.spacing, KNOTS_MM)
         self.control = torch.zeros(2, *self.grid.shape)
         self.found = torch.zeros(2, *shape)
 

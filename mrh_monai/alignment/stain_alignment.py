@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from scipy.ndimage import distance_transform_edt, map_coordinates
 
-from mrh_monai.alignment.displacement import displaced, sampled
+from mrh_monai.alignment.moved_stain import moved_stain, moved_voxels, whole_stain
 from mrh_monai.alignment.pointwise_predictor import PointwisePredictor
 from mrh_monai.alignment.registration import Registration, agreement
 from mrh_monai.data import SubjectInMemory
@@ -24,7 +23,6 @@ LITTLE_MM, MUCH_MM = 0.06, 0.2  # displacement that is expected at first
 LEAST_MM, MOST_MM = 0.015, 0.25  # limits of the displacement that is expected later
 ADAPTING = 1.5  # smoothing from which on a round expects what the one before found
 MUCH_BETTER = 0.75  # unexplained variance after large displacements, relative to that after small ones, below which the large ones count
-INTACT = 0.999  # share of a displaced voxel that must be intact
 
 
 @dataclass(frozen=True)
@@ -70,6 +68,15 @@ def align_stains(subjects: Sequence[SubjectInMemory], scaling: Scaling, seed: in
 
     Raises:
         SubjectError: A subject has no target, or is a patch file, whose patches cannot be moved.
+
+    Example:
+        >>> from mrh_monai.scaling import RobustScaling
+        >>> x, _, z = np.indices((24, 3, 24)) / 4
+        >>> image, affine = np.stack([2 + np.sin(x), 2 + np.cos(z)], axis=-1), np.diag([0.0625, 0.0625, 0.0625, 1])
+        >>> subject = SubjectInMemory("m1", image, 0, np.ones(x.shape, bool), image.prod(-1), None, affine)
+        >>> alignment = align_stains([subject], RobustScaling.fit([subject]))
+        >>> max(alignment.sizes_mm) < 0.005  # this stain already fits, to less than a tenth of a voxel
+        True
     """
     for subject in subjects:
         if subject.target is None or subject.is_patches:
@@ -88,8 +95,8 @@ def align_stains(subjects: Sequence[SubjectInMemory], scaling: Scaling, seed: in
     (small, agreed_small), (large, agreed_large) = results
     is_large = 1 - np.mean(agreed_large) < MUCH_BETTER * (1 - np.mean(agreed_small))
     turns.restore(large if is_large else small)
-    displacements = tuple(registration.found.numpy() for registration in turns.registrations)
-    moved = tuple(moved_stain(subject, each) for subject, each in zip(subjects, displacements, strict=True))
+    moved = tuple(moved_stain(subject, each.found) for subject, each in zip(subjects, turns.registrations, strict=True))
+    displacements = tuple(each.found.numpy() for each in turns.registrations)
     return Alignment(moved, displacements, tuple(before), tuple(agreed_large if is_large else agreed_small), bool(is_large))
 
 
@@ -102,7 +109,7 @@ class _Turns:
         self.predictor = PointwisePredictor(subjects, scaling.training_coefficients(subjects), seed)
         self.registrations = [Registration(subject, LITTLE_MM) for subject in subjects]
         self.masks = [torch.from_numpy(subject.mask) for subject in subjects]
-        self.stains = [whole_stain(subject) for subject in subjects]
+        self.stains = [torch.from_numpy(whole_stain(subject)) for subject in subjects]
 
     def train(self, steps: int) -> None:
         """Train the predictor on the stains as they are moved now."""
@@ -149,48 +156,4 @@ class _Turns:
 
     def _moved(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the moved stain (V,) of the voxels of the mask by linear interpolation, and where it is known (V,)."""
-        registration, subject, mask = self.registrations[index], self.subjects[index], self.masks[index]
-        places = displaced(torch.nonzero(mask).T.float(), registration.found[:, mask], subject.spacing)
-        intact = torch.ones(len(places[0])) if subject.target_mask is None else sampled(_volume(subject.target_mask), places)[0]
-        return sampled(_volume(self.stains[index]), places)[0], intact > INTACT
-
-
-def moved_stain(subject: SubjectInMemory, displacement: np.ndarray) -> SubjectInMemory:
-    """Return a subject whose stain and ``target_mask`` are moved, by cubic and by linear interpolation.
-
-    Args:
-        subject: Subject with a target.
-        displacement: (2, X, Y, Z) along x and z in mm: how far from each voxel its stain lies.
-
-    Returns:
-        The subject with a target (X, Y, Z) float32, without values beyond those of the original's slices in use. Where the displacement
-        is 0 everywhere, the subject is returned unchanged.
-    """
-    assert subject.target is not None
-    if not displacement.any():
-        return subject
-    shape = subject.mask.shape
-    voxels = torch.from_numpy(np.indices(shape, dtype=np.float32)).flatten(1)
-    places = displaced(voxels, torch.from_numpy(displacement).flatten(1), subject.spacing)
-    original = whole_stain(subject)
-    target = map_coordinates(original, places.numpy(), order=3, mode="nearest").reshape(shape)
-    intact = subject.target_mask
-    if intact is not None:
-        intact = (sampled(_volume(intact), places)[0] > INTACT).view(shape).numpy()
-    used = original if subject.left_out is None else original[:, ~subject.left_out]
-    return replace(subject, target=np.clip(target, used.min(), used.max()), target_mask=intact)
-
-
-def whole_stain(subject: SubjectInMemory) -> np.ndarray:
-    """Return the stain (X, Y, Z) float32 of a subject; where it is torn or not finite, the nearest value, so that splines do not ring."""
-    assert subject.target is not None
-    stain = subject.target.astype(np.float32)
-    known = np.isfinite(stain) if subject.target_mask is None else np.isfinite(stain) & subject.target_mask
-    if known.all():
-        return stain
-    nearest = distance_transform_edt(~known, return_distances=False, return_indices=True)
-    return np.asarray(stain[tuple(nearest)])
-
-
-def _volume(values: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(values.astype(np.float32))[None]
+        return moved_voxels(self.subjects[index], self.stains[index], self.registrations[index].found, self.masks[index])

@@ -2,10 +2,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.ndimage import map_coordinates
 
 from mrh_monai.alignment import align_stains
-from mrh_monai.alignment.stain_alignment import moved_stain, whole_stain
 from mrh_monai.errors import SubjectError
 from mrh_monai.studies.random_displacement import misregistered
 
@@ -53,36 +51,6 @@ def test_torn_tissue_and_other_slices_have_no_part(brains, scaling):
     assert np.isfinite(results[1].subjects[0].target[seen]).all()
     np.testing.assert_allclose(results[1].subjects[0].target[seen], results[0].subjects[0].target[seen], atol=0.5)
     assert not results[1].subjects[0].target_mask.all()
-
-
-def test_a_stain_is_interpolated_by_cubic_splines_and_keeps_its_range(brains, rng):
-    brain = brains[0]
-    field = (0.05 * rng.normal(size=(2, 1, 5, 1)) * np.ones((2, *brain.mask.shape))).astype(np.float32)
-    moved = moved_stain(brain, field)
-    x, y, z = np.indices(brain.mask.shape).astype(float)
-    expected = map_coordinates(brain.target, [x + field[0] / 0.0625, y, z + field[1] / 0.0625], order=3, mode="nearest")
-    np.testing.assert_allclose(moved.target, np.clip(expected, brain.target.min(), brain.target.max()), atol=1e-2)
-    assert moved.target.dtype == np.float32
-    assert moved_stain(brain, np.zeros_like(field)) is brain
-
-
-def test_a_voxel_is_torn_where_its_stain_came_from_torn_tissue(brains):
-    intact = np.ones(brains[0].mask.shape, bool)
-    intact[20] = False
-    field = np.zeros((2, *intact.shape), np.float32)
-    field[0] = 0.0625
-    moved = moved_stain(replace(brains[0], target_mask=intact), field)
-    np.testing.assert_array_equal(np.flatnonzero(~moved.target_mask.any(axis=(1, 2))), [19])
-
-
-def test_torn_tissue_is_filled_from_beside_it(brains):
-    intact = np.ones(brains[0].mask.shape, bool)
-    intact[20:22] = False
-    torn = replace(brains[0], target=np.where(intact, brains[0].target, np.nan), target_mask=intact)
-    filled = whole_stain(torn)
-    np.testing.assert_array_equal(filled[20], brains[0].target[19])
-    np.testing.assert_array_equal(filled[21], brains[0].target[22])
-    np.testing.assert_array_equal(filled[intact], brains[0].target[intact])
 
 
 def test_without_a_stain_there_is_nothing_to_align(brains, scaling):
