@@ -1,4 +1,5 @@
 from . import (
+    alignment as alignment,
     bundle as bundle,
     comparison as comparison,
     contributions as contributions,

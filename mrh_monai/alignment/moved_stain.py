@@ -14,7 +14,7 @@ from mrh_monai.data import SubjectInMemory
 INTACT = 0.999  # share of a displaced voxel that must be intact
 
 
-def moved_stain(subject: SubjectInMemory, displacement: torch.Tensor, order: int = 3) -> SubjectInMemory:
+def move_stain(subject: SubjectInMemory, displacement: torch.Tensor, order: int = 3) -> SubjectInMemory:
     """Return a subject with its stain moved by spline interpolation, and its ``target_mask`` by linear interpolation.
 
     Args:
@@ -39,12 +39,12 @@ def moved_stain(subject: SubjectInMemory, displacement: torch.Tensor, order: int
 def moved_voxels(
     subject: SubjectInMemory, stain: torch.Tensor, displacement: torch.Tensor, mask: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the moved stain of some voxels by linear interpolation, which is faster than `moved_stain`.
+    """Return the moved stain of some voxels by linear interpolation, which is faster than `move_stain`.
 
     Args:
         subject: Subject of the stain.
         stain: (X, Y, Z) float32, its `whole_stain`.
-        displacement: (2, X, Y, Z) float32, see `moved_stain`.
+        displacement: (2, X, Y, Z) float32, see `move_stain`.
         mask: (X, Y, Z) bool, the V voxels.
 
     Returns:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mrh_monai.alignment.moved_stain import moved_stain, moved_voxels, whole_stain
+from mrh_monai.alignment.moved_stain import move_stain, moved_voxels, whole_stain
 from mrh_monai.alignment.pointwise_predictor import PointwisePredictor
 from mrh_monai.alignment.registration import Registration, agreement
 from mrh_monai.data import SubjectInMemory
@@ -67,7 +67,7 @@ def align_stains(subjects: Sequence[SubjectInMemory], scaling: Scaling, seed: in
         The moved stains, each interpolated once by cubic splines from the original, and the displacements.
 
     Raises:
-        SubjectError: A subject has no target, or is a patch file, whose patches cannot be moved.
+        SubjectError: There is no subject; or one has no target, or is a patch file, whose patches cannot be moved.
 
     Example:
         >>> from mrh_monai.scaling import RobustScaling
@@ -78,6 +78,8 @@ def align_stains(subjects: Sequence[SubjectInMemory], scaling: Scaling, seed: in
         >>> max(alignment.sizes_mm) < 0.005  # this stain already fits, to less than a tenth of a voxel
         True
     """
+    if not subjects:
+        raise SubjectError("align_stains", "at least one subject", "no subject", "give the training subjects")
     for subject in subjects:
         if subject.target is None or subject.is_patches:
             found = "a patch file" if subject.is_patches else "no target"
@@ -95,7 +97,7 @@ def align_stains(subjects: Sequence[SubjectInMemory], scaling: Scaling, seed: in
     (small, agreed_small), (large, agreed_large) = results
     is_large = 1 - np.mean(agreed_large) < MUCH_BETTER * (1 - np.mean(agreed_small))
     turns.restore(large if is_large else small)
-    moved = tuple(moved_stain(subject, each.found) for subject, each in zip(subjects, turns.registrations, strict=True))
+    moved = tuple(move_stain(subject, each.found) for subject, each in zip(subjects, turns.registrations, strict=True))
     displacements = tuple(each.found.numpy() for each in turns.registrations)
     return Alignment(moved, displacements, tuple(before), tuple(agreed_large if is_large else agreed_small), bool(is_large))
 

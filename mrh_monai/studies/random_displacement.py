@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from mrh_monai.alignment import ControlGrid, moved_stain
+from mrh_monai.alignment import ControlGrid, move_stain
 from mrh_monai.data import SubjectInMemory
 
 GRID_MM = 1.0
@@ -44,4 +44,4 @@ def misregistered(subject: SubjectInMemory, rms_mm: float, seed: int) -> Subject
     if not rms_mm or subject.target is None:
         return subject
     field = displacement_field(subject.mask.shape, subject.spacing, rms_mm, np.random.default_rng(seed))
-    return moved_stain(subject, field, order=1)
+    return move_stain(subject, field, order=1)

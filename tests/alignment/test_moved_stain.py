@@ -4,18 +4,18 @@ import numpy as np
 import torch
 from scipy.ndimage import map_coordinates
 
-from mrh_monai.alignment.moved_stain import moved_stain, moved_voxels, whole_stain
+from mrh_monai.alignment.moved_stain import move_stain, moved_voxels, whole_stain
 
 
 def test_a_stain_is_interpolated_by_cubic_splines_and_keeps_its_range(brains, rng):
     brain = brains[0]
     field = (0.05 * rng.normal(size=(2, 1, 5, 1)) * np.ones((2, *brain.mask.shape))).astype(np.float32)
-    moved = moved_stain(brain, torch.from_numpy(field))
+    moved = move_stain(brain, torch.from_numpy(field))
     x, y, z = np.indices(brain.mask.shape).astype(float)
     expected = map_coordinates(brain.target, [x + field[0] / 0.0625, y, z + field[1] / 0.0625], order=3, mode="nearest")
     np.testing.assert_allclose(moved.target, np.clip(expected, brain.target.min(), brain.target.max()), atol=1e-2)
     assert moved.target.dtype == np.float32
-    assert moved_stain(brain, torch.zeros(field.shape)) is brain
+    assert move_stain(brain, torch.zeros(field.shape)) is brain
 
 
 def test_a_voxel_is_torn_where_its_stain_came_from_torn_tissue(brains):
@@ -23,7 +23,7 @@ def test_a_voxel_is_torn_where_its_stain_came_from_torn_tissue(brains):
     intact[20] = False
     field = torch.zeros(2, *intact.shape)
     field[0] = 0.0625
-    moved = moved_stain(replace(brains[0], target_mask=intact), field)
+    moved = move_stain(replace(brains[0], target_mask=intact), field)
     np.testing.assert_array_equal(np.flatnonzero(~moved.target_mask.any(axis=(1, 2))), [19])
 
 
@@ -40,7 +40,7 @@ def test_torn_tissue_is_filled_from_beside_it(brains):
 def test_some_voxels_are_those_of_the_whole_volume_by_linear_interpolation(brains, rng):
     brain = replace(brains[0], target_mask=rng.random(brains[0].mask.shape) > 0.02)
     field = torch.from_numpy(rng.normal(0, 0.05, (2, *brain.mask.shape)).astype(np.float32))
-    whole = moved_stain(brain, field, order=1)
+    whole = move_stain(brain, field, order=1)
     stain, known = moved_voxels(brain, torch.from_numpy(whole_stain(brain)), field, torch.from_numpy(brain.mask))
     np.testing.assert_allclose(stain, whole.target[brain.mask], atol=1e-2)
     np.testing.assert_array_equal(known, whole.target_mask[brain.mask])

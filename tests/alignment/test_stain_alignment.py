@@ -58,3 +58,8 @@ def test_without_a_stain_there_is_nothing_to_align(brains, scaling):
         align_stains([brains[0], replace(brains[1], target=None)], scaling)
     with pytest.raises(SubjectError, match="found a patch file"):
         align_stains([replace(brains[0], largest=3.0)], scaling)
+
+
+def test_without_subjects_there_is_nothing_to_align(scaling):
+    with pytest.raises(SubjectError, match="expected at least one subject, found no subject; give the training subjects"):
+        align_stains([], scaling)
