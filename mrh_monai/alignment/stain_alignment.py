@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from mrh_monai.alignment.brain_edge import at_edge, with_surroundings
 from mrh_monai.alignment.moved_stain import move_stain, moved_voxels, whole_stain
 from mrh_monai.alignment.pointwise_predictor import PointwisePredictor
 from mrh_monai.alignment.registration import Registration, agreement
@@ -22,6 +23,7 @@ NEAR, FAR = (2.0, 1.5, 1.0, 0.7), (5.0, 4.0, 3.0, 2.5)  # smoothing of each roun
 LITTLE_MM, MUCH_MM = 0.06, 0.2  # displacement that is expected at first
 LEAST_MM, MOST_MM = 0.015, 0.25  # limits of the displacement that is expected later
 ADAPTING = 1.5  # smoothing from which on a round expects what the one before found
+FINE = 1.0  # smoothing from which on the predictor learns from the edge of the brain too
 MUCH_BETTER = 0.75  # unexplained variance after large displacements, relative to that after small ones, below which the large ones count
 
 
@@ -106,16 +108,25 @@ class _Turns:
     """The predictor and the registrations, and the stains as they are moved so far."""
 
     def __init__(self, subjects: Sequence[SubjectInMemory], scaling: Scaling, seed: int):
-        self.subjects = subjects
+        self.subjects = [with_surroundings(subject) for subject in subjects]
         self.low, self.range = scaling.target_min, scaling.target_max - scaling.target_min
-        self.predictor = PointwisePredictor(subjects, scaling.training_coefficients(subjects), seed)
-        self.registrations = [Registration(subject, LITTLE_MM) for subject in subjects]
-        self.masks = [torch.from_numpy(subject.mask) for subject in subjects]
+        self.predictor = PointwisePredictor(self.subjects, scaling.training_coefficients(subjects), seed)
+        self.registrations = [Registration(subject, LITTLE_MM) for subject in self.subjects]
+        self.masks = [torch.from_numpy(subject.mask) for subject in self.subjects]
         self.stains = [torch.from_numpy(whole_stain(subject)) for subject in subjects]
+        edges = [at_edge(subject) for subject in subjects]
+        self.inner = [subject.mask & ~edge for subject, edge in zip(subjects, edges, strict=True)]
+        self.beside_edge = [torch.from_numpy(~edge[each.mask]) for each, edge in zip(self.subjects, edges, strict=True)]
 
-    def train(self, steps: int) -> None:
-        """Train the predictor on the stains as they are moved now."""
+    def train(self, steps: int, with_edge: bool = False) -> None:
+        """Train the predictor on the stains as they are moved now.
+
+        While a stain is far from its place, its edge is blurred. A predictor that learned this blur would recognise voxels at the edge by
+        their signals, and hold every stain where it is.
+        """
         stains, known = zip(*(self._moved(index) for index in range(len(self.subjects))), strict=True)
+        if not with_edge:
+            known = tuple(where & beside for where, beside in zip(known, self.beside_edge, strict=True))
         self.predictor.train([(stain - self.low) / self.range for stain in stains], known, steps)
 
     def take(self, smoothing: float) -> None:
@@ -125,16 +136,16 @@ class _Turns:
             if smoothing <= ADAPTING:
                 expected = max(registration.size_mm, registration.expected_mm / 2)
                 registration.expected_mm = min(max(expected, LEAST_MM), MOST_MM)
-        self.train(STEPS)
+        self.train(STEPS, with_edge=smoothing <= FINE)
 
     def agreements(self) -> list[float]:
-        """Return the squared correlation of each moved stain with its prediction."""
+        """Return the squared correlation of each moved stain with its prediction, inside the brain."""
         found = []
         for index, (subject, mask) in enumerate(zip(self.subjects, self.masks, strict=True)):
             stain, known = (values.numpy() for values in self._moved(index))
             whole, where = np.zeros(subject.mask.shape, np.float32), np.zeros(subject.mask.shape, bool)
             whole[mask.numpy()], where[mask.numpy()] = stain, known
-            found.append(agreement(self._predicted(index), whole, where, subject))
+            found.append(agreement(self._predicted(index), whole, where & self.inner[index], subject))
         return found
 
     def state(self) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from mrh_monai.alignment import align_stains
+from mrh_monai.alignment.brain_edge import at_edge
 from mrh_monai.errors import SubjectError
 from mrh_monai.studies.random_displacement import misregistered
 
@@ -15,7 +16,11 @@ def difference(subjects, truth):
 def test_stains_return_to_their_place(brains, scaling):
     moved = [misregistered(brain, 0.1, seed) for seed, brain in enumerate(brains)]
     alignment = align_stains(moved, scaling)
-    assert difference(alignment.subjects, brains) < 0.5 * difference(moved, brains)
+    assert difference(alignment.subjects, brains) < 0.22 * difference(moved, brains)
+    # Background that a displaced stain brings into the mask does not draw it outwards. Interpolation alone blurs the rim by 0.1.
+    for aligned, brain in zip(alignment.subjects, brains, strict=True):
+        rim = at_edge(brain) & brain.mask
+        assert 1 - aligned.target[rim].mean() / brain.target[rim].mean() < 0.2
     assert min(np.subtract(alignment.after, alignment.before)) > 0.05
     for size, displacement, brain in zip(alignment.sizes_mm, alignment.displacements, brains, strict=True):
         assert displacement.shape == (2, *brain.mask.shape)
@@ -44,7 +49,7 @@ def test_torn_tissue_and_other_slices_have_no_part(brains, scaling):
     results = []
     for target in (first.target, spoiled):
         limited = replace(first, target=target, target_mask=intact, mask=mask, whole_mask=brains[0].mask)
-        results.append(align_stains([limited, *brains[1:]], scaling))
+        results.append(align_stains([limited, brains[1]], scaling))
     for one, other in zip(results[0].displacements, results[1].displacements, strict=True):
         np.testing.assert_array_equal(one, other)
     seen = results[0].subjects[0].scored
