@@ -16,7 +16,19 @@ FAR_MM = 1e6
 EDGE_VOXELS = 1.5  # half the width of the edge; its voxels touch the outline of the mask, also at a corner
 
 
-def with_surroundings(subject: SubjectInMemory) -> SubjectInMemory:
+def edge_distance_mm(subject: SubjectInMemory) -> np.ndarray:
+    """Return the distance (X, Y, Z) of each voxel to the nearest voxel across the outline of the brain, in its coronal slice.
+
+    It is negative outside the brain, and infinite if the brain fills its volume.
+    """
+    if subject.brain.all():
+        return np.full(subject.brain.shape, np.inf)
+    # Slices are set so far apart that the nearest voxel always lies in the same slice.
+    edges = [subject.spacing[axis] if axis in PLANE else FAR_MM for axis in range(3)]
+    return np.asarray(distance_transform_edt(subject.brain, edges) - distance_transform_edt(~subject.brain, edges))
+
+
+def with_surroundings(subject: SubjectInMemory, distance: np.ndarray) -> SubjectInMemory:
     """Return a subject whose mask reaches 0.5 mm beyond the brain, within each coronal slice.
 
     A stain that is displaced out of the mask on one side leaves background inside the mask on the other. Seen from inside alone, the edge
@@ -27,30 +39,17 @@ def with_surroundings(subject: SubjectInMemory) -> SubjectInMemory:
 
     Args:
         subject: Subject with a target.
+        distance: (X, Y, Z), its `edge_distance_mm`.
     """
-    brain = subject.brain
-    if brain.all():
-        return subject
-    distance = _distance_mm(brain, subject)
     whole = distance > -SURROUNDINGS_MM
     mask = whole if subject.left_out is None else whole & ~subject.left_out[:, None]
     wider = replace(subject, mask=mask, whole_mask=None if subject.whole_mask is None else whole)
-    return subject if _is_cut(whole_stain(subject)[wider.scored & ~brain]) else wider
+    return subject if _is_cut(whole_stain(subject)[wider.scored & (distance < 0)]) else wider
 
 
-def at_edge(subject: SubjectInMemory) -> np.ndarray:
-    """Return (X, Y, Z) bool: the voxels on both sides of the outline of a subject's brain."""
-    if subject.brain.all():
-        return np.zeros(subject.brain.shape, bool)
-    distance = _distance_mm(subject.brain, subject)
+def at_edge(subject: SubjectInMemory, distance: np.ndarray) -> np.ndarray:
+    """Return (X, Y, Z) bool: the voxels on both sides of the outline of the brain, from the subject's `edge_distance_mm`."""
     return np.asarray(np.abs(distance) <= EDGE_VOXELS * min(subject.spacing[axis] for axis in PLANE))
-
-
-def _distance_mm(brain: np.ndarray, subject: SubjectInMemory) -> np.ndarray:
-    """Return the distance (X, Y, Z) of each voxel to the nearest voxel across the outline, in its coronal slice: negative outside."""
-    # Slices are set so far apart that the nearest voxel always lies in the same slice.
-    edges = [subject.spacing[axis] if axis in PLANE else FAR_MM for axis in range(3)]
-    return np.asarray(distance_transform_edt(brain, edges) - distance_transform_edt(~brain, edges))
 
 
 def _is_cut(stain_around: np.ndarray) -> bool:

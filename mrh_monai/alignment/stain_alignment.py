@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from mrh_monai.alignment.brain_edge import at_edge, with_surroundings
-from mrh_monai.alignment.moved_stain import move_stain, moved_voxels, whole_stain
+from mrh_monai.alignment.brain_edge import at_edge, edge_distance_mm, with_surroundings
+from mrh_monai.alignment.moved_stain import move_stain, moved_voxels
 from mrh_monai.alignment.pointwise_predictor import PointwisePredictor
 from mrh_monai.alignment.registration import Registration, agreement
 from mrh_monai.data import SubjectInMemory
@@ -108,13 +108,14 @@ class _Turns:
     """The predictor and the registrations, and the stains as they are moved so far."""
 
     def __init__(self, subjects: Sequence[SubjectInMemory], scaling: Scaling, seed: int):
-        self.subjects = [with_surroundings(subject) for subject in subjects]
+        distances = [edge_distance_mm(subject) for subject in subjects]
+        edges = [at_edge(subject, distance) for subject, distance in zip(subjects, distances, strict=True)]
+        self.subjects = [with_surroundings(subject, distance) for subject, distance in zip(subjects, distances, strict=True)]
         self.low, self.range = scaling.target_min, scaling.target_max - scaling.target_min
         self.predictor = PointwisePredictor(self.subjects, scaling.training_coefficients(subjects), seed)
         self.registrations = [Registration(subject, LITTLE_MM) for subject in self.subjects]
         self.masks = [torch.from_numpy(subject.mask) for subject in self.subjects]
-        self.stains = [torch.from_numpy(whole_stain(subject)) for subject in subjects]
-        edges = [at_edge(subject) for subject in subjects]
+        self.stains = [torch.from_numpy(each.stain) for each in self.registrations]
         self.inner = [subject.mask & ~edge for subject, edge in zip(subjects, edges, strict=True)]
         self.beside_edge = [torch.from_numpy(~edge[each.mask]) for each, edge in zip(self.subjects, edges, strict=True)]
 

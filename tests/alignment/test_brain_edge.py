@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from helpers.scaled_subjects import subject_of
-from mrh_monai.alignment.brain_edge import EDGE_VOXELS, SURROUNDINGS_MM, at_edge, with_surroundings
+from mrh_monai.alignment.brain_edge import EDGE_VOXELS, SURROUNDINGS_MM, at_edge, edge_distance_mm, with_surroundings
 
 EDGES = (0.125, 0.5, 0.25)
 
@@ -19,6 +19,14 @@ def subject(rng):
     return made
 
 
+def widened(subject):
+    return with_surroundings(subject, edge_distance_mm(subject))
+
+
+def edge(subject):
+    return at_edge(subject, edge_distance_mm(subject))
+
+
 def distance_to_other_side(mask, voxel):
     """The distance in mm within the coronal slice to the nearest voxel on the other side of the outline."""
     x, y, z = voxel
@@ -29,7 +37,7 @@ def distance_to_other_side(mask, voxel):
 def test_the_surroundings_reach_half_a_millimetre_within_a_slice(subject):
     outside = [tuple(voxel) for voxel in np.argwhere(~subject.mask)]
     around = {voxel for voxel in outside if distance_to_other_side(subject.mask, voxel) < SURROUNDINGS_MM}
-    wider = with_surroundings(subject).mask
+    wider = widened(subject).mask
     assert {tuple(voxel) for voxel in np.argwhere(wider & ~subject.mask)} == around
     assert wider[subject.mask].all()
     assert not wider[:, [0, 3]].any()
@@ -38,32 +46,32 @@ def test_the_surroundings_reach_half_a_millimetre_within_a_slice(subject):
 def test_the_edge_lies_on_both_sides_of_the_outline(subject):
     width = EDGE_VOXELS * min(EDGES[0], EDGES[2])
     near = {v for v in np.ndindex(*subject.mask.shape) if distance_to_other_side(subject.mask, v) <= width}
-    assert {tuple(voxel) for voxel in np.argwhere(at_edge(subject))} == near
+    assert {tuple(voxel) for voxel in np.argwhere(edge(subject))} == near
     assert 0 < len(near) < subject.mask.sum() * 2
 
 
 def test_slices_that_are_left_out_stay_so(subject):
     first = np.arange(4)[:, None] == 1
-    limited = with_surroundings(replace(subject, mask=subject.mask & first, whole_mask=subject.mask))
-    np.testing.assert_array_equal(limited.mask, with_surroundings(subject).mask & first)
-    np.testing.assert_array_equal(limited.brain, with_surroundings(subject).mask)
+    limited = widened(replace(subject, mask=subject.mask & first, whole_mask=subject.mask))
+    np.testing.assert_array_equal(limited.mask, widened(subject).mask & first)
+    np.testing.assert_array_equal(limited.brain, widened(subject).mask)
 
 
 def test_a_stain_that_was_cut_along_the_mask_has_no_surroundings(subject):
     cut = replace(subject, target=np.where(subject.mask, subject.target, np.float32(7)))
-    assert with_surroundings(cut) is cut
+    assert widened(cut) is cut
     beside = subject.target.copy()
     beside[:, 1] = np.where(subject.mask[:, 1], beside[:, 1], 7)
     limited = replace(cut, target=beside, mask=subject.mask & (np.arange(4)[:, None] == 1), whole_mask=subject.mask)
-    assert with_surroundings(limited) is limited  # slices that are not in use do not decide it
+    assert widened(limited) is limited  # slices that are not in use do not decide it
 
 
 def test_only_intact_tissue_decides_whether_a_stain_was_cut(subject):
     torn = replace(subject, target=np.where(subject.mask, subject.target, np.nan), target_mask=subject.mask)
-    assert with_surroundings(torn) is torn
+    assert widened(torn) is torn
 
 
 def test_a_brain_that_fills_its_volume_has_no_edge(subject):
     whole = replace(subject, mask=np.ones_like(subject.mask))
-    assert with_surroundings(whole) is whole
-    assert not at_edge(whole).any()
+    assert widened(whole) is whole
+    assert not edge(whole).any()
