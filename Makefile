@@ -19,8 +19,8 @@ WITHOUT_APPS = $(PYTEST) --ignore=tests/apps
 # Share of the package's lines that `make test` executes, in whole percent: what was measured, rounded down. Raise it when the share has risen.
 COVERAGE_FLOOR := 86
 
-SEPARATE := distributed or analysis or sharing or browser or wheel or label or deploy
-TEST_TARGETS := test test-distributed test-analysis test-sharing test-wheel test-browser test-label
+SEPARATE := distributed or training or analysis or sharing or browser or wheel or label or deploy
+TEST_TARGETS := test test-distributed test-training test-analysis test-sharing test-wheel test-browser test-label
 ifeq ($(shell uname -s),Linux)
 TEST_TARGETS += test-deploy
 else
@@ -52,6 +52,9 @@ test: $(READY) ## Run the tests but those of the targets below, and measure thei
 
 test-distributed: $(READY) ## Run the tests of several processes. About three minutes.
 	$(BIN)/python $(WITHOUT_APPS) -m distributed tests
+
+test-training: $(READY) ## Run the tests of training that is killed and resumed, and of the alignment of stains. About five minutes.
+	$(BIN)/python $(WITHOUT_APPS) -m training tests
 
 test-analysis: $(READY) ## Run the tests of comparisons, contributions, studies and reports. About two minutes.
 	$(BIN)/python $(WITHOUT_APPS) -m analysis tests

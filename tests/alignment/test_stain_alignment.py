@@ -8,6 +8,8 @@ from mrh_monai.alignment.brain_edge import at_edge, edge_distance_mm
 from mrh_monai.errors import SubjectError
 from mrh_monai.studies.random_displacement import misregistered
 
+pytestmark = pytest.mark.training
+
 
 def difference(subjects, truth):
     return np.mean([np.abs(a.target - b.target)[b.mask].mean() for a, b in zip(subjects, truth, strict=True)])

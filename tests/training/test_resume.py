@@ -13,6 +13,8 @@ import pytest
 
 from helpers.paths import BUNDLE
 
+pytestmark = pytest.mark.training
+
 RESULTS = ("model.pt", "model.json", "metrics.csv")
 # A constant, high learning rate makes the validation restless: patience ends the run early, and a resumed one in the same epoch.
 OPTIONS = {
