@@ -53,7 +53,7 @@ test: $(READY) ## Run the tests but those of the targets below, and measure thei
 test-distributed: $(READY) ## Run the tests of several processes. About three minutes.
 	$(BIN)/python $(WITHOUT_APPS) -m distributed tests
 
-test-training: $(READY) ## Run the tests of training that is killed and resumed, and of the alignment of stains. About five minutes.
+test-training: $(READY) ## Run the tests of whole training runs, also killed and resumed, and of the alignment of stains. About seven minutes.
 	$(BIN)/python $(WITHOUT_APPS) -m training tests
 
 test-analysis: $(READY) ## Run the tests of comparisons, contributions, studies and reports. About two minutes.

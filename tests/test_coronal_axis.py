@@ -248,6 +248,7 @@ def test_an_option_that_the_datalist_overrules_is_said(study_bundle, scanner, st
         assert Datalist.read(tmp_path / "datalist.json").with_default_axis(1).test[0].coronal_axis == axis
 
 
+@pytest.mark.training
 def test_a_bundle_run_advises_its_own_option(study_bundle, scanner, axis, tmp_path):
     Datalist(test=(scanner,)).write(tmp_path / "datalist.json")
     words = [sys.executable, "-m", "monai.bundle", "run", "--bundle_root", study_bundle, "--config_file"]

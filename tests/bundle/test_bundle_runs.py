@@ -30,7 +30,7 @@ from mrh_monai.protocol.mrh_net import MRH_NET
 from mrh_monai.subjects.datalist import Datalist
 from mrh_monai.subjects.subject_search import find_subject
 
-pytestmark = pytest.mark.usefixtures("undo_hooks")
+pytestmark = [pytest.mark.training, pytest.mark.usefixtures("undo_hooks")]
 
 
 @pytest.fixture(scope="module")

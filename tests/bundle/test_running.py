@@ -13,6 +13,8 @@ from mrh_monai.errors import CheckpointError, DatalistError, OptionError
 from mrh_monai.network.checkpoint import load_checkpoint
 from mrh_monai.subjects import Datalist
 
+pytestmark = pytest.mark.training
+
 
 @pytest.fixture
 def unchanged():

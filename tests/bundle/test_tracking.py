@@ -8,7 +8,7 @@ import pytest
 from helpers.bundle_runs import SMALL, bundle_run
 from helpers.paths import BUNDLE
 
-pytestmark = pytest.mark.usefixtures("undo_hooks")
+pytestmark = [pytest.mark.training, pytest.mark.usefixtures("undo_hooks")]
 
 
 def test_monais_tracking_follows_training(study, tmp_path):
