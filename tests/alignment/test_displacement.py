@@ -34,7 +34,7 @@ def test_bending_costs_and_a_shift_a_turn_and_a_stretch_do_not():
 
 def test_samples_are_those_of_scipy(rng):
     volumes = rng.normal(size=(2, 5, 1, 6)).astype(np.float32)
-    places = np.stack([rng.uniform(-1, 6, 50), np.zeros(50), rng.uniform(-1, 7, 50)]).astype(np.float32)
+    places = np.stack([rng.uniform(-1, 6, 20_000), np.zeros(20_000), rng.uniform(-1, 7, 20_000)]).astype(np.float32)
     found = sampled(torch.from_numpy(volumes), torch.from_numpy(places))
     expected = [map_coordinates(volume, places, order=1, mode="nearest") for volume in volumes]
     np.testing.assert_allclose(found, expected, atol=1e-5)
