@@ -19,7 +19,7 @@ class ControlGrid:
     """The control points of a displacement, and the voxels at which it is wanted.
 
     Control points lie at equal distances in mm along each axis, one of them before the first voxel, so that the spline is complete at
-    every voxel.
+    every voxel. An axis of a single voxel has a single control point.
 
     Args:
         shape: (X, Y, Z), number of voxels along each axis.
@@ -35,7 +35,7 @@ class ControlGrid:
     Example:
         >>> grid = ControlGrid((9, 1, 9), (0.125, 0.125, 0.125), knots_mm=0.5)
         >>> grid.shape
-        (6, 4, 6)
+        (6, 1, 6)
         >>> moved_by_one = grid.dense(torch.ones(2, *grid.shape))
         >>> tuple(moved_by_one.shape), round(float(moved_by_one.min()), 5), round(float(moved_by_one.max()), 5)
         ((2, 9, 1, 9), 1.0, 1.0)
@@ -63,6 +63,8 @@ class ControlGrid:
 
 def _spline_weights(places: np.ndarray) -> torch.Tensor:
     """Return the cubic B-spline of each control point (column) at each place (row), places counted in distances of control points."""
+    if len(places) == 1:
+        return torch.ones(1, 1)
     first = np.floor(places).astype(int)
     t = places - first
     pieces = np.stack([(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3]) / 6

@@ -15,10 +15,10 @@ from mrh_monai.data import SubjectInMemory
 
 KNOTS_MM = 0.5
 BENDING, SIZE = 0.1, 0.3  # weights of bending and of size, for control points in units of the expected displacement
-CORRELATED_VOXELS = 20.0  # voxels that count as one at a smoothing of one voxel; more with its third power, because errors are smoothed too
+CORRELATED = 2.7  # length of the cube whose voxels count as one, in units of the smoothing, because errors are smoothed too
 LARGEST_ERROR = 2.0  # in robust standard deviations; a larger error counts linearly, as Huber proposed
 WINDOW = 6.0  # standard deviation in voxels of the window in which the level of the stain is fitted
-LEAST_SUPPORT = 0.3  # share of the smoothing window that must lie in the brain
+LEAST_SUPPORT = 0.3  # share of the smoothing window that must lie in the brain, relative to the largest
 HALVES, ITERATIONS = 2, 6  # of L-BFGS, with the level fitted before each half
 TRUNCATED = 3.0  # standard deviations at which a window ends
 
@@ -77,7 +77,17 @@ class Registration:
 
             optimizer.step(cost)  # type: ignore[no-untyped-call]  # PyTorch has no types here
         self.control = control.detach()
-        self.found = inverse(self.grid.dense(self.control), subject.spacing)
+        self.found = stain_displacement(self.control, subject)
+
+
+def stain_displacement(control: torch.Tensor, subject: SubjectInMemory) -> torch.Tensor:
+    """Return how far from each voxel its stain lies, (2, X, Y, Z) along x and z in mm, if the prediction is displaced by `control`.
+
+    Args:
+        control: (2, I, J, K) control points of the displacement of the prediction, in mm.
+        subject: Subject of the stain.
+    """
+    return inverse(ControlGrid(subject.mask.shape, subject.spacing, KNOTS_MM).dense(control), subject.spacing)
 
 
 class _Match:
@@ -96,7 +106,8 @@ class _Match:
         self.places = torch.stack(torch.meshgrid(*axes, indexing="ij"))[:, self.inside]
         self.window = [sigma / step for sigma, step in zip(_sigma(subject, WINDOW), steps, strict=True)]
         # The voxels of the lattice stand for all of them. Below a smoothing of one voxel, errors are no more independent.
-        self.weight = float(np.prod(steps)) / (CORRELATED_VOXELS * max(smoothing, 1.0) ** 3)
+        used = [int(subject.scored.any(axis=tuple({0, 1, 2} - {axis})).sum()) for axis in range(3)]
+        self.weight = float(np.prod(steps) / np.clip(_sigma(subject, CORRELATED * max(smoothing, 1.0)), 1, used).prod())
 
     def moved(self, control: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the prediction at the displaced voxels, and the share of the smoothing window that lay in the brain there."""
@@ -112,7 +123,7 @@ class _Match:
         would pull the displacement of all subjects into one direction.
         """
         prediction, self.support = self.moved(control)
-        known = self.support > LEAST_SUPPORT
+        known = self.support >= min(LEAST_SUPPORT, float(self.support.max()))
         x, y = prediction - prediction[known].mean(), self.fixed - self.fixed[known].mean()
         variance = x[known].square().mean().clamp_min(1e-12)
         gain = (x[known] * y[known]).mean() / variance
@@ -150,12 +161,12 @@ def smoothed(values: np.ndarray, mask: np.ndarray, sigma: Sequence[float]) -> tu
 
     Returns:
         The means (X, Y, Z) float32, that of the whole mask where no voxel of it is near, and the share of each window that lies in the
-        mask, 0 to 1.
+        mask, relative to the largest such share, which is small in a volume of few slices.
     """
     inside = gaussian_filter(mask.astype(np.float32), sigma, truncate=TRUNCATED, mode="constant")
     summed = gaussian_filter(np.where(mask, values, 0).astype(np.float32), sigma, truncate=TRUNCATED, mode="constant")
     reached = inside > 1e-6
-    return np.where(reached, summed / np.where(reached, inside, 1), values[mask].mean()).astype(np.float32), inside
+    return np.where(reached, summed / np.where(reached, inside, 1), values[mask].mean()).astype(np.float32), inside / inside.max()
 
 
 def agreement(prediction: np.ndarray, stain: np.ndarray, known: np.ndarray, subject: SubjectInMemory, smoothing: float = 1.0) -> float:

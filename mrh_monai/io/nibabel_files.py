@@ -211,14 +211,15 @@ def write_analyze(path: Path | str, voxels: np.ndarray, voxel_mm: float) -> None
         header.write_to(stream)
 
 
-def write_nifti(path: Path | str, voxels: np.ndarray, affine: np.ndarray, placement: Placement | None = None) -> None:
+def write_nifti(path: Path | str, voxels: np.ndarray, affine: np.ndarray, placement: Placement | None = None, intent: str = "none") -> None:
     """Write a NIfTI file, ``.nii`` or ``.nii.gz``, in the array's own dtype.
 
     Args:
         path: The file.
-        voxels: (X, Y, Z) or (X, Y, Z, C).
+        voxels: (X, Y, Z), (X, Y, Z, C), or vectors (X, Y, Z, 1, C).
         affine: (4, 4) matrix from voxel index to RAS+ mm.
         placement: Fields that place the file instead of the affine, from the header of a scan on the same grid; None to write the affine.
+        intent: What the voxels are, by a name of the NIfTI standard such as ``displacement vector``.
 
     Raises:
         OutputError: The name has another ending, or the file cannot be written.
@@ -243,6 +244,7 @@ def write_nifti(path: Path | str, voxels: np.ndarray, affine: np.ndarray, placem
         for axis, offset, row in zip("xyz", placement.offset, placement.rows, strict=True):
             header[f"qoffset_{axis}"], header[f"srow_{axis}"] = offset, row
     image.header.set_xyzt_units("mm")
+    image.header.set_intent(intent)
     with replacing(path) as temporary:
         nibabel.save(image, temporary)
 

@@ -1,0 +1,163 @@
+"""The trial of an alignment: do voxels of which it has seen nothing agree better after it?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.ndimage import distance_transform_edt
+
+from mrh_monai.alignment.displacement import PLANE
+from mrh_monai.alignment.moved_stain import moved_voxels, whole_stain
+from mrh_monai.alignment.registration import agreement
+from mrh_monai.alignment.turns import FIRST_STEPS, STEPS, Turns
+from mrh_monai.data import SubjectInMemory
+from mrh_monai.errors import SubjectError
+from mrh_monai.scaling import Scaling
+
+ROUNDS = (5.0, 4.0, 3.0, 2.5, 2.0, 1.5, 1.0, 0.7)  # smoothing of each turn, in voxels of the coronal plane
+BLOCK_MM, BLOCK_VOXELS = 0.5, 4  # edge of a held-out block, and the least number of voxels along it in the coronal plane
+LEAST_VOXELS = 50  # on which a subject is judged
+LEAST_GAIN = 0.1
+DORSAL = PLANE[1]  # the axis along which the decoy is turned round
+
+
+@dataclass(frozen=True)
+class Trial:
+    """How well stains agree with what their signals predict, on voxels that were held out, with and without an alignment.
+
+    A value is the share of the variance of a stain that its prediction leaves unexplained, 0 to 1, both smoothed by a voxel. There is one
+    value for each subject.
+
+    Attributes:
+        original: With the stains where they are, and a predictor that learned from these.
+        aligned: With the stains moved, and a predictor that learned from the moved ones.
+        decoy_original: With a prediction that is upside down.
+        decoy_aligned: With the stains moved onto that.
+        state: The state of the turns after the alignment, from which they can go on.
+    """
+
+    original: tuple[float, ...]
+    aligned: tuple[float, ...]
+    decoy_original: tuple[float, ...]
+    decoy_aligned: tuple[float, ...]
+    state: dict[str, Any] = field(repr=False, default_factory=dict)
+
+    @property
+    def gain(self) -> float:
+        """Share by which the alignment lowers the unexplained variance, as a mean over the subjects; negative if it rises."""
+        return _gain(self.original, self.aligned)
+
+    @property
+    def decoy_gain(self) -> float:
+        """The same for the prediction that is upside down: what any freedom to move would bring."""
+        return _gain(self.decoy_original, self.decoy_aligned)
+
+    @property
+    def passed(self) -> bool:
+        """Whether the alignment is to be trusted: it gains more than a tenth, and more than the decoy.
+
+        Example:
+            >>> Trial((0.4,), (0.1,), (0.99,), (0.95,)).passed
+            True
+            >>> Trial((0.4,), (0.37,), (0.99,), (0.95,)).passed
+            False
+        """
+        return self.gain > max(LEAST_GAIN, self.decoy_gain)
+
+
+def try_alignment(subjects: Sequence[SubjectInMemory], scaling: Scaling, seed: int, after_turn: Callable[[], object] = int) -> Trial:
+    """Align the stains of subjects by three quarters of each brain, and judge the alignment by the rest.
+
+    Args:
+        subjects: Subjects in memory, with targets.
+        scaling: Scaling of the network that will be trained on them.
+        seed: Random seed of the predictor.
+        after_turn: Called after each of the ``2 * len(ROUNDS)`` turns.
+
+    Raises:
+        SubjectError: The brain of a subject is too small for blocks that are held out.
+    """
+    hidden = [held_out_blocks(subject) for subject in subjects]
+    turns = Turns(subjects, scaling, seed, hidden)
+    judged = []
+    for subject, blocks, inner in zip(subjects, hidden, turns.inner, strict=True):
+        judged.append(blocks & inner & _inside_blocks(subject) & subject.scored)
+        if judged[-1].sum() < LEAST_VOXELS:
+            expected = f"at least {LEAST_VOXELS} voxels inside blocks of {BLOCK_MM} mm that the alignment can hold out"
+            raise SubjectError(subject.name, expected, f"{judged[-1].sum()}", "give a larger mask, or --align off")
+
+    def unexplained(predictions: Sequence[np.ndarray]) -> tuple[float, ...]:
+        fields = [each.found for each in turns.registrations]
+        return tuple(1 - _agreement(*each) for each in zip(subjects, predictions, fields, judged, strict=True))
+
+    turns.train(FIRST_STEPS)
+    start = turns.state()
+    for smoothing in ROUNDS:
+        turns.train(STEPS, smoothing)
+    original = turns.predictions()
+    decoy = [upside_down(prediction, each.mask) for prediction, each in zip(original, turns.subjects, strict=True)]
+    unmoved, decoy_unmoved = unexplained(original), unexplained(decoy)
+    turns.restore(start)
+    for smoothing in ROUNDS:
+        turns.register(decoy, smoothing)
+        after_turn()
+    decoy_moved = unexplained(decoy)
+    turns.restore(start)
+    for smoothing in ROUNDS:
+        turns.take(smoothing)
+        after_turn()
+    return Trial(unmoved, unexplained(turns.predictions()), decoy_unmoved, decoy_moved, turns.state())
+
+
+def held_out_blocks(subject: SubjectInMemory) -> np.ndarray:
+    """Return (X, Y, Z) bool: blocks of 0.5 mm in three dimensions, of which no two touch face to face, a quarter of all.
+
+    Example:
+        >>> affine = np.diag([0.125, 0.5, 0.125, 1])
+        >>> subject = SubjectInMemory("m1", np.zeros((8, 2, 8, 1)), 0, np.ones((8, 2, 8), bool), None, None, affine)
+        >>> held_out_blocks(subject)[:, :, ::4].astype(int).sum(axis=0).tolist()
+        [[4, 0], [0, 4]]
+    """
+    x, y, z = np.ogrid[tuple(slice(count) for count in subject.mask.shape)]
+    along_x, along_y, along_z = (places // edge for places, edge in zip((x, y, z), _block_edges(subject), strict=True))
+    return np.asarray(((along_x + along_y) % 2 == 0) & ((along_z + along_y) % 2 == 0))
+
+
+def upside_down(prediction: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Return a prediction (X, Y, Z) turned round from dorsal to ventral, in the mask; where that has no value, its nearest one."""
+    used = np.nonzero(mask.any(axis=tuple(axis for axis in range(3) if axis != DORSAL)))[0]
+    places = np.clip(used[0] + used[-1] - np.arange(mask.shape[DORSAL]), 0, mask.shape[DORSAL] - 1)
+    turned, known = (np.take(volume, places, axis=DORSAL) for volume in (prediction, mask))
+    nearest = distance_transform_edt(~known, return_distances=False, return_indices=True)
+    return np.asarray(turned[tuple(nearest)] * mask)
+
+
+def _block_edges(subject: SubjectInMemory) -> list[int]:
+    least = [BLOCK_VOXELS if axis in PLANE else 1 for axis in range(3)]
+    return [max(count, round(BLOCK_MM / edge)) for count, edge in zip(least, subject.spacing, strict=True)]
+
+
+def _inside_blocks(subject: SubjectInMemory) -> np.ndarray:
+    """Return (X, Y, Z) bool: the voxels that have no neighbour of another block in their coronal slice."""
+    inside = np.ones(subject.mask.shape, bool)
+    for axis in PLANE:
+        edge = _block_edges(subject)[axis]
+        place = np.arange(subject.mask.shape[axis]) % edge
+        inside &= np.expand_dims((place > 0) & (place < edge - 1), [other for other in range(3) if other != axis])
+    return inside
+
+
+def _agreement(subject: SubjectInMemory, prediction: np.ndarray, displacement: torch.Tensor, judged: np.ndarray) -> float:
+    mask = torch.from_numpy(judged)
+    stain, known = (values.numpy() for values in moved_voxels(subject, torch.from_numpy(whole_stain(subject)), displacement, mask))
+    whole, where = np.zeros(judged.shape, np.float32), np.zeros(judged.shape, bool)
+    whole[judged], where[judged] = stain, known
+    return agreement(prediction, whole, where, subject)
+
+
+def _gain(before: Sequence[float], after: Sequence[float]) -> float:
+    return 1 - float(np.mean(after)) / max(float(np.mean(before)), 1e-9)
