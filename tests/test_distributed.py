@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from helpers.displaced_study import write_displaced_study
 from helpers.paths import BUNDLE
 from helpers.subjects import write_mrh_subject
 from mrh_monai import distributed
@@ -150,7 +151,7 @@ def test_half_batches_on_two_processes_are_whole_batches_on_one(tmp_path, mixup)
         torch.testing.assert_close(many[name], one[name], rtol=0, atol=1e-10)
 
 
-SMALL = {"residual_blocks": 1, "patches": 600, "batch_size": 32, "validation_patches": 101}
+SMALL = {"residual_blocks": 1, "patches": 600, "batch_size": 32, "validation_patches": 101, "align": "off"}
 
 
 @pytest.fixture(scope="module")
@@ -181,6 +182,20 @@ def test_two_processes_resume_what_two_began(trained, study, tmp_path):
     options = {"datalist": study / "datalist.json", "output_dir": again, "epochs": 3, "resume": True, **SMALL}
     assert "training resumes after epoch 3" in torchrun(*bundle_run(bundle, "train", many=True, **options))[1]
     assert (again / "metrics.csv").read_bytes() == (out / "metrics.csv").read_bytes()
+
+
+def test_two_processes_train_on_the_same_aligned_stains(tmp_path):
+    """The first process aligns, and the others take its displacements."""
+    datalist = write_displaced_study(tmp_path / "study")
+    bundle = shutil.copytree(BUNDLE, tmp_path / "mrh_af", ignore=shutil.ignore_patterns("model.*"))
+    options = {**SMALL, "datalist": datalist, "epochs": 1, "align": "on"}
+    _, said = torchrun(*bundle_run(bundle, "train", many=True, **options, output_dir=tmp_path / "many"))
+    assert said.count("training stains were moved by") == 1
+    alone(*bundle_run(bundle, "train", **options, output_dir=tmp_path / "one"))
+    many, one = (np.genfromtxt(tmp_path / name / "metrics.csv", delimiter=",", names=True) for name in ("many", "one"))
+    for name in one.dtype.names:
+        np.testing.assert_allclose(many[name], one[name], rtol=1e-4)
+    assert len(list((tmp_path / "many" / "alignment").glob("*.nii.gz"))) == 2
 
 
 def test_batches_that_cannot_be_shared_out_are_refused(trained, study, tmp_path):

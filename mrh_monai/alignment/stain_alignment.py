@@ -75,12 +75,16 @@ class Alignment:
     @property
     def summary(self) -> str:
         """What was done, in one sentence."""
-        before, after = (1 - float(np.mean(shares)) for shares in (self.trial.original, self.trial.aligned))
-        agreement = f"on voxels that were held out, agreement with the prediction {'rose' if self.is_moved else 'would go'}"
         if self.is_moved:
-            return f"training stains were moved by {self.median_mm:.2f} mm (median); {agreement} from {before:.2f} to {after:.2f}"
-        why = f"unexplained variance would fall by {self.trial.gain:.0%}, {max(self.trial.decoy_gain, 0):.0%} for a decoy"
-        return f"training stains were left where they are: {agreement} from {before:.2f} to {after:.2f} ({why})"
+            before, after = (1 - float(np.mean(shares)) for shares in (self.trial.original, self.trial.aligned))
+            found = f"on voxels that were held out, agreement with the prediction went from {before:.2f} to {after:.2f}"
+            return f"training stains were moved by {self.median_mm:.2f} mm (median); {found}"
+        effect = "does not lower"
+        if self.trial.gain > 0:
+            effect = f"lowers by only {self.trial.gain:.0%} (a prediction upside down: {max(self.trial.decoy_gain, 0):.0%})"
+        return (
+            f"training stains were left where they are: on voxels that were held out, moving them {effect} what the images do not explain"
+        )
 
     @property
     def doubts(self) -> list[str]:

@@ -82,6 +82,17 @@ def choice(*known: str) -> Reader:
     return read_choice
 
 
+def switch(*known: str) -> Reader:
+    """Return a function that accepts some words, among them ``on`` and ``off``, which YAML reads as truth values.
+
+    Example:
+        >>> switch("off", "auto", "on")("align", False)
+        'off'
+    """
+    read = choice(*known)
+    return lambda name, value: read(name, ("on" if value else "off") if isinstance(value, bool) else value)
+
+
 def integer(name: str, value: Any, least: float = 1, below: float = math.inf) -> int:
     """Return a whole number.
 

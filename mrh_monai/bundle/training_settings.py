@@ -9,14 +9,25 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 from mrh_monai.bundle.option_definition import Option, options_of, read_options, recipe_value, refuse_unknown
-from mrh_monai.bundle.option_values import choice, flag, integer, none_if_unset, number, number_or_zero, optional, text, whole_number
+from mrh_monai.bundle.option_values import (
+    choice,
+    flag,
+    integer,
+    none_if_unset,
+    number,
+    number_or_zero,
+    optional,
+    switch,
+    text,
+    whole_number,
+)
 from mrh_monai.bundle.run_settings import RunSettings
 from mrh_monai.errors import OptionError
 from mrh_monai.network import INITIALISATIONS, bundle_files, sidecar_path
 from mrh_monai.patches import SAMPLING_METHODS
 from mrh_monai.scaling import SCALING_MODES
 from mrh_monai.subjects import Datalist
-from mrh_monai.training import OPTIMIZERS, SCHEDULES, OptimizerOptions, SamplingOptions
+from mrh_monai.training import ALIGNMENT, ALIGNMENT_MODES, OPTIMIZERS, SCHEDULES, AlignmentOptions, OptimizerOptions, SamplingOptions
 
 Recipes = Mapping[str, Mapping[str, Any]]
 
@@ -68,6 +79,7 @@ class TrainingSettings(RunSettings):
         patches: Number of patches that train; None for every voxel that fits.
         sampling: ``random`` or ``published``, see `mrh_monai.training.SamplingOptions`.
         scaling: Scaling mode of a network without a parent.
+        align: Whether the stains of the training subjects are moved onto their MR images, see `mrh_monai.training.AlignmentOptions`.
         initialisation: Initial weights, see `mrh_monai.network.MRHNet`.
         optimizer: ``adamw`` or ``sgd``.
         weight_decay: Decay of the weights.
@@ -154,6 +166,17 @@ class TrainingSettings(RunSettings):
             choice(*SCALING_MODES),
             "how intensities are scaled: " + "; ".join(f"{name} ({mode.description})" for name, mode in SCALING_MODES.items()),
             by_recipe=True,
+        ),
+    ]
+    align: Annotated[
+        str,
+        Option(
+            switch(*ALIGNMENT_MODES),
+            "whether training stains are moved onto their MR images: off, on, or auto (only where held-out voxels show that it helps)",
+            default="off",
+            config_text="null",
+            by_recipe=True,
+            recorded=True,
         ),
     ]
 
@@ -259,8 +282,9 @@ class TrainingSettings(RunSettings):
 
     @property
     def sampling_options(self) -> SamplingOptions:
-        """How many patches are drawn, and where."""
-        return SamplingOptions(self.patches, self.validation_patches, self.sampling, self.seed)
+        """How many patches are drawn, and where. A resumed run moves the stains as it moved them before."""
+        alignment = AlignmentOptions(self.align, self.seed, self.output_folder / ALIGNMENT if self.resume else None)
+        return SamplingOptions(self.patches, self.validation_patches, self.sampling, self.seed, alignment)
 
     @property
     def optimizer_options(self) -> OptimizerOptions:

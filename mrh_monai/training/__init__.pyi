@@ -16,7 +16,13 @@ from .parent import (
 )
 from .random_states import seed_everything as seed_everything
 from .recorder import RunRecorder as RunRecorder, prepare_output as prepare_output
-from .training_data import SamplingOptions as SamplingOptions, TrainingData as TrainingData
+from .training_data import (
+    ALIGNMENT as ALIGNMENT,
+    ALIGNMENT_MODES as ALIGNMENT_MODES,
+    AlignmentOptions as AlignmentOptions,
+    SamplingOptions as SamplingOptions,
+    TrainingData as TrainingData,
+)
 from .training_state import TrainingRun as TrainingRun
 from .transfer import Start as Start, start_from_parent as start_from_parent
 from .validation_score import CentreScore as CentreScore, KeepOnlyLoss as KeepOnlyLoss, lower_is_better as lower_is_better

@@ -19,6 +19,7 @@ from mrh_monai.io import clear_partial, writable_folder, write_text
 from mrh_monai.network import is_checkpoint, read_sidecar, save_checkpoint, sidecar_path
 from mrh_monai.output_files import check_outputs, list_output
 from mrh_monai.training.history import RunHistory
+from mrh_monai.training.training_data import ALIGNMENT
 from mrh_monai.training.training_state import TrainingRun, plain_values
 
 logger = logging.getLogger(__name__)
@@ -164,6 +165,7 @@ def prepare_output(
     model = Path(output_dir) / MODEL
     inputs = list(inputs)
     check_outputs("training", [Path(output_dir) / name for name in (METRICS, CHECKPOINT, CURVE)], inputs, overwrite)
+    check_outputs("alignment", (Path(output_dir) / ALIGNMENT).glob("[!.]*"), inputs, overwrite)
     # Weights are known by their sidecar. Those that were imported cannot be trained again.
     for weights in (model, *([] if bundle_weights is None else [Path(bundle_weights)])):
 

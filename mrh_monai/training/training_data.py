@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import logging
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +13,40 @@ from typing import Any
 import numpy as np
 import torch
 
+from mrh_monai.alignment import Alignment, align_stains, read_alignment, write_alignment
 from mrh_monai.data import ReadingOptions, SubjectInMemory, load_subjects
+from mrh_monai.distributed import decide_on_first_process, is_first_process
+from mrh_monai.errors import MRHWarning, SubjectError
 from mrh_monai.patch_geometry import CORONAL_PATCH, PatchGeometry
 from mrh_monai.patches import PatchDataset, hold_out, sample_centres
 from mrh_monai.protocol import MRProtocol
 from mrh_monai.scaling import Coefficients, Scaling, scaling_mode
 from mrh_monai.subjects import Datalist, Slices
+
+logger = logging.getLogger(__name__)
+
+ALIGNMENT_MODES = ("off", "auto", "on")
+ALIGNMENT = "alignment"  # folder in the output folder
+
+
+@dataclass(frozen=True)
+class AlignmentOptions:
+    """Whether the stains of the training subjects are moved onto their MR images first, see `mrh_monai.alignment.align_stains`.
+
+    Attributes:
+        mode: ``off`` (never), ``auto`` (where voxels that were held out show that it helps) or ``on`` (always).
+        seed: Random seed of the alignment.
+        resume_from: Folder in which an earlier run has written its alignment, which is then taken from there; None to align anew.
+    """
+
+    mode: str = "off"
+    seed: int = 0
+    resume_from: Path | None = None
+
+    @property
+    def recorded(self) -> dict[str, Any]:
+        """The settings on which the displacements depend, as plain values."""
+        return {"align": self.mode, "seed": self.seed}
 
 
 @dataclass(frozen=True)
@@ -28,12 +58,15 @@ class SamplingOptions:
         validation_patches: Number of patches that validate.
         method: ``random`` (any voxel of the masks) or ``published`` (the rules of the released code), see `sample_centres`.
         seed: Random seed of the draws.
+        alignment: Whether the stains of the training subjects are moved onto their MR images before patches are drawn from them. Those of
+            validation subjects stay where they are.
     """
 
     patches: int | None = 40_000
     validation_patches: int = 1000
     method: str = "random"
     seed: int = 0
+    alignment: AlignmentOptions = AlignmentOptions()
 
 
 class TrainingData:
@@ -52,6 +85,7 @@ class TrainingData:
         patch: Shape of the patches.
 
     Attributes:
+        alignment: What the alignment found; None without one.
         scaling: The scaling of the network that will be trained.
         train: Patches (C, 3, 3) and labels (1, 3, 3) that train.
         validation: Patches and labels that validate.
@@ -84,6 +118,10 @@ class TrainingData:
         reading = ReadingOptions(need_target=True, need_fa=need_fa, nan=mode.chosen_nan_rule(nan), patch=patch)
         training = load_subjects(training_subjects, protocol, reading)
         self.scaling = mode.fit(training, protocol.weights) if isinstance(scaling, str) else scaling.with_targets_of(training)
+        self.alignment = _align(training, self.scaling, sampling.alignment)
+        if self.alignment is not None:
+            training = list(self.alignment.subjects)
+        self._alignment_settings = sampling.alignment.recorded
 
         def dataset(subjects: Sequence[SubjectInMemory], centres: np.ndarray, coefficients: Sequence[Coefficients]) -> PatchDataset:
             return PatchDataset(subjects, centres, coefficients, self.scaling.target_max, patch, self.scaling.target_min)
@@ -115,8 +153,47 @@ class TrainingData:
             "patches_per_subject": self.patches_per_subject,
             "validation_patches": len(self.validation),
             "validation_subjects": self.validation_subjects,
+            "alignment": None if self.alignment is None else self.alignment.summary,
             "data": self.digest,
         }
+
+    def write_alignment(self, output_dir: Path | str) -> None:
+        """Write what the alignment found into ``OUTPUT_DIR/alignment``, in place of that of an earlier run, see `write_alignment`.
+
+        Args:
+            output_dir: Folder of the results.
+
+        Raises:
+            OutputError: A file cannot be written.
+        """
+        if is_first_process():
+            write_alignment(self.alignment, Path(output_dir) / ALIGNMENT, self._alignment_settings)
+
+
+def _align(subjects: Sequence[SubjectInMemory], scaling: Scaling, options: AlignmentOptions) -> Alignment | None:
+    """Return the aligned subjects, with the same displacements in every process; None where there is nothing to align."""
+    if options.mode == "off":
+        return None
+
+    def find() -> Alignment | None:
+        stored = None if options.resume_from is None else read_alignment(options.resume_from, subjects, options.recorded)
+        if stored is not None:
+            return stored
+        try:
+            return align_stains(subjects, scaling, options.seed, always=options.mode == "on", progress=True)
+        except SubjectError as error:
+            if options.mode == "on":
+                raise
+            logger.info("the training stains stay where they are: %s", error)
+            return None
+
+    alignment = find() if is_first_process() else None
+    if alignment is not None:
+        logger.info("%s", alignment.summary)
+        for doubt in alignment.doubts:
+            warnings.warn(f"the training stains that were moved deserve less trust: {doubt}", MRHWarning, stacklevel=3)
+    found = decide_on_first_process(lambda: None if alignment is None else (alignment.control, alignment.trial, alignment.is_moved))
+    return Alignment.from_control(subjects, *found) if alignment is None and found is not None else alignment
 
 
 def _digest(*datasets: PatchDataset) -> str:

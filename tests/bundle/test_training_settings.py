@@ -11,6 +11,7 @@ RECIPE = {
     "epochs": 4, "batch_size": 8, "learning_rate": 1.0, "patches": 9, "sampling": "random", "scaling": "robust", "initialisation": "he",
     "optimizer": "sgd", "weight_decay": 0.0, "momentum": 0.9, "clip_norm": None, "schedule": "drop", "patience": None, "loss": "L1",
     "frozen": 0, "replaced": 0, "head_factor": 1.0, "least_steps": 1, "mirror": False, "mixup": 0.0, "few_patches": None,
+    "align": "off",
 }  # fmt: skip
 RECIPES = {"a": RECIPE, "b": RECIPE}
 PARENT = {"pretrained": "../mrh_af"}
@@ -29,6 +30,22 @@ def test_what_is_typed_comes_before_the_recipe():
 
 def test_options_that_an_older_config_does_not_pass_have_their_defaults():
     assert (settings().validation_patches, settings().seed, settings().pretrained) == (4000, 0, None)
+
+
+def test_a_recipe_of_an_older_bundle_aligns_nothing():
+    older = {name: value for name, value in RECIPE.items() if name != "align"}
+    assert settings(recipes={"a": older}).align == "off"
+
+
+def test_on_and_off_may_have_become_truth_values_in_yaml():
+    assert [settings(align=value).align for value in (True, False, "auto")] == ["on", "off", "auto"]
+
+
+def test_a_resumed_run_takes_the_displacements_that_it_found():
+    first, resumed = (settings(align="on", seed=4, output_dir="out", resume=resume).sampling_options.alignment for resume in (False, True))
+    assert (first.mode, first.seed, first.resume_from) == ("on", 4, None)
+    assert resumed.resume_from == Path("out/alignment")
+    assert first.recorded == resumed.recorded
 
 
 def test_a_parent_changes_what_its_recipe_says_it_changes():
@@ -64,7 +81,7 @@ def test_the_resume_key_has_everything_that_changes_the_result():
 
 
 def test_the_sidecar_records_the_settings_in_this_order():
-    expected = {"recipe": "a", "seed": 3, "epochs": 4, "batch_size": 8, "learning_rate": 1.0}
+    expected = {"recipe": "a", "seed": 3, "epochs": 4, "batch_size": 8, "learning_rate": 1.0, "align": "off"}
     assert list(settings(seed=3).recorded.items()) == list(expected.items())
 
 
@@ -77,6 +94,7 @@ def test_the_sidecar_records_the_settings_in_this_order():
         ({"new_channels": "perhaps"}, "new_channels: expected True or False"),
         ({"epoch": 3}, "settings: expected options of this run, found the unknown epoch; did you mean epochs"),
         ({"sampling": "grid"}, "sampling: expected random or published, found 'grid'"),
+        ({"align": "maybe"}, "align: expected off, auto or on, found 'maybe'; give --align off"),
         ({"precision": "half"}, "precision: expected float32, tf32, bf16 or auto, found 'half'"),
     ],
 )
@@ -117,4 +135,5 @@ def test_the_shipped_recipes_are_complete(recipe):
     for found in (shipped_settings(recipe), shipped_settings(recipe, pretrained="parent")):
         assert found.recipe == recipe
         assert by_recipe == set(RECIPE)
+        assert found.align == ("auto" if recipe == "fast" else "off")
         assert (found.optimizer_options.learning_rate, found.sampling_options.patches) == (found.learning_rate, found.patches)

@@ -2,7 +2,7 @@
 
 from monai.bundle import run
 
-SMALL = {"residual_blocks": 1, "patches": 400, "epochs": 3, "batch_size": 32, "validation_patches": 100, "device": "cpu"}
+SMALL = {"residual_blocks": 1, "patches": 400, "epochs": 3, "batch_size": 32, "validation_patches": 100, "align": "off", "device": "cpu"}
 
 
 def bundle_run(bundle, *configs, **options):

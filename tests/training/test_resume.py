@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+from helpers.displaced_study import write_displaced_study
 from helpers.paths import BUNDLE
 
 pytestmark = pytest.mark.training
@@ -23,6 +24,7 @@ OPTIONS = {
     "epochs": 30,
     "batch_size": 16,
     "validation_patches": 100,
+    "align": "off",
     "device": "cpu",
     "learning_rate": 0.008,
     "recipes::fast::patience": 2,
@@ -153,3 +155,19 @@ def test_checkpoints_of_other_runs_and_broken_ones_are_refused(setting, tmp_path
     done = subprocess.run([sys.executable, "-c", DRIVER, changed, "null"], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 1
     assert sentence in done.stderr.strip().splitlines()[-1]
+
+
+@needs_sigkill
+def test_a_run_on_aligned_stains_resumes_with_the_same_stains(setting, tmp_path):
+    """The displacements are read from the folder of the results, and not sought again."""
+    datalist = write_displaced_study(tmp_path / "study")
+    options = {**setting[0], "datalist": str(datalist), "epochs": 3, "align": "on"}
+    assert start({**options, "output_dir": str(tmp_path / "whole")}).wait(300) == 0
+    options = {**options, "output_dir": str(tmp_path / "out"), "resume": True}
+    assert start(options, {"file": "checkpoint.pt", "write": 2, "half": True}).wait(300) == -signal.SIGKILL
+    assert start(options).wait(300) == 0
+    check(tmp_path / "out", tmp_path / "whole")
+    whole, again = ({path.name for path in (tmp_path / name / "alignment").glob("[!.]*")} for name in ("whole", "out"))
+    assert whole == again
+    assert {"subject01.nii.gz", "alignment.json", "arrows.png"} < again
+    assert "training stains were moved by" in json.loads((tmp_path / "out" / "model.json").read_text())["source"]["alignment"]

@@ -5,11 +5,13 @@ import numpy as np
 import pytest
 import torch
 
+from helpers.displaced_study import write_displaced_study
 from mrh_monai.errors import DatalistError, MRHWarning, SubjectError
 from mrh_monai.io.nibabel_files import write_analyze
 from mrh_monai.io.volume_files import read_header, read_voxels
 from mrh_monai.protocol.mrh_net import MRH_NET
-from mrh_monai.training.training_data import SamplingOptions, TrainingData
+from mrh_monai.training import training_data
+from mrh_monai.training.training_data import AlignmentOptions, SamplingOptions, TrainingData
 
 
 def test_validation_subjects_validate_with_the_training_sets_constants(study):
@@ -127,3 +129,69 @@ def test_digest_knows_the_data(own):
 def test_labels_are_scaled_to_1_at_most(study):
     data = TrainingData(study / "datalist.json", MRH_NET, SamplingOptions(patches=None))
     assert float(data.train.batch(np.arange(len(data.train)))["label"].max()) == 1
+
+
+@pytest.fixture(scope="module")
+def displaced(tmp_path_factory):
+    """The datalist of a study whose training stains are displaced."""
+    return write_displaced_study(tmp_path_factory.mktemp("displaced"))
+
+
+def sampling(mode, resume_from=None, patches=500):
+    return SamplingOptions(patches=patches, validation_patches=100, alignment=AlignmentOptions(mode, seed=2, resume_from=resume_from))
+
+
+@pytest.mark.training
+def test_patches_are_drawn_from_aligned_stains(displaced, tmp_path, monkeypatch):
+    plain, data = (TrainingData(displaced, MRH_NET, sampling(mode)) for mode in ("off", "auto"))
+    assert plain.alignment is None
+    assert data.alignment.is_moved
+    assert data.digest != plain.digest
+    assert data.recorded["alignment"] == data.alignment.summary
+    batches = [each.train.batch(torch.arange(500)) for each in (plain, data)]
+    torch.testing.assert_close(batches[0]["image"], batches[1]["image"], rtol=0, atol=0)
+    # The centre of each patch has the moved stain of its voxel, scaled.
+    moved = np.concatenate([subject.target[subject.mask] for subject in data.alignment.subjects])
+    labels = batches[1]["label"][:, 0, 1, 1].numpy()
+    scaled = (moved - data.scaling.target_min) / (data.scaling.target_max - data.scaling.target_min)
+    assert np.isin(labels.round(4), scaled.round(4)).mean() > 0.99
+    assert np.abs(labels - batches[0]["label"][:, 0, 1, 1].numpy()).mean() > 0.03
+    # Validation subjects are left as they are.
+    one, other = (each.validation.batch(torch.arange(100))["label"] for each in (plain, data))
+    torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+    # What was written is what a resumed run takes, without a search.
+    data.write_alignment(tmp_path)
+    assert {path.name for path in (tmp_path / "alignment").glob("*.nii.gz")} == {"subject01.nii.gz", "subject02.nii.gz"}
+    monkeypatch.setattr(training_data, "align_stains", None)
+    assert TrainingData(displaced, MRH_NET, sampling("auto", tmp_path / "alignment")).digest == data.digest
+    plain.write_alignment(tmp_path)
+    assert not list((tmp_path / "alignment").glob("[!.]*"))
+
+
+def test_brains_too_small_to_align_stay_as_they_are_unless_alignment_is_asked_for(study, caplog):
+    caplog.set_level("INFO")
+    plain, data = (TrainingData(study / "datalist.json", MRH_NET, sampling(mode, patches=50), slices=((2, 3),)) for mode in ("off", "auto"))
+    assert data.alignment is None
+    assert data.digest == plain.digest
+    assert "the training stains stay where they are: subject01: expected at least 50 voxels inside blocks" in caplog.text
+    with pytest.raises(SubjectError, match="subject01: expected at least 50 voxels inside blocks of 0.5 mm"):
+        TrainingData(study / "datalist.json", MRH_NET, sampling("on"), slices=((2, 3),))
+
+
+@pytest.mark.training
+def test_an_alignment_that_is_not_to_be_trusted_is_reported(displaced, tmp_path):
+    """The stains of both animals are exchanged: no displacement brings them to their images."""
+    content = json.loads(displaced.read_text())
+    for entry in [*content["training"], *content["validation"]]:
+        entry["image"] = [str(displaced.parent / image) for image in entry["image"]]
+        entry["mask"] = str(displaced.parent / entry["mask"])
+        entry["target"] = str(displaced.parent / entry["target"])
+    first, second = content["training"]
+    first["target"], second["target"] = second["target"], first["target"]
+    rolled = tmp_path / "datalist.json"
+    rolled.write_text(json.dumps(content))
+    assert not TrainingData(rolled, MRH_NET, sampling("auto")).alignment.is_moved
+    with pytest.warns(MRHWarning) as caught:
+        assert TrainingData(rolled, MRH_NET, sampling("on")).alignment.is_moved
+    assert str(caught[0].message).startswith("the training stains that were moved deserve less trust: on voxels that were held out, the")
