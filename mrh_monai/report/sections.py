@@ -150,12 +150,42 @@ def _training(path: Path) -> Section | None:
     return Section(f"Training: {path.parent.name}", [text], pictures=_pictures(path.parent, captions))
 
 
+def _alignment(path: Path) -> Section:
+    content = read_results(path)
+    texts = [f"{content['summary'][0].upper()}{content['summary'][1:]}.", *(f"Warning: {doubt}." for doubt in content["doubts"])]
+    title = f"Alignment of the training stains: {path.parent.parent.name}"
+    if not content["is_moved"]:
+        return Section(title, texts)
+    rows = [
+        [
+            row["name"],
+            f"{row['median_mm']:.2f}",
+            f"{row['largest_mm']:.2f}",
+            ", ".join(map(str, row["furthest_voxel"])),
+            f"{row['agreement_before']:.2f}",
+            f"{row['agreement_after']:.2f}",
+        ]
+        for row in content["subjects"]
+    ]
+    columns = ["", "median (mm)", "largest (mm)", "moved most at voxel", "agreement before", "after"]
+    texts.append(
+        "Agreement is the squared correlation of the stain with what the images of single voxels predict, on voxels that were held out. "
+        "The displacements in mm are in the files <subject>.nii.gz."
+    )
+    captions = {
+        "arrows.png": "The original stains, each in the slice where it was moved most (circle), with arrows to the new places.",
+        "histogram.png": "How far the voxels were moved.",
+    }
+    return Section(title, texts, [Table(columns, rows)], _pictures(path.parent, captions))
+
+
 # Pattern of the files of results, and the function that makes a section of such a file, or None if the file holds other things.
 SECTION_MAKERS: Mapping[str, Callable[[Path], Section | None]] = {
     "comparison.json": _comparison,
     "contribution.json": _contribution,
     "*.txt": _study,
     "metrics.csv": _training,
+    "alignment.json": _alignment,
 }
 
 

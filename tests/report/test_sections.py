@@ -53,6 +53,34 @@ def test_trainings_comparisons_contributions_and_studies_have_sections(tmp_path)
     assert "NiiVue was not found" not in page
 
 
+def alignment_of(folder, **changes):
+    content = {
+        "summary": "training stains were moved by 0.11 mm (median); and so on", "doubts": ["it folds in m2"], "is_moved": True,
+        "subjects": [{"name": "m1", "median_mm": 0.114, "largest_mm": 0.25, "furthest_voxel": [3, 4, 5], "agreement_before": 0.46,
+                      "agreement_after": 0.85}], **changes,
+    }  # fmt: skip
+    folder.mkdir(parents=True)
+    (folder / "alignment.json").write_text(json.dumps(content))
+
+
+def test_an_alignment_has_its_section(tmp_path):
+    alignment_of(tmp_path / "run" / "alignment")
+    drawn = [picture(tmp_path / "run" / "alignment" / f"{name}.png", name.encode()) for name in ("arrows", "histogram")]
+    page = read(tmp_path)
+    assert "<h2>Alignment of the training stains: run</h2>" in page
+    assert "<p>Training stains were moved by 0.11 mm (median); and so on.</p>" in page
+    assert "<p>Warning: it folds in m2.</p>" in page
+    assert ["m1", "0.11", "0.25", "3, 4, 5", "0.46", "0.85"] in cells(page)
+    assert all(f'src="{source}"' in page for source in drawn)
+
+
+def test_stains_that_were_left_are_said_to_be(tmp_path):
+    alignment_of(tmp_path / "run" / "alignment", summary="training stains were left where they are", doubts=[], is_moved=False)
+    page = read(tmp_path)
+    assert "<p>Training stains were left where they are.</p>" in page
+    assert "moved most" not in page
+
+
 def test_what_our_own_commands_write_has_its_sections(study_bundle, study, tmp_path, call):
     out = tmp_path / "out"
     subject = study / "subject04"
