@@ -20,6 +20,7 @@ LARGEST_ERROR = 2.0  # in robust standard deviations; a larger error counts line
 WINDOW = 6.0  # standard deviation in voxels of the window in which the level of the stain is fitted
 LEAST_SUPPORT = 0.3  # share of the smoothing window that must lie in the brain, relative to the largest
 HALVES, ITERATIONS = 2, 6  # of L-BFGS, with the level fitted before each half
+FINEST, COARSE = 1.0, 4.0  # smoothing, in voxels of the coronal plane, between which structure is fine
 TRUNCATED = 3.0  # standard deviations at which a window ends
 
 
@@ -169,18 +170,25 @@ def smoothed(values: np.ndarray, mask: np.ndarray, sigma: Sequence[float]) -> tu
     return np.where(reached, summed / np.where(reached, inside, 1), values[mask].mean()).astype(np.float32), inside / inside.max()
 
 
-def agreement(prediction: np.ndarray, stain: np.ndarray, known: np.ndarray, subject: SubjectInMemory, smoothing: float = 1.0) -> float:
-    """Return the squared correlation of a prediction with a stain, both smoothed alike.
+def agreement(prediction: np.ndarray, stain: np.ndarray, known: np.ndarray, subject: SubjectInMemory) -> float:
+    """Return the squared correlation of the fine structure of a prediction with that of a stain; 0 where one of them has none.
+
+    Fine structure is what a smoothing by one voxel leaves and a smoothing by four removes. Coarse structure agrees more and more with
+    whatever is registered onto it.
 
     Args:
         prediction: (X, Y, Z) predicted stain.
         stain: (X, Y, Z) stain.
         known: (X, Y, Z) bool, voxels at which both are known.
         subject: Subject whose voxels these are.
-        smoothing: Standard deviation in voxels of the coronal plane.
     """
-    pair = [smoothed(values, known, _sigma(subject, smoothing))[0][known] for values in (prediction, stain)]
-    return float(np.corrcoef(pair[0], pair[1])[0, 1]) ** 2
+
+    def fine(values: np.ndarray) -> np.ndarray:
+        near, wide = (smoothed(values, known, _sigma(subject, voxels))[0][known] for voxels in (FINEST, COARSE))
+        return np.asarray(near - wide)
+
+    pair = fine(prediction), fine(stain)
+    return float(np.corrcoef(*pair)[0, 1]) ** 2 if min(each.std() for each in pair) > 0 else 0.0
 
 
 def _sigma(subject: SubjectInMemory, voxels: float) -> list[float]:

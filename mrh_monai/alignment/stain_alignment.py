@@ -77,14 +77,13 @@ class Alignment:
         """What was done, in one sentence."""
         if self.is_moved:
             before, after = (1 - float(np.mean(shares)) for shares in (self.trial.original, self.trial.aligned))
-            found = f"on voxels that were held out, agreement with the prediction went from {before:.2f} to {after:.2f}"
+            found = f"on voxels that were held out, the agreement of fine structure went from {before:.2f} to {after:.2f}"
             return f"training stains were moved by {self.median_mm:.2f} mm (median); {found}"
         effect = "does not lower"
         if self.trial.gain > 0:
             effect = f"lowers by only {self.trial.gain:.0%} (a prediction upside down: {max(self.trial.decoy_gain, 0):.0%})"
-        return (
-            f"training stains were left where they are: on voxels that were held out, moving them {effect} what the images do not explain"
-        )
+        left = "training stains were left where they are: on voxels that were held out, moving them"
+        return f"{left} {effect} what the images leave unexplained"
 
     @property
     def doubts(self) -> list[str]:

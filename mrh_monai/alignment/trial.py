@@ -22,6 +22,7 @@ ROUNDS = (5.0, 4.0, 3.0, 2.5, 2.0, 1.5, 1.0, 0.7)  # smoothing of each turn, in 
 BLOCK_MM, BLOCK_VOXELS = 0.5, 4  # edge of a held-out block, and the least number of voxels along it in the coronal plane
 LEAST_VOXELS = 50  # on which a subject is judged
 LEAST_GAIN = 0.1
+DECOYS = 3  # subjects on which the decoy is tried
 DORSAL = PLANE[1]  # the axis along which the decoy is turned round
 
 
@@ -29,14 +30,14 @@ DORSAL = PLANE[1]  # the axis along which the decoy is turned round
 class Trial:
     """How well stains agree with what their signals predict, on voxels that were held out, with and without an alignment.
 
-    A value is the share of the variance of a stain that its prediction leaves unexplained, 0 to 1, both smoothed by a voxel. There is one
-    value for each subject.
+    A value is the share of the variance of the fine structure of a stain that its prediction leaves unexplained, 0 to 1. There is one value
+    for each subject, and for the decoy one for each of the first three subjects.
 
     Attributes:
         original: With the stains where they are, and a predictor that learned from these.
         aligned: With the stains moved, and a predictor that learned from the moved ones.
-        decoy_original: With a prediction that is upside down.
-        decoy_aligned: With the stains moved onto that.
+        decoy_original: With the stains where they are, and a prediction that is upside down.
+        decoy_aligned: With the stains moved onto that, as freely as before.
         state: The state of the turns after the alignment, from which they can go on.
     """
 
@@ -83,6 +84,7 @@ def try_alignment(subjects: Sequence[SubjectInMemory], scaling: Scaling, seed: i
     """
     hidden = [held_out_blocks(subject) for subject in subjects]
     turns = Turns(subjects, scaling, seed, hidden)
+    masks = [subject.mask for subject in turns.subjects]
     judged = []
     for subject, blocks, inner in zip(subjects, hidden, turns.inner, strict=True):
         judged.append(blocks & inner & _inside_blocks(subject) & subject.scored)
@@ -90,27 +92,31 @@ def try_alignment(subjects: Sequence[SubjectInMemory], scaling: Scaling, seed: i
             expected = f"at least {LEAST_VOXELS} voxels inside blocks of {BLOCK_MM} mm that the alignment can hold out"
             raise SubjectError(subject.name, expected, f"{judged[-1].sum()}", "give a larger mask, or --align off")
 
-    def unexplained(predictions: Sequence[np.ndarray]) -> tuple[float, ...]:
+    def unexplained(predictions: Sequence[np.ndarray | None]) -> tuple[float, ...]:
         fields = [each.found for each in turns.registrations]
-        return tuple(1 - _agreement(*each) for each in zip(subjects, predictions, fields, judged, strict=True))
+        each = zip(subjects, predictions, fields, judged, strict=True)
+        return tuple(1 - _agreement(subject, found, *more) for subject, found, *more in each if found is not None)
 
     turns.train(FIRST_STEPS)
     start = turns.state()
     for smoothing in ROUNDS:
         turns.train(STEPS, smoothing)
-    original = turns.predictions()
-    decoy = [upside_down(prediction, each.mask) for prediction, each in zip(original, turns.subjects, strict=True)]
-    unmoved, decoy_unmoved = unexplained(original), unexplained(decoy)
+    predictions = turns.predictions()
+    decoys = [upside_down(*each) if index < DECOYS else None for index, each in enumerate(zip(predictions, masks, strict=True))]
+    original, decoy_original = unexplained(predictions), unexplained(decoys)
     turns.restore(start)
+    expected_mm = []
     for smoothing in ROUNDS:
-        turns.register(decoy, smoothing)
-        after_turn()
-    decoy_moved = unexplained(decoy)
-    turns.restore(start)
-    for smoothing in ROUNDS:
+        expected_mm.append(turns.expected_mm)
         turns.take(smoothing)
         after_turn()
-    return Trial(unmoved, unexplained(turns.predictions()), decoy_unmoved, decoy_moved, turns.state())
+    aligned, end = unexplained(turns.predictions()), turns.state()
+    # The decoy is as free to move as the prediction was.
+    turns.restore(start)
+    for smoothing, freedom in zip(ROUNDS, expected_mm, strict=True):
+        turns.register(decoys, smoothing, freedom)
+        after_turn()
+    return Trial(original, aligned, decoy_original, unexplained(decoys), end)
 
 
 def held_out_blocks(subject: SubjectInMemory) -> np.ndarray:

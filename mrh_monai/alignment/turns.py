@@ -61,6 +61,11 @@ class Turns:
         self._seen = [torch.from_numpy(~places[each.mask]) for each, places in zip(self.subjects, hidden, strict=True)]
         self._beside_edge = [torch.from_numpy(~edge[each.mask]) for each, edge in zip(self.subjects, edges, strict=True)]
 
+    @property
+    def expected_mm(self) -> list[float]:
+        """The displacement that is expected of each stain, in mm."""
+        return [each.expected_mm for each in self.registrations]
+
     def train(self, steps: int, smoothing: float | None = None) -> None:
         """Train the predictor on the stains as they are moved now.
 
@@ -81,11 +86,21 @@ class Turns:
             known = [where & beside for where, beside in zip(known, self._beside_edge, strict=True)]
         self.predictor.train(stains, known, steps)
 
-    def register(self, predictions: Sequence[np.ndarray], smoothing: float) -> None:
-        """Register each prediction (X, Y, Z) onto the stain of its subject, starting from what was found before."""
-        for prediction, registration in zip(predictions, self.registrations, strict=True):
+    def register(self, predictions: Sequence[np.ndarray | None], smoothing: float, expected_mm: Sequence[float] | None = None) -> None:
+        """Register each prediction onto the stain of its subject, starting from what was found before.
+
+        Args:
+            predictions: (X, Y, Z) for each subject; None leaves its stain where it is.
+            smoothing: See `Registration.refine`.
+            expected_mm: Displacement that is expected of each stain; None to expect, at fine smoothing, what the turn before found.
+        """
+        for index, (prediction, registration) in enumerate(zip(predictions, self.registrations, strict=True)):
+            if prediction is None:
+                continue
+            if expected_mm is not None:
+                registration.expected_mm = expected_mm[index]
             registration.refine(prediction, smoothing)
-            if smoothing <= ADAPTING:
+            if expected_mm is None and smoothing <= ADAPTING:
                 expected = max(registration.size_mm, registration.expected_mm / 2)
                 registration.expected_mm = min(max(expected, LEAST_MM), MOST_MM)
 

@@ -169,7 +169,8 @@ def _alignment(path: Path) -> Section:
     ]
     columns = ["", "median (mm)", "largest (mm)", "moved most at voxel", "agreement before", "after"]
     texts.append(
-        "Agreement is the squared correlation of the stain with what the images of single voxels predict, on voxels that were held out. "
+        "Agreement is the squared correlation of the fine structure of the stain with that of a prediction from the images of single "
+        "voxels, on voxels that were held out. "
         "The displacements in mm are in the files <subject>.nii.gz."
     )
     captions = {

@@ -95,8 +95,12 @@ def test_a_single_section_is_registered_too(brains):
     assert error < 0.45 * size
 
 
-def test_agreement_is_the_squared_correlation_of_what_is_smoothed_alike(brains):
+def test_agreement_is_that_of_fine_structure(brains):
     brain = brains[0]
     assert agreement(5 - 2 * brain.target, brain.target, brain.mask, brain) == pytest.approx(1)
     noise = np.random.default_rng(99).normal(size=brain.target.shape).astype(np.float32)
     assert agreement(noise, brain.target, brain.mask, brain) < 0.05
+    slope = np.broadcast_to(4 * np.arange(44, dtype=np.float32)[:, None, None], brain.target.shape)
+    assert np.corrcoef((brain.target + slope)[brain.mask], (slope + noise)[brain.mask])[0, 1] ** 2 > 0.6
+    assert agreement(slope + noise, brain.target + slope, brain.mask, brain) < 0.12
+    assert agreement(noise, np.ones_like(noise), brain.mask, brain) == 0

@@ -32,8 +32,8 @@ def test_stains_return_to_their_place(brains, scaling):
     assert alignment.doubts == []
     before, after = (1 - np.mean(shares) for shares in (alignment.trial.original, alignment.trial.aligned))
     assert alignment.summary == (
-        f"training stains were moved by {alignment.median_mm:.2f} mm (median); on voxels that were held out, agreement with the "
-        f"prediction went from {before:.2f} to {after:.2f}"
+        f"training stains were moved by {alignment.median_mm:.2f} mm (median); on voxels that were held out, the agreement of "
+        f"fine structure went from {before:.2f} to {after:.2f}"
     )
     again = align_stains(moved, scaling)
     for one, other in zip(alignment.displacements, again.displacements, strict=True):
