@@ -145,7 +145,7 @@ def _training(path: Path) -> Section | None:
         return None
     best = best_epoch(rows)
     scores = f"validation RMSE {float(best['val_rmse']):.4g}, R2 {float(best['val_r2']):.4f}"
-    text = f"{len(rows)} epochs; the best was epoch {best['epoch']}: {scores}."
+    text = f"{len(rows)} epoch{'s' if len(rows) > 1 else ''}; the best was epoch {best['epoch']}: {scores}."
     captions = {"training_curve.png": "Training loss, and RMSE on the validation patches."}
     return Section(f"Training: {path.parent.name}", [text], pictures=_pictures(path.parent, captions))
 

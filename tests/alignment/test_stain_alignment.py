@@ -83,6 +83,18 @@ def test_sections_are_aligned_too(brains, scaling):
     assert difference(alignment.subjects, sections) < 0.5 * difference(moved, sections)
 
 
+def test_voxels_may_have_any_size(brains, scaling):
+    """Thick slices, and voxels that are longer along z: what is found is the same in mm."""
+    thick = [replace(brain, affine=np.diag([0.0625, 0.25, 0.0625, 1])) for brain in brains]
+    for each in thick:
+        each.affine[2, 2] = 0.08
+    moved = [misregistered(brain, 0.1, seed) for seed, brain in enumerate(thick)]
+    alignment = align_stains(moved, scaling)
+    assert alignment.is_moved
+    assert difference(alignment.subjects, thick) < 0.4 * difference(moved, thick)
+    assert all(0.05 < size < 0.16 for size in alignment.sizes_mm)
+
+
 def test_torn_tissue_and_other_slices_have_no_part(brains, scaling):
     intact = np.ones(brains[0].mask.shape, bool)
     intact[28:, :, :12] = False

@@ -9,6 +9,7 @@ from helpers.displaced_study import write_displaced_study
 from mrh_monai.errors import DatalistError, MRHWarning, SubjectError
 from mrh_monai.io.nibabel_files import write_analyze
 from mrh_monai.io.volume_files import read_header, read_voxels
+from mrh_monai.patch_geometry import CORONAL_PATCH, PatchGeometry
 from mrh_monai.protocol.mrh_net import MRH_NET
 from mrh_monai.training import training_data
 from mrh_monai.training.training_data import AlignmentOptions, SamplingOptions, TrainingData
@@ -167,6 +168,23 @@ def test_patches_are_drawn_from_aligned_stains(displaced, tmp_path, monkeypatch)
     assert TrainingData(displaced, MRH_NET, sampling("auto", tmp_path / "alignment")).digest == data.digest
     plain.write_alignment(tmp_path)
     assert not list((tmp_path / "alignment").glob("[!.]*"))
+
+
+@pytest.mark.training
+def test_patches_of_three_dimensions_have_aligned_stains_too(displaced):
+    """The alignment does not depend on the patches, and all 27 voxels of a patch have moved stains."""
+    found = {}
+    for patch in (CORONAL_PATCH, PatchGeometry((0, 1, 2), 1)):
+        data = TrainingData(displaced, MRH_NET, sampling("auto", patches=300), patch=patch)
+        found[patch] = data.alignment
+    one, other = found.values()
+    for displacement, same in zip(one.displacements, other.displacements, strict=True):
+        np.testing.assert_array_equal(displacement, same)
+    assert data.train.batch(torch.arange(300))["label"].shape == (300, 1, 3, 3, 3)
+    labels = data.train.batch(torch.arange(300))["label"]
+    plain = TrainingData(displaced, MRH_NET, sampling("off", patches=300), patch=PatchGeometry((0, 1, 2), 1))
+    difference = (labels - plain.train.batch(torch.arange(300))["label"]).abs().nanmean(dim=0)[0]
+    assert float(difference.min()) > 0.02
 
 
 def test_brains_too_small_to_align_stay_as_they_are_unless_alignment_is_asked_for(study, caplog):
