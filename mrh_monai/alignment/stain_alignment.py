@@ -184,4 +184,4 @@ def _is_at_limit(displacement: np.ndarray, subject: SubjectInMemory) -> bool:
 def _points_one_way(displacement: np.ndarray, subject: SubjectInMemory) -> bool:
     inside = displacement[:, subject.mask]
     size = float(np.sqrt((inside**2).sum(0).mean()))
-    return size >= min(subject.spacing[axis] for axis in PLANE) / 4 and float(np.linalg.norm(inside.mean(1))) > ONE_WAY * size
+    return size >= min(subject.spacing[axis] for axis in PLANE) / 2 and float(np.linalg.norm(inside.mean(1))) > ONE_WAY * size

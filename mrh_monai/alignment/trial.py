@@ -88,9 +88,12 @@ def try_alignment(subjects: Sequence[SubjectInMemory], scaling: Scaling, seed: i
     judged = []
     for subject, blocks, inner in zip(subjects, hidden, turns.inner, strict=True):
         judged.append(blocks & inner & _inside_blocks(subject) & subject.scored)
-        if judged[-1].sum() < LEAST_VOXELS:
-            expected = f"at least {LEAST_VOXELS} voxels inside blocks of {BLOCK_MM} mm that the alignment can hold out"
-            raise SubjectError(subject.name, expected, f"{judged[-1].sum()}", "give a larger mask, or --align off")
+        count = min(judged[-1].sum(), (inner & subject.scored & ~blocks).sum())
+        if count < LEAST_VOXELS:
+            expected = (
+                f"at least {LEAST_VOXELS} voxels inside blocks of {BLOCK_MM} mm that the alignment can hold out, and as many elsewhere"
+            )
+            raise SubjectError(subject.name, expected, f"{count}", "give a larger mask, or --align off")
 
     def unexplained(predictions: Sequence[np.ndarray | None]) -> tuple[float, ...]:
         fields = [each.found for each in turns.registrations]

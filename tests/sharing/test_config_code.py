@@ -150,11 +150,12 @@ def test_files_that_could_be_run_are_foreign(name):
 
 def test_ours_elsewhere_is_foreign():
     """What stands in one place of one config of ours is allowed there alone."""
-    own = {"handlers": ["@recorder"], "run": ["$@recorder.run(@train::trainer)"], "train": {"trainer": {"_target_": "SupervisedTrainer"}}}
+    run = ["$@data.write_alignment(@settings.output_folder)", "$@recorder.run(@train::trainer)"]
+    own = {"handlers": ["@recorder"], "run": run, "train": {"trainer": {"_target_": "SupervisedTrainer"}}}
     assert strange("configs/train.json", json.dumps({"run": own["run"], "train": own["train"]})) == []
     assert len(strange("configs/train.json", json.dumps(own))) == 1
-    assert len(strange("configs/inference.json", json.dumps(own))) == 3
-    assert len(strange("configs/train.json", json.dumps({"initialize": own["run"], "validate": own["train"]}))) == 2
+    assert len(strange("configs/inference.json", json.dumps(own))) == 4
+    assert len(strange("configs/train.json", json.dumps({"initialize": own["run"], "validate": own["train"]}))) == 3
 
 
 def test_places_that_a_config_itself_names_are_foreign():
