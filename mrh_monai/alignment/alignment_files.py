@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Sequence
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +19,12 @@ from mrh_monai.alignment.stain_alignment import Alignment
 from mrh_monai.alignment.trial import Trial
 from mrh_monai.axis_order import affine_in_order, in_order, inverse_order
 from mrh_monai.data import SubjectInMemory
+from mrh_monai.errors import SubjectError
 from mrh_monai.figures import DisplacedStain, displacement_histogram, stain_arrows
-from mrh_monai.io import as_json, replacing, write_nifti, write_text
-from mrh_monai.output_files import is_listed, list_output
+from mrh_monai.io import as_json, clear_partial, replacing, write_nifti, write_text
+from mrh_monai.output_files import check_outputs, is_listed, list_output
+from mrh_monai.scaling import Scaling
+from mrh_monai.subjects import SUBJECT_NAME, is_subject_name
 
 KIND = "alignment"
 NUMBERS, CONTROL, ARROWS, HISTOGRAM = "alignment.json", "control_points.npz", "arrows.png", "histogram.png"
@@ -39,33 +46,52 @@ def write_alignment(alignment: Alignment | None, folder: Path | str, settings: d
 
     Raises:
         OutputError: A file cannot be written.
+        SubjectError: Two subjects have the same name, or a name is no name of a file.
     """
     folder = Path(folder)
-    for path in folder.glob("*"):
-        if path.suffix in (".gz", ".json", ".npz", ".png") and is_listed(path, KIND):
+    written: set[Path] = set()
+
+    def listed(name: str, write: Callable[[Path], object]) -> None:
+        write(folder / name)
+        list_output(folder / name, KIND)
+        written.add(folder / name)
+
+    if alignment is not None:
+        _check_names(alignment.originals)
+        folder.mkdir(parents=True, exist_ok=True)
+        stains = [
+            DisplacedStain(subject.name, np.asarray(subject.target), subject.mask, displacement, subject.spacing)
+            for subject, displacement in zip(alignment.originals, alignment.displacements, strict=True)
+        ]
+        # First what a resumed run needs: whenever this process is killed, either the old or the new alignment is there.
+        listed(CONTROL, lambda path: _write_control(path, alignment.control))
+        listed(NUMBERS, lambda path: write_text(path, as_json(_numbers(alignment, stains, settings))))
+        if alignment.is_moved:
+            for subject, displacement in zip(alignment.originals, alignment.displacements, strict=True):
+                listed(f"{subject.name}.nii.gz", partial(_write_displacement, subject=subject, displacement=displacement))
+            listed(ARROWS, lambda path: stain_arrows(stains[:DRAWN], path))
+            listed(HISTOGRAM, lambda path: displacement_histogram(stains[:DRAWN], path))
+    for path in set(folder.glob("[!.]*")) - written:
+        if path.is_file() and is_listed(path, KIND):
             path.unlink()
-    if alignment is None:
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    stains = [
-        DisplacedStain(subject.name, np.asarray(subject.target), subject.mask, displacement, subject.spacing)
-        for subject, displacement in zip(alignment.originals, alignment.displacements, strict=True)
-    ]
-    written = [folder / NUMBERS, folder / CONTROL]
-    if alignment.is_moved:
-        for subject, displacement in zip(alignment.originals, alignment.displacements, strict=True):
-            written.append(folder / f"{subject.name}.nii.gz")
-            back = inverse_order(subject.axes)
-            vectors = in_order(world_vectors(displacement, subject.affine), back)[:, :, :, None]
-            write_nifti(written[-1], vectors, affine_in_order(subject.affine, back), subject.placement, "displacement vector")
-        stain_arrows(stains[:DRAWN], folder / ARROWS)
-        displacement_histogram(stains[:DRAWN], folder / HISTOGRAM)
-        written += [folder / ARROWS, folder / HISTOGRAM]
-    with replacing(folder / CONTROL) as temporary, open(temporary, "wb") as stream:
-        np.savez_compressed(stream, **{str(index): points for index, points in enumerate(alignment.control)})  # type: ignore[arg-type]
-    write_text(folder / NUMBERS, as_json(_numbers(alignment, stains, settings)))
-    for path in written:
-        list_output(path, KIND)
+
+
+def check_alignment_files(folder: Path | str, inputs: Iterable[Path | str] = (), overwrite: bool = False) -> None:
+    """Refuse a folder in which an alignment could replace files of another origin, and remove files that were left half written.
+
+    Args:
+        folder: Folder of `write_alignment`.
+        inputs: Files that the run reads.
+        overwrite: Whether files of another origin may be replaced.
+
+    Raises:
+        OutputError: There is such a file.
+    """
+    folder = Path(folder)
+    files = [*folder.glob("*.nii.gz"), *(folder / name for name in (NUMBERS, CONTROL, ARROWS, HISTOGRAM))]
+    check_outputs(KIND, files, inputs, overwrite)
+    if folder.is_dir():
+        clear_partial(folder)
 
 
 def read_alignment(folder: Path | str, subjects: Sequence[SubjectInMemory], settings: dict[str, Any]) -> Alignment | None:
@@ -81,12 +107,12 @@ def read_alignment(folder: Path | str, subjects: Sequence[SubjectInMemory], sett
     """
     try:
         numbers = json.loads((Path(folder) / NUMBERS).read_text(encoding="utf-8"))
-        with np.load(Path(folder) / CONTROL, allow_pickle=False) as stored:
+        with open(Path(folder) / CONTROL, "rb") as stream, np.load(stream, allow_pickle=False) as stored:
             control = [stored[str(index)] for index in range(len(stored.files))]
         shares: dict[str, Any] = {name: tuple(numbers["trial"][name]) for name in SHARES}
         trial = Trial(**shares)
         names, is_moved = [each["name"] for each in numbers["subjects"]], numbers["is_moved"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error):
         return None
     shapes = [(2, *ControlGrid(subject.mask.shape, subject.spacing, KNOTS_MM).shape) for subject in subjects]
     is_same = names == [subject.name for subject in subjects] and numbers.get("settings") == settings
@@ -106,6 +132,46 @@ def world_vectors(displacement: np.ndarray, affine: np.ndarray) -> np.ndarray:
     """
     directions = affine[:3, PLANE] / np.linalg.norm(affine[:3, PLANE], axis=0)
     return np.asarray(np.einsum("wa,axyz->xyzw", directions, displacement), np.float32)
+
+
+def inputs_digest(subjects: Sequence[SubjectInMemory], scaling: Scaling) -> str:
+    """Return the SHA-256 of what an alignment depends on: stains, masks, a part of the signals, and the scaling.
+
+    Args:
+        subjects: The subjects with their original stains.
+        scaling: Scaling of the network.
+    """
+    digest = hashlib.sha256(repr(scaling.to_dict()).encode())
+    for subject in subjects:
+        for values in (subject.level_values, subject.target, subject.target_mask, subject.mask, subject.brain, subject.affine):
+            if values is not None:
+                digest.update(np.ascontiguousarray(values).tobytes())
+    return digest.hexdigest()
+
+
+def _check_names(subjects: Sequence[SubjectInMemory]) -> None:
+    """Refuse names by which files cannot be filed.
+
+    Raises:
+        SubjectError: A name is no name of a file, or two subjects have the same name.
+    """
+    names = [subject.name for subject in subjects]
+    for name in names:
+        if not is_subject_name(name):
+            raise SubjectError(name, SUBJECT_NAME, "a name that cannot name a file", "rename the subject")
+        if names.count(name) > 1:
+            raise SubjectError(name, "a name of its own for each subject", f"{names.count(name)} subjects of this name", "rename them")
+
+
+def _write_control(path: Path, control: Sequence[np.ndarray]) -> None:
+    with replacing(path) as temporary, open(temporary, "wb") as stream:
+        np.savez_compressed(stream, **{str(index): points for index, points in enumerate(control)})  # type: ignore[arg-type]
+
+
+def _write_displacement(path: Path, subject: SubjectInMemory, displacement: np.ndarray) -> None:
+    back = inverse_order(subject.axes)
+    vectors = in_order(world_vectors(displacement, subject.affine), back)[:, :, :, None]
+    write_nifti(path, vectors, affine_in_order(subject.affine, back), subject.placement, "displacement vector")
 
 
 def _numbers(alignment: Alignment, stains: Sequence[DisplacedStain], settings: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -24,7 +25,7 @@ def move_stain(subject: SubjectInMemory, displacement: torch.Tensor, order: int 
 
     Returns:
         The subject with a target (X, Y, Z) float32, without values beyond those of the original's slices in use. Where the displacement
-        is 0 everywhere, the subject is returned unchanged.
+        is 0 everywhere, the subject is returned unchanged. A voxel whose stain would come from beyond the volume is not intact.
     """
     if not displacement.any():
         return subject
@@ -33,6 +34,9 @@ def move_stain(subject: SubjectInMemory, displacement: torch.Tensor, order: int 
     target = map_coordinates(original, places.numpy(), order=order, mode="nearest").reshape(original.shape)
     used = original if subject.left_out is None else original[:, ~subject.left_out]
     intact = None if subject.target_mask is None else _intact(subject.target_mask, places).view(original.shape).numpy()
+    inside = _inside(places, original.shape).view(original.shape).numpy()
+    if not inside[subject.mask].all():
+        intact = inside if intact is None else intact & inside
     return replace(subject, target=np.clip(target, used.min(), used.max()), target_mask=intact)
 
 
@@ -51,8 +55,8 @@ def moved_voxels(
         The stain (V,) float32, and where it is intact, (V,) bool.
     """
     places = displaced(_places(mask), displacement[:, mask], subject.spacing)
-    known = torch.ones(places.shape[1], dtype=torch.bool) if subject.target_mask is None else _intact(subject.target_mask, places)
-    return sampled(stain[None], places)[0], known
+    known = _inside(places, stain.shape)
+    return sampled(stain[None], places)[0], known if subject.target_mask is None else known & _intact(subject.target_mask, places)
 
 
 def whole_stain(subject: SubjectInMemory) -> np.ndarray:
@@ -69,6 +73,11 @@ def whole_stain(subject: SubjectInMemory) -> np.ndarray:
 def _places(mask: torch.Tensor) -> torch.Tensor:
     """Return the coordinates (3, V) float32 of the voxels of a mask."""
     return torch.nonzero(mask).T.to(torch.float32)
+
+
+def _inside(places: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
+    """Return (V,) bool: whether places (3, V), in voxels, lie within the volume."""
+    return torch.stack([(along > -0.5) & (along < size - 0.5) for along, size in zip(places, shape, strict=True)]).all(0)
 
 
 def _intact(target_mask: np.ndarray, places: torch.Tensor) -> torch.Tensor:

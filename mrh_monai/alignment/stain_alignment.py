@@ -95,7 +95,7 @@ class Alignment:
             gain, decoy = self.trial.gain, self.trial.decoy_gain
             found.append(
                 f"on voxels that were held out, the alignment lowers the unexplained variance by {gain:.0%}, and that of a prediction "
-                f"upside down by {decoy:.0%}; at least {LEAST_GAIN:.0%} and more than the decoy are needed to trust it"
+                f"upside down by {decoy:.0%}; it has to be more than {LEAST_GAIN:.0%}, and more than that"
             )
         worse = [
             subject.name
@@ -106,7 +106,7 @@ class Alignment:
             found.append(f"on voxels that were held out, agreement does not rise in {', '.join(worse)}")
         for text, test in (
             ("the displacement folds the stain, so that places change their order, in", _folds),
-            (f"the displacement is as large as the alignment allows ({MOST_MM} mm) in", _is_at_limit),
+            (f"the displacement is larger than the alignment expects ({MOST_MM} mm) in", _is_at_limit),
             ("the whole stain is shifted one way, as if stain and images were not registered, in", _points_one_way),
         ):
             pairs = zip(self.displacements, self.subjects, strict=True)

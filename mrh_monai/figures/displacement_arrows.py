@@ -40,7 +40,7 @@ class DisplacedStain:
     @property
     def furthest(self) -> tuple[int, int, int]:
         """Indices x, y and z of the voxel whose stain is moved most."""
-        x, y, z = np.unravel_index(int(self.lengths.argmax()), self.mask.shape)
+        x, y, z = np.unravel_index(int(np.where(self.mask, self.lengths, -1).argmax()), self.mask.shape)
         return int(x), int(y), int(z)
 
 
@@ -88,7 +88,7 @@ def stain_arrows(stains: Sequence[DisplacedStain], path: Path | str) -> None:
         axis.quiver(*start, *(at - start), color="#e8762c", angles="xy", scale_units="xy", scale=1, width=0.004)
         axis.plot(x * across, z * up, "o", markersize=9, markerfacecolor="none", markeredgecolor="#35c2e0")
         stretched = "" if stretch == 1 else f", arrows {stretch} times as long"
-        axis.set_title(f"{each.name}, slice {y}: up to {each.lengths.max():.2f} mm{stretched}", fontsize=8)
+        axis.set_title(f"{each.name}, slice {y}: up to {each.lengths.max():.2f} mm{stretched}", fontsize=8, parse_math=False)
         axis.set(xlim=extent[:2], ylim=extent[2:])
     save_png(figure, path)
 
@@ -118,7 +118,9 @@ def displacement_histogram(stains: Sequence[DisplacedStain], path: Path | str) -
     edges = np.linspace(0, max(largest, 1e-3), 41)
     for each, colour in zip(stains, distinct_colours(len(stains)), strict=True):
         share, _ = np.histogram(each.lengths[each.mask], edges)
-        axis.stairs(100 * share / share.sum(), edges, color=colour, label=each.name)
+        # matplotlib leaves names that begin with _ out of the legend.
+        axis.stairs(100 * share / share.sum(), edges, color=colour, label=f" {each.name}")
     axis.set(xlabel="displacement (mm)", ylabel="voxels of the brain (%)", xlim=(0, edges[-1]), ylim=(0, None))
-    axis.legend(fontsize=7, ncols=1 + len(stains) // 8)
+    for text in axis.legend(fontsize=7, ncols=1 + len(stains) // 8).get_texts():
+        text.set_parse_math(False)
     save_png(figure, path)

@@ -11,11 +11,13 @@ from .given_subject import SubjectLike as SubjectLike, as_subject as as_subject
 from .layout import MRH_NET_LAYOUT as MRH_NET_LAYOUT, Layout as Layout
 from .subject import (
     FILE_KEYS as FILE_KEYS,
+    SUBJECT_NAME as SUBJECT_NAME,
     Slices as Slices,
     Subject as Subject,
     checked_slices as checked_slices,
     files_of as files_of,
     in_slices as in_slices,
+    is_subject_name as is_subject_name,
 )
 from .subject_arrays import AnySubject as AnySubject, SubjectArrays as SubjectArrays, real_array as real_array, write_arrays as write_arrays
 from .subject_search import (

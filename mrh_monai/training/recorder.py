@@ -14,6 +14,7 @@ from ignite.engine import Engine, Events
 from monai.engines.trainer import Trainer
 
 from mrh_monai import distributed
+from mrh_monai.alignment import check_alignment_files
 from mrh_monai.errors import OptionError
 from mrh_monai.io import clear_partial, writable_folder, write_text
 from mrh_monai.network import is_checkpoint, read_sidecar, save_checkpoint, sidecar_path
@@ -165,7 +166,7 @@ def prepare_output(
     model = Path(output_dir) / MODEL
     inputs = list(inputs)
     check_outputs("training", [Path(output_dir) / name for name in (METRICS, CHECKPOINT, CURVE)], inputs, overwrite)
-    check_outputs("alignment", (Path(output_dir) / ALIGNMENT).glob("[!.]*"), inputs, overwrite)
+    check_alignment_files(Path(output_dir) / ALIGNMENT, inputs, overwrite)
     # Weights are known by their sidecar. Those that were imported cannot be trained again.
     for weights in (model, *([] if bundle_weights is None else [Path(bundle_weights)])):
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mrh_monai.alignment import Alignment, align_stains, read_alignment, write_alignment
+from mrh_monai.alignment import Alignment, align_stains, inputs_digest, read_alignment, write_alignment
 from mrh_monai.data import ReadingOptions, SubjectInMemory, load_subjects
 from mrh_monai.distributed import decide_on_first_process, is_first_process
 from mrh_monai.errors import MRHWarning, SubjectError
@@ -42,11 +42,6 @@ class AlignmentOptions:
     mode: str = "off"
     seed: int = 0
     resume_from: Path | None = None
-
-    @property
-    def recorded(self) -> dict[str, Any]:
-        """The settings on which the displacements depend, as plain values."""
-        return {"align": self.mode, "seed": self.seed}
 
 
 @dataclass(frozen=True)
@@ -118,10 +113,12 @@ class TrainingData:
         reading = ReadingOptions(need_target=True, need_fa=need_fa, nan=mode.chosen_nan_rule(nan), patch=patch)
         training = load_subjects(training_subjects, protocol, reading)
         self.scaling = mode.fit(training, protocol.weights) if isinstance(scaling, str) else scaling.with_targets_of(training)
-        self.alignment = _align(training, self.scaling, sampling.alignment)
+        options = sampling.alignment
+        inputs = None if options.mode == "off" else inputs_digest(training, self.scaling)
+        self._alignment_settings = {"align": options.mode, "seed": options.seed, "inputs": inputs}
+        self.alignment, self._not_aligned = _align(training, self.scaling, options, self._alignment_settings)
         if self.alignment is not None:
             training = list(self.alignment.subjects)
-        self._alignment_settings = sampling.alignment.recorded
 
         def dataset(subjects: Sequence[SubjectInMemory], centres: np.ndarray, coefficients: Sequence[Coefficients]) -> PatchDataset:
             return PatchDataset(subjects, centres, coefficients, self.scaling.target_max, patch, self.scaling.target_min)
@@ -153,7 +150,7 @@ class TrainingData:
             "patches_per_subject": self.patches_per_subject,
             "validation_patches": len(self.validation),
             "validation_subjects": self.validation_subjects,
-            "alignment": None if self.alignment is None else self.alignment.summary,
+            "alignment": self._not_aligned if self.alignment is None else self.alignment.summary,
             "data": self.digest,
         }
 
@@ -170,30 +167,31 @@ class TrainingData:
             write_alignment(self.alignment, Path(output_dir) / ALIGNMENT, self._alignment_settings)
 
 
-def _align(subjects: Sequence[SubjectInMemory], scaling: Scaling, options: AlignmentOptions) -> Alignment | None:
-    """Return the aligned subjects, with the same displacements in every process; None where there is nothing to align."""
+def _align(
+    subjects: Sequence[SubjectInMemory], scaling: Scaling, options: AlignmentOptions, settings: dict[str, Any]
+) -> tuple[Alignment | None, str | None]:
+    """Return the aligned subjects, with the same displacements in every process, or None and why there is nothing to align."""
     if options.mode == "off":
-        return None
-
-    def find() -> Alignment | None:
-        stored = None if options.resume_from is None else read_alignment(options.resume_from, subjects, options.recorded)
-        if stored is not None:
-            return stored
+        return None, None
+    alignment, reason = None, None
+    if is_first_process():
+        if options.resume_from is not None:
+            alignment = read_alignment(options.resume_from, subjects, settings)
         try:
-            return align_stains(subjects, scaling, options.seed, always=options.mode == "on", progress=True)
+            alignment = alignment or align_stains(subjects, scaling, options.seed, always=options.mode == "on", progress=True)
         except SubjectError as error:
             if options.mode == "on":
                 raise
-            logger.info("the training stains stay where they are: %s", error)
-            return None
-
-    alignment = find() if is_first_process() else None
+            reason = f"the training stains stay where they are: {error}"
+            logger.info("%s", reason)
     if alignment is not None:
         logger.info("%s", alignment.summary)
         for doubt in alignment.doubts:
-            warnings.warn(f"the training stains that were moved deserve less trust: {doubt}", MRHWarning, stacklevel=3)
+            warnings.warn(f"the alignment of the training stains may be wrong: {doubt}", MRHWarning, stacklevel=3)
     found = decide_on_first_process(lambda: None if alignment is None else (alignment.control, alignment.trial, alignment.is_moved))
-    return Alignment.from_control(subjects, *found) if alignment is None and found is not None else alignment
+    if alignment is None and found is not None:
+        alignment = Alignment.from_control(subjects, *found)
+    return alignment, reason
 
 
 def _digest(*datasets: PatchDataset) -> str:

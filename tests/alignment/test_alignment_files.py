@@ -7,11 +7,14 @@ import nibabel
 import numpy as np
 import pytest
 
-from mrh_monai.alignment.alignment_files import read_alignment, write_alignment
+from mrh_monai.alignment import alignment_files
+from mrh_monai.alignment.alignment_files import check_alignment_files, inputs_digest, read_alignment, write_alignment
 from mrh_monai.alignment.displacement import ControlGrid
 from mrh_monai.alignment.registration import KNOTS_MM
 from mrh_monai.alignment.stain_alignment import Alignment
 from mrh_monai.alignment.trial import Trial
+from mrh_monai.errors import OutputError, SubjectError
+from mrh_monai.scaling import RobustScaling
 
 SETTINGS = {"align": "auto", "seed": 0}
 TRIAL = Trial((0.4, 0.3, 0.2), (0.1, 0.2, 0.1), (1.0, 1.0, 0.9), (0.9, 0.9, 0.9))
@@ -73,8 +76,48 @@ def test_what_was_written_is_read_to_the_bit(alignment, brains, tmp_path):
     assert read_alignment(tmp_path, brains, {**SETTINGS, "seed": 1}) is None
     assert read_alignment(tmp_path, brains[:2], SETTINGS) is None
     assert read_alignment(tmp_path / "elsewhere", brains, SETTINGS) is None
-    (tmp_path / "control_points.npz").write_bytes(b"PK damaged")
-    assert read_alignment(tmp_path, brains, SETTINGS) is None
+    path = tmp_path / "control_points.npz"
+    whole = path.read_bytes()
+    for damaged in (whole[: len(whole) // 2], b"", b"PK", whole[:200] + bytes([whole[200] ^ 255]) + whole[201:]):
+        path.write_bytes(damaged)
+        assert read_alignment(tmp_path, brains, SETTINGS) is None
+
+
+def test_the_inputs_are_known_by_their_values(brains, scaling):
+    digest = inputs_digest(brains, scaling)
+    assert digest == inputs_digest([replace(brain) for brain in brains], scaling)
+    first = brains[0]
+    for change in ({"target": first.target + 1}, {"mask": first.mask & (first.target > 90)}, {"padded": first.padded * 1.5}):
+        assert inputs_digest([replace(first, **change), *brains[1:]], scaling) != digest
+    assert inputs_digest(brains, RobustScaling.fit(brains[:2])) != digest
+
+
+def test_a_run_that_is_killed_while_it_writes_leaves_an_alignment_to_resume(alignment, brains, tmp_path, monkeypatch):
+    write_alignment(alignment, tmp_path, SETTINGS)
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(alignment_files, "write_nifti", killed)
+    with pytest.raises(KeyboardInterrupt):
+        write_alignment(alignment, tmp_path, SETTINGS)
+    assert read_alignment(tmp_path, brains, SETTINGS) is not None
+    (tmp_path / "report.html").write_text("of somebody else")
+    check_alignment_files(tmp_path)
+    (tmp_path / "labels.nii.gz").write_text("of somebody else")
+    with pytest.raises(OutputError, match=r"labels.nii.gz: expected a free name"):
+        check_alignment_files(tmp_path)
+    check_alignment_files(tmp_path, overwrite=True)
+
+
+def test_names_that_cannot_name_files_are_refused(alignment, tmp_path):
+    for names, sentence in (
+        (("a", "a", "b"), "a: expected a name of its own for each subject, found 2"),
+        (("../a", "b", "c"), "../a: expected"),
+    ):
+        named = tuple(replace(subject, name=name) for subject, name in zip(alignment.originals, names, strict=True))
+        with pytest.raises(SubjectError, match=sentence):
+            write_alignment(replace(alignment, originals=named), tmp_path / "alignment", SETTINGS)
 
 
 def test_stains_that_stay_have_no_displacements(alignment, brains, tmp_path):

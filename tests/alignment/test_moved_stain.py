@@ -44,3 +44,16 @@ def test_some_voxels_are_those_of_the_whole_volume_by_linear_interpolation(brain
     stain, known = moved_voxels(brain, torch.from_numpy(whole_stain(brain)), field, torch.from_numpy(brain.mask))
     np.testing.assert_allclose(stain, whole.target[brain.mask], atol=1e-2)
     np.testing.assert_array_equal(known, whole.target_mask[brain.mask])
+
+
+def test_a_stain_from_beyond_the_volume_is_not_intact(brains):
+    """The value at the border of the volume, which is repeated there, is not a stain of that voxel."""
+    whole = replace(brains[0], mask=np.ones_like(brains[0].mask))
+    field = torch.zeros(2, *whole.mask.shape)
+    field[0] = -0.25  # four voxels
+    moved = move_stain(whole, field)
+    assert not moved.target_mask[:4].any()
+    assert moved.target_mask[4:].all()
+    _, known = moved_voxels(whole, torch.from_numpy(whole.target), field, torch.ones(whole.mask.shape, dtype=torch.bool))
+    np.testing.assert_array_equal(known.view(whole.mask.shape), moved.target_mask)
+    assert move_stain(brains[0], 0.1 * field).target_mask is None  # inside the brain nothing comes from beyond

@@ -87,7 +87,8 @@ def test_means_are_over_the_voxels_of_the_mask(rng):
 def test_a_single_section_is_registered_too(brains):
     """A window of several slices reaches far beyond a section, at the coarsest smoothing too."""
     whole = misregistered(brains[0], 0.12, 1)
-    section = replace(whole, **{name: getattr(whole, name)[:, 2:3] for name in ("mask", "target", "padded")})
+    names = ("mask", "target", "padded", *([] if whole.target_mask is None else ["target_mask"]))
+    section = replace(whole, **{name: getattr(whole, name)[:, 2:3] for name in names})
     found = registered(section, brains[0].target[:, 2:3], (5.0, *ROUNDS))
     truth = true_displacement(brains[0], 0.12, 1)[:, :, 2:3]
     size = float(np.sqrt((truth**2).sum(0)[section.mask].mean()))

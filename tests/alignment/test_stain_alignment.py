@@ -68,7 +68,7 @@ def test_doubts_name_the_subjects(brains):
     assert doubts == [
         "on voxels that were held out, agreement does not rise in brain2",
         "the displacement folds the stain, so that places change their order, in brain1",
-        "the displacement is as large as the alignment allows (0.25 mm) in brain2",
+        "the displacement is larger than the alignment expects (0.25 mm) in brain2",
         "the whole stain is shifted one way, as if stain and images were not registered, in brain0",
     ]
     assert Alignment(tuple(brains), tuple(brains), (shifted, folded, wide), (), trial, False).doubts == []

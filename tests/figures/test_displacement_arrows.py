@@ -29,6 +29,22 @@ def test_arrows_and_histogram_are_drawn_and_change_with_the_displacement(tmp_pat
         assert not np.array_equal(first, still)
 
 
+def test_arrows_have_the_direction_and_length_of_the_displacement(tmp_path):
+    """Arrows are orange: none without a displacement, and more of them the further the stain is moved."""
+    counts = []
+    for far in (0.0, 0.05, 0.3):
+        stain_arrows([stain(far)], tmp_path / "arrows.png")
+        red, green, blue = matplotlib.image.imread(tmp_path / "arrows.png")[..., :3].transpose(2, 0, 1)
+        counts.append(int(((red > 0.85) & (abs(green - 0.46) < 0.1) & (abs(blue - 0.17) < 0.1)).sum()))
+    assert counts[0] < 0.3 * counts[1] < 0.3 * counts[2]
+
+
+def test_odd_names_and_a_stain_that_does_not_move_are_drawn(tmp_path):
+    for draw in (stain_arrows, displacement_histogram):
+        draw([stain(0.1, "m$1_{$x"), stain(0.0, "_m1")], tmp_path / "odd.png")
+    assert stain(0.0).mask[stain(0.0).furthest]
+
+
 def test_a_stain_with_values_that_are_not_finite_is_drawn(tmp_path):
     torn = stain()
     torn.stain[10:20, 3] = np.nan

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
 from helpers.displaced_study import write_displaced_study
@@ -170,4 +171,9 @@ def test_a_run_on_aligned_stains_resumes_with_the_same_stains(setting, tmp_path)
     whole, again = ({path.name for path in (tmp_path / name / "alignment").glob("[!.]*")} for name in ("whole", "out"))
     assert whole == again
     assert {"subject01.nii.gz", "alignment.json", "arrows.png"} < again
+    control = tmp_path / "out" / "alignment" / "control_points.npz"
+    with np.load(control) as stored:
+        others = {name: 0 * points for name, points in stored.items()}
+    np.savez(control, **others)
+    assert start(options).wait(300) != 0  # the stains of the damaged file are not those of the checkpoint
     assert "training stains were moved by" in json.loads((tmp_path / "out" / "model.json").read_text())["source"]["alignment"]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.displaced_study import write_displaced_study
+from helpers.displaced_study import AF, write_displaced_study
 from mrh_monai.errors import DatalistError, MRHWarning, SubjectError
 from mrh_monai.io.nibabel_files import write_analyze
 from mrh_monai.io.volume_files import read_header, read_voxels
@@ -171,6 +171,26 @@ def test_patches_are_drawn_from_aligned_stains(displaced, tmp_path, monkeypatch)
 
 
 @pytest.mark.training
+def test_another_process_takes_the_displacements_of_the_first_one(displaced, monkeypatch):
+    first = TrainingData(displaced, MRH_NET, sampling("on"))
+    alignment = first.alignment
+    monkeypatch.setattr(training_data, "align_stains", None)
+    monkeypatch.setattr(training_data, "is_first_process", lambda: False)
+    monkeypatch.setattr(training_data, "decide_on_first_process", lambda _: (alignment.control, alignment.trial, alignment.is_moved))
+    assert TrainingData(displaced, MRH_NET, sampling("on")).digest == first.digest
+
+
+@pytest.mark.training
+def test_a_resumed_run_on_other_data_aligns_anew(displaced, tmp_path):
+    """Although the names and shapes of the subjects are the same."""
+    data = TrainingData(displaced, MRH_NET, sampling("on"))
+    data.write_alignment(tmp_path)
+    some = TrainingData(displaced, MRH_NET, sampling("on", tmp_path / "alignment"), slices=((1, 6),))
+    for one, other in zip(some.alignment.control, data.alignment.control, strict=True):
+        assert not np.array_equal(one, other)
+
+
+@pytest.mark.training
 def test_patches_of_three_dimensions_have_aligned_stains_too(displaced):
     """The alignment does not depend on the patches, and all 27 voxels of a patch have moved stains."""
     found = {}
@@ -193,23 +213,21 @@ def test_brains_too_small_to_align_stay_as_they_are_unless_alignment_is_asked_fo
     assert data.alignment is None
     assert data.digest == plain.digest
     assert "the training stains stay where they are: subject01: expected at least 50 voxels inside blocks" in caplog.text
+    assert data.recorded["alignment"].startswith("the training stains stay where they are: subject01")
+    assert plain.recorded["alignment"] is None
     with pytest.raises(SubjectError, match="subject01: expected at least 50 voxels inside blocks of 0.5 mm"):
         TrainingData(study / "datalist.json", MRH_NET, sampling("on"), slices=((2, 3),))
 
 
 @pytest.mark.training
 def test_an_alignment_that_is_not_to_be_trusted_is_reported(displaced, tmp_path):
-    """The stains of both animals are exchanged: no displacement brings them to their images."""
-    content = json.loads(displaced.read_text())
-    for entry in [*content["training"], *content["validation"]]:
-        entry["image"] = [str(displaced.parent / image) for image in entry["image"]]
-        entry["mask"] = str(displaced.parent / entry["mask"])
-        entry["target"] = str(displaced.parent / entry["target"])
-    first, second = content["training"]
-    first["target"], second["target"] = second["target"], first["target"]
-    rolled = tmp_path / "datalist.json"
-    rolled.write_text(json.dumps(content))
-    assert not TrainingData(rolled, MRH_NET, sampling("auto")).alignment.is_moved
+    """The stains lie upside down: no displacement brings them to their images."""
+    folder = shutil.copytree(displaced.parent, tmp_path / "study")
+    for path in folder.glob(f"*/{AF}"):
+        header = read_header(path)
+        write_analyze(path, np.ascontiguousarray(read_voxels(header)[:, :, ::-1, 0]), header.spacing[0])
+    upside_down = folder / displaced.name
+    assert not TrainingData(upside_down, MRH_NET, sampling("auto")).alignment.is_moved
     with pytest.warns(MRHWarning) as caught:
-        assert TrainingData(rolled, MRH_NET, sampling("on")).alignment.is_moved
-    assert str(caught[0].message).startswith("the training stains that were moved deserve less trust: on voxels that were held out, the")
+        assert TrainingData(upside_down, MRH_NET, sampling("on")).alignment.is_moved
+    assert str(caught[0].message).startswith("the alignment of the training stains may be wrong: on voxels that were held out, the")
