@@ -3,7 +3,7 @@
     python benchmarks/alignment.py DIR/datalist.json OUT.csv [--displacements 0 0.062 0.125 0.25] [--seeds 0 1 2] [--common]
 
 The subjects of `training` are displaced; those of `test` must have stains that fit. Both networks of a row take the same steps on patches
-of the same voxels. A row that OUT.csv already has is not measured again.
+of the same voxels. A row that OUT.csv already has is not measured again; give each datalist a file of its own.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def measure(data: StudyData, rms_mm: float, seed: int, common: bool, effort: Tra
     seeds = [1000 * seed + (0 if common else index) for index in range(len(data.training))]
     displaced = [misregistered(subject, rms_mm, each) for subject, each in zip(data.training, seeds, strict=True)]
     start = time.monotonic()
-    alignment = align_stains(displaced, RobustScaling.fit(data.training, data.protocol.weights), seed)
+    alignment = align_stains(displaced, RobustScaling.fit(displaced, data.protocol.weights), seed)
     seconds = time.monotonic() - start
 
     def r2(subjects: list[SubjectInMemory]) -> float:
@@ -55,6 +55,9 @@ def measure(data: StudyData, rms_mm: float, seed: int, common: bool, effort: Tra
         "displacement_mm": rms_mm,
         "seed": seed,
         "common": common,
+        "steps": effort.steps,
+        "patches": effort.patches,
+        "residual_blocks": effort.residual_blocks,
         "original": original,
         "aligned": r2(list(alignment.subjects)) if alignment.is_moved else original,
         "moved": alignment.is_moved,
@@ -94,10 +97,11 @@ def main() -> None:
     args = parser.parse_args()
     data = load_study_data(args.datalist, MRProtocol.from_metadata(METADATA))
     rows = list(csv.DictReader(args.out.open())) if args.out.exists() else []
-    done = {(float(row["displacement_mm"]), int(row["seed"]), row["common"]) for row in rows}
+    names = ("displacement_mm", "seed", "common", "steps", "patches", "residual_blocks")
+    done = {tuple(row[name] for name in names) for row in rows}
     for seed in args.seeds:
         for rms_mm in args.displacements:
-            if (rms_mm, seed, str(args.common)) in done:
+            if tuple(map(str, (rms_mm, seed, args.common, args.steps, args.patches, args.residual_blocks))) in done:
                 continue
             effort = TrainingEffort(args.patches, args.steps, args.residual_blocks, seed)
             row = measure(data, rms_mm, seed, args.common, effort)
