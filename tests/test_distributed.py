@@ -185,7 +185,7 @@ def test_two_processes_resume_what_two_began(trained, study, tmp_path):
 
 
 def test_two_processes_train_on_the_same_aligned_stains(tmp_path):
-    """The first process aligns, and the others take its displacements."""
+    """They do what one process does. That only the first one aligns is tested with the training data."""
     datalist = write_displaced_study(tmp_path / "study")
     bundle = shutil.copytree(BUNDLE, tmp_path / "mrh_af", ignore=shutil.ignore_patterns("model.*"))
     options = {**SMALL, "datalist": datalist, "epochs": 1, "align": "on"}

@@ -63,7 +63,7 @@ def write_alignment(alignment: Alignment | None, folder: Path | str, settings: d
             DisplacedStain(subject.name, np.asarray(subject.target), subject.mask, displacement, subject.spacing)
             for subject, displacement in zip(alignment.originals, alignment.displacements, strict=True)
         ]
-        # First what a resumed run needs: whenever this process is killed, either the old or the new alignment is there.
+        # First what a resumed run needs.
         listed(CONTROL, lambda path: _write_control(path, alignment.control))
         listed(NUMBERS, lambda path: write_text(path, as_json(_numbers(alignment, stains, settings))))
         if alignment.is_moved:

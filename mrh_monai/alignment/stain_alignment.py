@@ -64,7 +64,7 @@ class Alignment:
     def sizes_mm(self) -> tuple[float, ...]:
         """Root mean square of each subject's displacement inside its mask, in mm."""
         pairs = zip(self.displacements, self.subjects, strict=True)
-        return tuple(float(np.sqrt((moved**2).sum(0)[subject.mask].mean())) for moved, subject in pairs)
+        return tuple(_size_mm(moved, subject) for moved, subject in pairs)
 
     @property
     def median_mm(self) -> float:
@@ -87,7 +87,7 @@ class Alignment:
 
     @property
     def doubts(self) -> list[str]:
-        """Reasons not to trust the moved stains, each in one sentence; an empty list if there are none or if no stain was moved."""
+        """Reasons not to trust the moved stains, each in one sentence; empty if nothing speaks against them, or if no stain was moved."""
         if not self.is_moved:
             return []
         found = []
@@ -121,7 +121,7 @@ def align_stains(
 ) -> Alignment:
     """Move the stains of training subjects onto their MR images, within the coronal plane, if that can be trusted.
 
-    A predictor that sees single voxels learns the stain. Each stain is registered onto its prediction, smoothly over 0.5 mm, and the
+    A predictor that sees single voxels learns the stain. Each stain is registered with its prediction, smoothly over 0.5 mm, and the
     predictor learns again from the moved stains; this is repeated from coarse to fine. At first a quarter of each brain is held out. The
     stains are moved only if they then agree with their predictions better in this quarter too, and if a prediction that is upside down
     gains less.
@@ -178,10 +178,14 @@ def _folds(displacement: np.ndarray, subject: SubjectInMemory) -> bool:
 
 
 def _is_at_limit(displacement: np.ndarray, subject: SubjectInMemory) -> bool:
-    return bool(np.sqrt((displacement**2).sum(0)[subject.mask].mean()) >= MOST_MM)
+    return _size_mm(displacement, subject) >= MOST_MM
 
 
 def _points_one_way(displacement: np.ndarray, subject: SubjectInMemory) -> bool:
-    inside = displacement[:, subject.mask]
-    size = float(np.sqrt((inside**2).sum(0).mean()))
-    return size >= min(subject.spacing[axis] for axis in PLANE) / 2 and float(np.linalg.norm(inside.mean(1))) > ONE_WAY * size
+    size, mean = _size_mm(displacement, subject), displacement[:, subject.mask].mean(1)
+    return size >= min(subject.spacing[axis] for axis in PLANE) / 2 and float(np.linalg.norm(mean)) > ONE_WAY * size
+
+
+def _size_mm(displacement: np.ndarray, subject: SubjectInMemory) -> float:
+    """Return the root mean square of a displacement inside the mask, in mm."""
+    return float(np.sqrt((displacement**2).sum(0)[subject.mask].mean()))

@@ -85,6 +85,7 @@ def try_alignment(subjects: Sequence[SubjectInMemory], scaling: Scaling, seed: i
     hidden = [held_out_blocks(subject) for subject in subjects]
     turns = Turns(subjects, scaling, seed, hidden)
     masks = [subject.mask for subject in turns.subjects]
+    stains = [torch.from_numpy(whole_stain(subject)) for subject in subjects]
     judged = []
     for subject, blocks, inner in zip(subjects, hidden, turns.inner, strict=True):
         judged.append(blocks & inner & _inside_blocks(subject) & subject.scored)
@@ -97,8 +98,8 @@ def try_alignment(subjects: Sequence[SubjectInMemory], scaling: Scaling, seed: i
 
     def unexplained(predictions: Sequence[np.ndarray | None]) -> tuple[float, ...]:
         fields = [each.found for each in turns.registrations]
-        each = zip(subjects, predictions, fields, judged, strict=True)
-        return tuple(1 - _agreement(subject, found, *more) for subject, found, *more in each if found is not None)
+        each = zip(subjects, stains, predictions, fields, judged, strict=True)
+        return tuple(1 - _agreement(subject, stain, found, *more) for subject, stain, found, *more in each if found is not None)
 
     turns.train(FIRST_STEPS)
     start = turns.state()
@@ -160,12 +161,12 @@ def _inside_blocks(subject: SubjectInMemory) -> np.ndarray:
     return inside
 
 
-def _agreement(subject: SubjectInMemory, prediction: np.ndarray, displacement: torch.Tensor, judged: np.ndarray) -> float:
-    mask = torch.from_numpy(judged)
-    stain, known = (values.numpy() for values in moved_voxels(subject, torch.from_numpy(whole_stain(subject)), displacement, mask))
-    whole, where = np.zeros(judged.shape, np.float32), np.zeros(judged.shape, bool)
-    whole[judged], where[judged] = stain, known
-    return agreement(prediction, whole, where, subject)
+def _agreement(
+    subject: SubjectInMemory, stain: torch.Tensor, prediction: np.ndarray, displacement: torch.Tensor, judged: np.ndarray
+) -> float:
+    moved, where = np.zeros(judged.shape, np.float32), np.zeros(judged.shape, bool)
+    moved[judged], where[judged] = moved_voxels(subject, stain, displacement, torch.from_numpy(judged))
+    return agreement(prediction, moved, where, subject)
 
 
 def _gain(before: Sequence[float], after: Sequence[float]) -> float:

@@ -170,8 +170,7 @@ def _alignment(path: Path) -> Section:
     columns = ["", "median (mm)", "largest (mm)", "moved most at voxel", "agreement before", "after"]
     texts.append(
         "Agreement is the squared correlation of the fine structure of the stain with that of a prediction from the images of single "
-        "voxels, on voxels that were held out. "
-        "The displacements in mm are in the files <subject>.nii.gz."
+        "voxels, on voxels that were held out. The displacements in mm are in the files <subject>.nii.gz."
     )
     captions = {
         "arrows.png": "The original stains, each in the slice where it was moved most (circle), with arrows to the new places.",
