@@ -98,7 +98,8 @@ class _Match:
         self.spacing, self.grid = subject.spacing, grid
         shape = subject.mask.shape
         step = 2 if smoothing < 2 else 3  # a lattice; smoothed volumes hardly change from voxel to voxel
-        steps = [step if count > 3 * step else 1 for count in shape]
+        used = [np.asarray(subject.scored.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
+        steps = [step if each.sum() > 3 * step and 2 * step * each[::step].sum() >= each.sum() else 1 for each in used]
         self.lattice = (slice(None, None, steps[0]), slice(None, None, steps[1]), slice(None, None, steps[2]))
         self.inside = torch.from_numpy(subject.scored[self.lattice])
         self.moving = torch.from_numpy(moving)
@@ -107,8 +108,9 @@ class _Match:
         self.places = torch.stack(torch.meshgrid(*axes, indexing="ij"))[:, self.inside]
         self.window = [sigma / step for sigma, step in zip(_sigma(subject, WINDOW), steps, strict=True)]
         # The voxels of the lattice stand for all of them. Below a smoothing of one voxel, errors are no more independent.
-        used = [int(subject.scored.any(axis=tuple({0, 1, 2} - {axis})).sum()) for axis in range(3)]
-        self.weight = float(np.prod(steps) / np.clip(_sigma(subject, CORRELATED * max(smoothing, 1.0)), 1, used).prod())
+        self.weight = float(
+            np.prod(steps) / np.clip(_sigma(subject, CORRELATED * max(smoothing, 1.0)), 1, [each.sum() for each in used]).prod()
+        )
 
     def moved(self, control: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the prediction at the displaced voxels, and the share of the smoothing window that lay in the brain there."""

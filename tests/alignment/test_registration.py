@@ -96,6 +96,23 @@ def test_a_single_section_is_registered_too(brains):
     assert error < 0.45 * size
 
 
+@pytest.mark.parametrize("slices", [[3], [1, 3, 5, 7, 9, 11, 13]])
+def test_slices_between_those_of_the_lattice_are_registered(brains, slices):
+    """Smoothed volumes are compared in every second or third slice only; the slices in use may lie between these."""
+    thick = {
+        name: np.tile(getattr(brains[0], name), (1, 3, 1, *[1] * (getattr(brains[0], name).ndim - 3)))
+        for name in ("padded", "target", "mask")
+    }
+    whole = replace(brains[0], **thick)
+    mask = np.zeros_like(whole.mask)
+    mask[:, slices] = whole.mask[:, slices]
+    limited = replace(misregistered(whole, 0.12, 1), mask=mask, whole_mask=whole.mask)
+    found = registered(limited, whole.target, (5.0, *ROUNDS))
+    truth = true_displacement(whole, 0.12, 1)
+    size, error = (float(np.sqrt((field**2).sum(0)[mask].mean())) for field in (truth, found.found.numpy() - truth))
+    assert error < 0.6 * size
+
+
 def test_agreement_is_that_of_fine_structure(brains):
     brain = brains[0]
     assert agreement(5 - 2 * brain.target, brain.target, brain.mask, brain) == pytest.approx(1)
