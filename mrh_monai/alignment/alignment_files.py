@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from mrh_monai.alignment.displacement import PLANE, ControlGrid
-from mrh_monai.alignment.registration import KNOTS_MM
+from mrh_monai.alignment.registration import CONTROL_POINTS_MM
 from mrh_monai.alignment.stain_alignment import Alignment
 from mrh_monai.alignment.trial import Trial
 from mrh_monai.axis_order import affine_in_order, in_order, inverse_order
@@ -114,7 +114,7 @@ def read_alignment(folder: Path | str, subjects: Sequence[SubjectInMemory], sett
         names, is_moved = [each["name"] for each in numbers["subjects"]], numbers["is_moved"]
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error):
         return None
-    shapes = [(2, *ControlGrid(subject.mask.shape, subject.spacing, KNOTS_MM).shape) for subject in subjects]
+    shapes = [(2, *ControlGrid(subject.mask.shape, subject.spacing, CONTROL_POINTS_MM).shape) for subject in subjects]
     is_same = names == [subject.name for subject in subjects] and numbers.get("settings") == settings
     if not is_same or shapes != [points.shape for points in control]:
         return None

@@ -24,7 +24,7 @@ class ControlGrid:
     Args:
         shape: (X, Y, Z), number of voxels along each axis.
         spacing: Edges of a voxel in mm.
-        knots_mm: Distance of neighbouring control points in mm.
+        distance_mm: Distance of neighbouring control points in mm.
 
     Attributes:
         shape: (I, J, K), number of control points along each axis.
@@ -33,7 +33,7 @@ class ControlGrid:
         Rueckert et al., IEEE Trans Med Imaging 1999;18:712.
 
     Example:
-        >>> grid = ControlGrid((9, 1, 9), (0.125, 0.125, 0.125), knots_mm=0.5)
+        >>> grid = ControlGrid((9, 1, 9), (0.125, 0.125, 0.125), distance_mm=0.5)
         >>> grid.shape
         (6, 1, 6)
         >>> moved_by_one = grid.dense(torch.ones(2, *grid.shape))
@@ -41,9 +41,9 @@ class ControlGrid:
         ((2, 9, 1, 9), 1.0, 1.0)
     """
 
-    def __init__(self, shape: Sequence[int], spacing: Sequence[float], knots_mm: float):
+    def __init__(self, shape: Sequence[int], spacing: Sequence[float], distance_mm: float):
         lengths = zip(shape, spacing, strict=True)
-        self._weights = [_spline_weights(np.arange(count) * edge / knots_mm) for count, edge in lengths]
+        self._weights = [_spline_weights(np.arange(count) * edge / distance_mm) for count, edge in lengths]
         i, j, k = (weights.shape[1] for weights in self._weights)
         self.shape = (i, j, k)
 

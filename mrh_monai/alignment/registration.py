@@ -13,7 +13,7 @@ from mrh_monai.alignment.displacement import PLANE, ControlGrid, bending_energy,
 from mrh_monai.alignment.moved_stain import whole_stain
 from mrh_monai.data import SubjectInMemory
 
-KNOTS_MM = 0.5
+CONTROL_POINTS_MM = 0.5
 BENDING, SIZE = 0.1, 0.3  # weights of bending and of size, for control points in units of the expected displacement
 CORRELATED = 2.7  # length of the cube whose voxels count as one, in units of the smoothing, because errors are smoothed too
 LARGEST_ERROR = 2.0  # in robust standard deviations; a larger error counts linearly, as Huber proposed
@@ -43,7 +43,7 @@ class Registration:
         shape = subject.mask.shape
         self.subject, self.expected_mm = subject, expected_mm
         self.stain = whole_stain(subject)
-        self.grid = ControlGrid(shape, subject.spacing, KNOTS_MM)
+        self.grid = ControlGrid(shape, subject.spacing, CONTROL_POINTS_MM)
         self.control = torch.zeros(2, *self.grid.shape)
         self.found = torch.zeros(2, *shape)
 
@@ -88,7 +88,7 @@ def stain_displacement(control: torch.Tensor, subject: SubjectInMemory) -> torch
         control: (2, I, J, K) control points of the displacement of the prediction, in mm.
         subject: Subject of the stain.
     """
-    return inverse(ControlGrid(subject.mask.shape, subject.spacing, KNOTS_MM).dense(control), subject.spacing)
+    return inverse(ControlGrid(subject.mask.shape, subject.spacing, CONTROL_POINTS_MM).dense(control), subject.spacing)
 
 
 class _Match:

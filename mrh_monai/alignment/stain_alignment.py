@@ -11,14 +11,14 @@ import torch
 from mrh_monai.alignment.displacement import PLANE
 from mrh_monai.alignment.moved_stain import move_stain
 from mrh_monai.alignment.registration import stain_displacement
-from mrh_monai.alignment.trial import LEAST_GAIN, ROUNDS, Trial, try_alignment
-from mrh_monai.alignment.turns import MOST_MM, Turns
+from mrh_monai.alignment.rounds import MOST_MM, Rounds
+from mrh_monai.alignment.trial import LEAST_GAIN, SMOOTHINGS, Trial, try_alignment
 from mrh_monai.data import SubjectInMemory
 from mrh_monai.errors import SubjectError
 from mrh_monai.progress import progress_bar
 from mrh_monai.scaling import Scaling
 
-LAST_ROUNDS = (2.0, 1.5, 1.0, 0.7)  # smoothing of the turns that see all voxels, after the trial
+LAST_SMOOTHINGS = (2.0, 1.5, 1.0, 0.7)  # smoothing of the rounds that see all voxels, after the trial
 ONE_WAY = 0.9  # length of the mean displacement, relative to the root mean square, above which a stain counts as shifted as a whole
 
 
@@ -153,17 +153,17 @@ def align_stains(
         if subject.target is None or subject.is_patches:
             found = "a patch file" if subject.is_patches else "no target"
             raise SubjectError(subject.name, "a volume with a target, to align", found, "leave it out, or give --align off")
-    count = 2 * len(ROUNDS) + len(LAST_ROUNDS)
-    steps = iter(progress_bar(range(count), "turn", progress, "alignment of stains"))
+    count = 2 * len(SMOOTHINGS) + len(LAST_SMOOTHINGS)
+    steps = iter(progress_bar(range(count), "round", progress, "alignment of stains"))
     trial = try_alignment(subjects, scaling, seed, lambda: next(steps))
     is_moved, state = always or trial.passed, trial.state
     if is_moved:
-        turns = Turns(subjects, scaling, seed)
-        turns.restore(state)
-        for smoothing in LAST_ROUNDS:
-            turns.take(smoothing)
+        rounds = Rounds(subjects, scaling, seed)
+        rounds.restore(state)
+        for smoothing in LAST_SMOOTHINGS:
+            rounds.make_round(smoothing)
             next(steps)
-        state = turns.state()
+        state = rounds.state()
     return Alignment.from_control(subjects, [control.numpy() for control, _, _ in state["fields"]], replace(trial, state={}), is_moved)
 
 

@@ -13,12 +13,12 @@ from scipy.ndimage import distance_transform_edt
 from mrh_monai.alignment.displacement import PLANE
 from mrh_monai.alignment.moved_stain import moved_voxels, whole_stain
 from mrh_monai.alignment.registration import agreement
-from mrh_monai.alignment.turns import FIRST_STEPS, STEPS, Turns
+from mrh_monai.alignment.rounds import FIRST_STEPS, STEPS, Rounds
 from mrh_monai.data import SubjectInMemory
 from mrh_monai.errors import SubjectError
 from mrh_monai.scaling import Scaling
 
-ROUNDS = (5.0, 4.0, 3.0, 2.5, 2.0, 1.5, 1.0, 0.7)  # smoothing of each turn, in voxels of the coronal plane
+SMOOTHINGS = (5.0, 4.0, 3.0, 2.5, 2.0, 1.5, 1.0, 0.7)  # smoothing of each round, in voxels of the coronal plane
 BLOCK_MM, BLOCK_VOXELS = 0.5, 4  # edge of a held-out block, and the least number of voxels along it in the coronal plane
 LEAST_VOXELS = 50  # on which a subject is judged
 LEAST_GAIN = 0.1
@@ -38,7 +38,7 @@ class Trial:
         aligned: With the stains moved, and a predictor that learned from the moved ones.
         decoy_original: With the stains where they are, and a prediction that is upside down.
         decoy_aligned: With the stains moved onto that, as freely as before.
-        state: The state of the turns after the alignment, from which they can go on.
+        state: The state of the rounds after the alignment, from which they can go on.
     """
 
     original: tuple[float, ...]
@@ -70,24 +70,24 @@ class Trial:
         return self.gain > max(LEAST_GAIN, self.decoy_gain)
 
 
-def try_alignment(subjects: Sequence[SubjectInMemory], scaling: Scaling, seed: int, after_turn: Callable[[], object] = int) -> Trial:
+def try_alignment(subjects: Sequence[SubjectInMemory], scaling: Scaling, seed: int, after_round: Callable[[], object] = int) -> Trial:
     """Align the stains of subjects by three quarters of each brain, and judge the alignment by the rest.
 
     Args:
         subjects: Subjects in memory, with targets.
         scaling: Scaling of the network that will be trained on them.
         seed: Random seed of the predictor.
-        after_turn: Called after each of the ``2 * len(ROUNDS)`` turns.
+        after_round: Called after each of the ``2 * len(SMOOTHINGS)`` rounds.
 
     Raises:
         SubjectError: The brain of a subject is too small for blocks that are held out.
     """
     hidden = [held_out_blocks(subject) for subject in subjects]
-    turns = Turns(subjects, scaling, seed, hidden)
-    masks = [subject.mask for subject in turns.subjects]
+    rounds = Rounds(subjects, scaling, seed, hidden)
+    masks = [subject.mask for subject in rounds.subjects]
     stains = [torch.from_numpy(whole_stain(subject)) for subject in subjects]
     judged = []
-    for subject, blocks, inner in zip(subjects, hidden, turns.inner, strict=True):
+    for subject, blocks, inner in zip(subjects, hidden, rounds.inner, strict=True):
         judged.append(blocks & inner & _inside_blocks(subject) & subject.scored)
         count = min(judged[-1].sum(), (inner & subject.scored & ~blocks).sum())
         if count < LEAST_VOXELS:
@@ -97,29 +97,29 @@ def try_alignment(subjects: Sequence[SubjectInMemory], scaling: Scaling, seed: i
             raise SubjectError(subject.name, expected, f"{count}", "give a larger mask, or --align off")
 
     def unexplained(predictions: Sequence[np.ndarray | None]) -> tuple[float, ...]:
-        fields = [each.found for each in turns.registrations]
+        fields = [each.found for each in rounds.registrations]
         each = zip(subjects, stains, predictions, fields, judged, strict=True)
         return tuple(1 - _agreement(subject, stain, found, *more) for subject, stain, found, *more in each if found is not None)
 
-    turns.train(FIRST_STEPS)
-    start = turns.state()
-    for smoothing in ROUNDS:
-        turns.train(STEPS, smoothing)
-    predictions = turns.predictions()
+    rounds.train(FIRST_STEPS)
+    start = rounds.state()
+    for smoothing in SMOOTHINGS:
+        rounds.train(STEPS, smoothing)
+    predictions = rounds.predictions()
     decoys = [upside_down(*each) if index < DECOYS else None for index, each in enumerate(zip(predictions, masks, strict=True))]
     original, decoy_original = unexplained(predictions), unexplained(decoys)
-    turns.restore(start)
+    rounds.restore(start)
     expected_mm = []
-    for smoothing in ROUNDS:
-        expected_mm.append(turns.expected_mm)
-        turns.take(smoothing)
-        after_turn()
-    aligned, end = unexplained(turns.predictions()), turns.state()
+    for smoothing in SMOOTHINGS:
+        expected_mm.append(rounds.expected_mm)
+        rounds.make_round(smoothing)
+        after_round()
+    aligned, end = unexplained(rounds.predictions()), rounds.state()
     # The decoy is as free to move as the prediction was.
-    turns.restore(start)
-    for smoothing, freedom in zip(ROUNDS, expected_mm, strict=True):
-        turns.register(decoys, smoothing, freedom)
-        after_turn()
+    rounds.restore(start)
+    for smoothing, freedom in zip(SMOOTHINGS, expected_mm, strict=True):
+        rounds.register(decoys, smoothing, freedom)
+        after_round()
     return Trial(original, aligned, decoy_original, unexplained(decoys), end)
 
 

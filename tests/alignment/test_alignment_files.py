@@ -10,7 +10,7 @@ import pytest
 from mrh_monai.alignment import alignment_files
 from mrh_monai.alignment.alignment_files import check_alignment_files, inputs_digest, read_alignment, write_alignment
 from mrh_monai.alignment.displacement import ControlGrid
-from mrh_monai.alignment.registration import KNOTS_MM
+from mrh_monai.alignment.registration import CONTROL_POINTS_MM
 from mrh_monai.alignment.stain_alignment import Alignment
 from mrh_monai.alignment.trial import Trial
 from mrh_monai.errors import OutputError, SubjectError
@@ -22,7 +22,7 @@ TRIAL = Trial((0.4, 0.3, 0.2), (0.1, 0.2, 0.1), (1.0, 1.0, 0.9), (0.9, 0.9, 0.9)
 
 @pytest.fixture
 def alignment(brains, rng):
-    grids = [ControlGrid(brain.mask.shape, brain.spacing, KNOTS_MM) for brain in brains]
+    grids = [ControlGrid(brain.mask.shape, brain.spacing, CONTROL_POINTS_MM) for brain in brains]
     control = [rng.normal(0, 0.05, (2, *grid.shape)).astype(np.float32) for grid in grids]
     return Alignment.from_control(brains, control, TRIAL, True)
 

@@ -10,7 +10,7 @@ SHAPE, SPACING = (9, 4, 7), (0.2, 0.4, 0.3)
 
 
 def test_a_displacement_is_a_sum_of_b_splines_around_its_control_points():
-    grid = ControlGrid(SHAPE, SPACING, knots_mm=0.5)
+    grid = ControlGrid(SHAPE, SPACING, distance_mm=0.5)
     control = torch.randn(2, *grid.shape, generator=torch.Generator().manual_seed(0))
     dense = grid.dense(control)
     coordinates = [np.arange(count) * edge / 0.5 for count, edge in zip(SHAPE, SPACING, strict=True)]
@@ -46,7 +46,7 @@ def test_places_move_within_the_coronal_plane_by_mm():
 
 
 def test_the_inverse_leads_back():
-    grid = ControlGrid((40, 3, 40), (0.1, 0.1, 0.1), knots_mm=1.0)
+    grid = ControlGrid((40, 3, 40), (0.1, 0.1, 0.1), distance_mm=1.0)
     field = grid.dense(0.3 * torch.randn(2, *grid.shape, generator=torch.Generator().manual_seed(1)))
     back = inverse(field, (0.1, 0.1, 0.1))
     voxels = torch.stack(torch.meshgrid(torch.arange(40.0), torch.arange(3.0), torch.arange(40.0), indexing="ij")).flatten(1)

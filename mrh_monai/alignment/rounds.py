@@ -1,4 +1,4 @@
-"""The turns of an alignment: a predictor of single voxels and the registration of each stain learn from each other."""
+"""The rounds of an alignment: a predictor of single voxels and the registration of each stain learn from each other."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from mrh_monai.data import SubjectInMemory
 from mrh_monai.errors import SubjectError
 from mrh_monai.scaling import Scaling
 
-STEPS, FIRST_STEPS = 100, 400  # of the predictor in each turn, and before the first one
+STEPS, FIRST_STEPS = 100, 400  # of the predictor in each round, and before the first one
 EXPECTED_MM, LEAST_MM, MOST_MM = 0.2, 0.015, 0.25  # displacement that is expected at first, and the limits of what is expected later
-ADAPTING = 1.5  # smoothing from which on a turn expects what the one before found
+ADAPTING = 1.5  # smoothing from which on a round expects what the one before found
 FINE = 1.0  # smoothing from which on the predictor learns from the edge of the brain too
 
 
-class Turns:
+class Rounds:
     """A predictor, the registration of each stain, and the stains as they are moved so far.
 
     Args:
@@ -74,7 +74,7 @@ class Turns:
 
         Args:
             steps: Number of steps.
-            smoothing: Smoothing of the turn, on which depends whether the edge of the brain is learned; None before the first turn.
+            smoothing: Smoothing of the round, on which depends whether the edge of the brain is learned; None before the first round.
         """
         stains, known = [], []
         for subject, stain, registration, mask in zip(self.subjects, self._stains, self.registrations, self._masks, strict=True):
@@ -92,7 +92,7 @@ class Turns:
         Args:
             predictions: (X, Y, Z) for each subject; None leaves its stain where it is.
             smoothing: See `Registration.refine`.
-            expected_mm: Displacement that is expected of each stain; None to expect, at fine smoothing, what the turn before found.
+            expected_mm: Displacement that is expected of each stain; None to expect, at fine smoothing, what the round before found.
         """
         for index, (prediction, registration) in enumerate(zip(predictions, self.registrations, strict=True)):
             if prediction is None:
@@ -104,8 +104,8 @@ class Turns:
                 expected = max(registration.size_mm, registration.expected_mm / 2)
                 registration.expected_mm = min(max(expected, LEAST_MM), MOST_MM)
 
-    def take(self, smoothing: float) -> None:
-        """Take one turn: move each stain onto its prediction, and let the predictor learn from the moved stains.
+    def make_round(self, smoothing: float) -> None:
+        """Make one round: move each stain onto its prediction, and let the predictor learn from the moved stains.
 
         Args:
             smoothing: Smoothing of prediction and stain in voxels of the coronal plane, see `Registration.refine`.
@@ -123,14 +123,14 @@ class Turns:
         return found
 
     def state(self) -> dict[str, Any]:
-        """Return a copy of all that changes from turn to turn."""
+        """Return a copy of all that changes from round to round."""
         return {
             "weights": self.predictor.state(),
             "fields": [(each.control, each.found, each.expected_mm) for each in self.registrations],
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take a copy that `state` made, also one of other turns on the same subjects."""
+        """Take a copy that `state` made, also one of other rounds on the same subjects."""
         self.predictor.restore(state["weights"])
         for each, (control, found, expected_mm) in zip(self.registrations, state["fields"], strict=True):
             each.control, each.found, each.expected_mm = control, found, expected_mm

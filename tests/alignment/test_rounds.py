@@ -3,18 +3,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mrh_monai.alignment.turns import Turns
+from mrh_monai.alignment.rounds import Rounds
 from mrh_monai.errors import SubjectError
 from mrh_monai.studies.random_displacement import misregistered
 
 pytestmark = pytest.mark.training
 
 
-def taken(turns, smoothings=(2.0, 1.0)):
-    turns.train(50)
+def taken(rounds, smoothings=(2.0, 1.0)):
+    rounds.train(50)
     for smoothing in smoothings:
-        turns.take(smoothing)
-    return turns
+        rounds.make_round(smoothing)
+    return rounds
 
 
 def test_what_is_hidden_has_no_part(brains, scaling):
@@ -23,12 +23,12 @@ def test_what_is_hidden_has_no_part(brains, scaling):
     hidden[0][16:30, :, 8:20] = True
     moved = [misregistered(brain, 0.1, seed) for seed, brain in enumerate(brains)]
     spoiled = [replace(moved[0], target=np.where(hidden[0], 1e5, moved[0].target)), *moved[1:]]
-    one, other = (taken(Turns(subjects, scaling, 0, hidden)) for subjects in (moved, spoiled))
+    one, other = (taken(Rounds(subjects, scaling, 0, hidden)) for subjects in (moved, spoiled))
     for first, second in zip(one.registrations, other.registrations, strict=True):
         np.testing.assert_array_equal(first.found, second.found)
         assert first.size_mm > 0.01
     np.testing.assert_array_equal(one.predictions()[0], other.predictions()[0])
-    seen = taken(Turns(spoiled, scaling, 0))
+    seen = taken(Rounds(spoiled, scaling, 0))
     assert not np.array_equal(seen.predictions()[0], one.predictions()[0])
 
 
@@ -36,13 +36,13 @@ def test_the_predictor_never_learns_at_hidden_voxels(brains, scaling, monkeypatc
     """Also where the stain of a hidden voxel was moved there from a place that is not hidden."""
     hidden = [np.zeros(brain.mask.shape, bool) for brain in brains]
     hidden[0][16:30, :, 8:20] = True
-    turns = Turns(brains, scaling, 0, hidden)
-    turns.registrations[0].found[0] = 0.5  # half a millimetre along x
+    rounds = Rounds(brains, scaling, 0, hidden)
+    rounds.registrations[0].found[0] = 0.5  # half a millimetre along x
     learned = []
-    monkeypatch.setattr(turns.predictor, "train", lambda stains, known, steps: learned.extend(known))
-    turns.train(1, smoothing=0.7)
+    monkeypatch.setattr(rounds.predictor, "train", lambda stains, known, steps: learned.extend(known))
+    rounds.train(1, smoothing=0.7)
     where = np.zeros(brains[0].mask.shape, bool)
-    where[turns.subjects[0].mask] = learned[0]
+    where[rounds.subjects[0].mask] = learned[0]
     assert not where[hidden[0]].any()  # the predictor's place
     assert not where[8:22, :, 8:20].any()  # eight voxels of 0.0625 mm away, where the hidden stain would be moved to
     assert where[30:36, :, 8:20].any()
@@ -50,14 +50,14 @@ def test_the_predictor_never_learns_at_hidden_voxels(brains, scaling, monkeypatc
 
 def test_a_state_can_be_taken_by_other_turns(brains, scaling):
     moved = [misregistered(brain, 0.1, seed) for seed, brain in enumerate(brains)]
-    turns = taken(Turns(moved, scaling, 0))
-    state, expected = turns.state(), turns.predictions()
-    turns.take(0.7)
-    other = Turns(moved, scaling, 5)
+    rounds = taken(Rounds(moved, scaling, 0))
+    state, expected = rounds.state(), rounds.predictions()
+    rounds.make_round(0.7)
+    other = Rounds(moved, scaling, 5)
     other.restore(state)
     np.testing.assert_array_equal(other.predictions(), expected)
     assert [each.expected_mm for each in other.registrations] == [expected_mm for _, _, expected_mm in state["fields"]]
-    assert not np.array_equal(turns.predictions(), expected)
+    assert not np.array_equal(rounds.predictions(), expected)
 
 
 def test_a_mask_of_outline_alone_is_refused(brains, scaling):
@@ -66,4 +66,4 @@ def test_a_mask_of_outline_alone_is_refused(brains, scaling):
     with pytest.raises(
         SubjectError, match=r"brain0: expected a mask with voxels away from its outline.*give a larger mask, or --align off"
     ):
-        Turns([replace(brains[0], mask=thin), brains[1]], scaling, 0)
+        Rounds([replace(brains[0], mask=thin), brains[1]], scaling, 0)
