@@ -64,8 +64,8 @@ def run(
         R2 and RMSE (as a share of the range) on the test voxels, the share of the mutant's loss (NaN without a mutant), and the number of
         optimiser steps.
     """
-    count, fast, settings = len(sets["train"]), settings_of("fast"), settings_of(method)
-    settings = settings.for_patches(count)
+    count = len(sets["train"])
+    fast, settings = (settings_of(name).for_patches(count) for name in ("fast", method))
     seed_everything(seed)
     network = MRHNet(len(MRH_NET), residual_blocks=parent.sidecar.residual_blocks, initialisation=settings.initialisation)
     start = start_from_parent(
