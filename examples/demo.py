@@ -38,10 +38,10 @@ STAINS = {"af": "AllenPathology2P60.img", "nf": "NF.img", "mbp": "MBP.img"}
 SLICES = (5, 8, 12, 16, 21)
 
 # Small enough for a picture within half a minute on two cores.
-FIRST_LOOK = ("--residual_blocks", 1, "--patches", 15_000, "--epochs", 2)
-AF_OPTIONS = ("--residual_blocks", 5, "--patches", 60_000, "--epochs", 5)
+FIRST_LOOK = ("--residual_blocks", 1, "--patches", 5_000, "--epochs", 1)
+AF_OPTIONS = ("--patches", 20_000)
 FEW_PATCHES = 250
-FROM_SCRATCH = ("--pretrained", "none", "--residual_blocks", 5)
+FROM_SCRATCH = ("--pretrained", "none")
 PROMISED_R2_OF_AF = 0.9
 
 
@@ -186,7 +186,7 @@ def print_scores(out: Path) -> None:
         linear, marker = best_r2_of_others(out / stain / "comparison")
         scores, scratch = scores_of(out / stain), "" if stain == "af" else f"{scores_of(out / 'scratch' / stain)['r2']:.3f}"
         print(f"  {stain.upper():6}{scores['r2']:9.3f}{scratch:>14}{linear:19.3f}{marker:19.3f}{scores['nrmse']:9.3f}")
-    print(f"\n  AF: 60,000 patches. NF and MBP: {FEW_PATCHES} patches, starting from AF; from scratch: the same patches, as many steps.")
+    print(f"\n  AF: 20,000 patches. NF and MBP: {FEW_PATCHES} patches, starting from AF; from scratch: the same patches, as many steps.")
 
 
 def load_truth(out: Path, stain: str) -> dict[str, np.ndarray]:

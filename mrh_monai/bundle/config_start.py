@@ -28,7 +28,7 @@ def bundle_root() -> str:
 def start_config(config_files: Sequence[Path | str]) -> None:
     """Turn the errors of this process into sentences, unless ``debug`` is set, and refuse unknown top-level ids.
 
-    MONAI accepts unknown ids without a warning: ``--residual_block 5`` would train 30 blocks.
+    MONAI accepts unknown ids without a warning: ``--residual_block 10`` would train 5 blocks.
 
     Args:
         config_files: The config files that the bundle needs for this run, which define the known ids; YAML files, or files exported as JSON

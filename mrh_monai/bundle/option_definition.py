@@ -76,14 +76,15 @@ class Option:
         return [f"{line:<{COMMENT_COLUMN}}{comments[0].lstrip()}", *comments[1:]]
 
 
-def recipe_value(read: Reader, few: bool = False) -> Option:
+def recipe_value(read: Reader, few: bool = False, default: Any = None) -> Option:
     """Return the definition of a value that every recipe has, and that is not a top-level id of the config.
 
     Args:
         read: Function that reads the value, see `Option`.
         few: Whether a recipe may have another value for few patches.
+        default: Value in the recipes of older bundles, which do not have it.
     """
-    return Option(read, "", by_recipe=True, is_id=False, few=few)
+    return Option(read, "", default, by_recipe=True, is_id=False, few=few)
 
 
 def options_of(settings: type) -> dict[str, Option]:

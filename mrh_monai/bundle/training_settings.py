@@ -45,20 +45,22 @@ class FewPatches:
     changes: Mapping[str, Any]
 
 
-def _read_few_patches(name: str, value: Any) -> FewPatches | None:
-    """Return what a recipe changes for few patches.
+def _read_few_patches(name: str, value: Any) -> tuple[FewPatches, ...]:
+    """Return what a recipe changes for few patches, from a list with a mapping for each number of patches, or from a single mapping.
 
     Raises:
         OptionError: The recipe changes a value that is needed before the patches are counted, or does not give `below`.
     """
+    if isinstance(value, list):
+        return tuple(step for index, each in enumerate(value) for step in _read_few_patches(f"{name}::{index}", each))
     if value is None:
-        return None
+        return ()
     known = {each: definition for each, definition in options_of(TrainingSettings).items() if definition.few}
     if not isinstance(value, Mapping) or "below" not in value or not set(value) <= {"below", *known}:
         expected = f"`below`, a number of patches, and some of {', '.join(known)}"
         raise OptionError(name, expected, f"{value!r}", "correct the recipe")
     changes = {each: known[each].read(f"{name}::{each}", value[each]) for each in value if each != "below"}
-    return FewPatches(integer(f"{name}::below", value["below"]), changes)
+    return (FewPatches(integer(f"{name}::below", value["below"]), changes),)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +69,7 @@ class TrainingSettings(RunSettings):
 
     Attributes:
         recipe: Name of the recipe.
-        residual_blocks: Number of residual blocks; None for that of the parent, or of the paper without a parent.
+        residual_blocks: Number of residual blocks of a network without a parent, or what the user typed.
         pretrained: Bundle folder, bundle zip or `.pt` file of the parent; None to train from scratch.
         new_channels: Whether channels that the parent does not have may start from random weights.
         validation_patches: Number of patches that validate.
@@ -92,9 +94,10 @@ class TrainingSettings(RunSettings):
         replaced: Number of convolutions that do not start from the parent's.
         head_factor: Number by which the learning rate of replaced convolutions is multiplied.
         least_steps: Smallest number of steps of an epoch.
+        root_steps: Smallest number of steps of an epoch for each square root of the number of patches.
         mirror: Whether batches are mirrored at random.
         mixup: Parameter of the mixing of patches; 0 for no mixing.
-        few_patches: What the recipe changes for few patches; None for no change.
+        few_patches: What the recipe changes for few patches; where several of them hold, the last one decides.
         typed: Names of the options for which the user or the config gave a value that replaces the value of the recipe.
     """
 
@@ -106,8 +109,12 @@ class TrainingSettings(RunSettings):
         Option(
             optional(whole_number(0)),
             "number of residual blocks B",
-            unset="that of the parent; 30 without a parent",
+            default="none",  # in recipes of older bundles, which do not have it
+            config_text="null",
+            unset="that of the parent; without a parent the recipe's value",
             source='Paper: 30. The published "5layer" network: 5',
+            in_table="the parent's, or the recipe's",
+            by_recipe=True,
         ),
     ]
     pretrained: Annotated[
@@ -144,7 +151,7 @@ class TrainingSettings(RunSettings):
     resume: Annotated[bool, Option(flag, "whether the run continues from OUTPUT_DIR/checkpoint.pt", default=False, resume_may_differ=True)]
 
     epochs: Annotated[int, Option(whole_number(), "number of epochs", by_recipe=True, recorded=True)]
-    batch_size: Annotated[int, Option(whole_number(), "number of patches in a batch", by_recipe=True, recorded=True)]
+    batch_size: Annotated[int, Option(whole_number(), "number of patches in a batch", by_recipe=True, few=True, recorded=True)]
     learning_rate: Annotated[float, Option(number, "highest learning rate", by_recipe=True, few=True, recorded=True)]
     patches: Annotated[
         int | None,
@@ -192,9 +199,10 @@ class TrainingSettings(RunSettings):
     replaced: Annotated[int, recipe_value(whole_number(0))]
     head_factor: Annotated[float, recipe_value(number)]
     least_steps: Annotated[int, recipe_value(whole_number())]
+    root_steps: Annotated[float, recipe_value(number_or_zero, default=0.0)]
     mirror: Annotated[bool, recipe_value(flag, few=True)]
     mixup: Annotated[float, recipe_value(number_or_zero, few=True)]
-    few_patches: Annotated[FewPatches | None, recipe_value(_read_few_patches)]
+    few_patches: Annotated[tuple[FewPatches, ...], recipe_value(_read_few_patches)]
     typed: frozenset[str] = frozenset()
 
     @classmethod
@@ -229,7 +237,7 @@ class TrainingSettings(RunSettings):
         return cls(**own, **decided, typed=frozenset(given))
 
     def for_patches(self, count: int) -> Self:
-        """Return the settings of a run on so many patches: for few patches the recipe may change values that the user did not type.
+        """Return the settings of a run on so many patches: least steps, and what the recipe changes that the user did not type.
 
         Args:
             count: Number of training patches that there are.
@@ -240,9 +248,9 @@ class TrainingSettings(RunSettings):
         if "batch_size" in self.typed and self.batch_size > count:
             remedy = "give a smaller --batch_size, or leave it out"
             raise OptionError("batch_size", f"at most the {count} patches that there are", f"{self.batch_size}", remedy)
-        if self.few_patches is None or count >= self.few_patches.below:
-            return self
-        return replace(self, **{name: value for name, value in self.few_patches.changes.items() if name not in self.typed})
+        few = [each.changes for each in self.few_patches if count < each.below]
+        changes = {name: value for each in few for name, value in each.items() if name not in self.typed}
+        return replace(self, least_steps=max(self.least_steps, round(self.root_steps * math.sqrt(count))), **changes)
 
     def typed_value(self, name: str) -> Any:
         """Return the value of an option that the recipe decides, if the user typed one; otherwise None."""

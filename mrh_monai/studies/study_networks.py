@@ -94,7 +94,7 @@ class TrainingEffort:
         steps: Number of optimiser steps.
         residual_blocks: Number of residual blocks.
         seed: Random seed of the patches, of their order and of the initial weights.
-        batch_size: Number of patches in a step; None for the batch size of the ``fast`` recipe.
+        batch_size: Number of patches in a step; None for that of the ``fast`` recipe for many patches.
         device: Device that computes.
 
     Raises:

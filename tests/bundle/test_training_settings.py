@@ -10,8 +10,8 @@ from mrh_monai.errors import OptionError
 RECIPE = {
     "epochs": 4, "batch_size": 8, "learning_rate": 1.0, "patches": 9, "sampling": "random", "scaling": "robust", "initialisation": "he",
     "optimizer": "sgd", "weight_decay": 0.0, "momentum": 0.9, "clip_norm": None, "schedule": "drop", "patience": None, "loss": "L1",
-    "frozen": 0, "replaced": 0, "head_factor": 1.0, "least_steps": 1, "mirror": False, "mixup": 0.0, "few_patches": None,
-    "align": "off",
+    "frozen": 0, "replaced": 0, "head_factor": 1.0, "least_steps": 1, "root_steps": 0, "mirror": False, "mixup": 0.0, "few_patches": None,
+    "align": "off", "residual_blocks": 5,
 }  # fmt: skip
 RECIPES = {"a": RECIPE, "b": RECIPE}
 PARENT = {"pretrained": "../mrh_af"}
@@ -35,6 +35,13 @@ def test_options_that_an_older_config_does_not_pass_have_their_defaults():
 def test_a_recipe_of_an_older_bundle_aligns_nothing():
     older = {name: value for name, value in RECIPE.items() if name != "align"}
     assert settings(recipes={"a": older}).align == "off"
+
+
+def test_the_recipe_has_a_depth_that_the_user_may_change():
+    assert [settings(**typed).residual_blocks for typed in ({}, {"residual_blocks": 2})] == [5, 2]
+    assert [settings(**typed).typed_value("residual_blocks") for typed in ({}, {"residual_blocks": 0})] == [None, 0]
+    older = {name: value for name, value in RECIPE.items() if name != "residual_blocks"}
+    assert settings(recipes={"a": older}).residual_blocks is None
 
 
 def test_on_and_off_may_have_become_truth_values_in_yaml():
@@ -62,6 +69,18 @@ def test_few_patches_change_what_the_recipe_says_unless_it_was_typed():
     typed = settings(recipes=recipes, learning_rate=0.5).for_patches(99)
     assert (typed.frozen, typed.learning_rate) == (2, 0.5)
     assert settings().for_patches(9) == settings()
+
+
+def test_the_last_of_several_changes_for_few_patches_decides():
+    tiers = [{"below": 100, "batch_size": 4, "frozen": 1}, {"below": 10, "frozen": 2}]
+    found = [settings(recipes={"a": {**RECIPE, "few_patches": tiers}}).for_patches(count) for count in (9, 10, 100)]
+    assert [(each.batch_size, each.frozen) for each in found] == [(4, 2), (4, 1), (8, 0)]
+
+
+def test_least_steps_grow_with_the_square_root_of_the_number_of_patches():
+    recipes = {"a": {**RECIPE, "least_steps": 20, "root_steps": 2.5}}
+    assert [settings(recipes=recipes).for_patches(count).least_steps for count in (9, 64, 100, 10_000)] == [20, 20, 25, 250]
+    assert settings().for_patches(10_000).least_steps == RECIPE["least_steps"]
 
 
 def test_only_a_typed_batch_size_must_not_exceed_the_patches():
@@ -113,6 +132,7 @@ def test_wrong_options_are_named(typed, message):
         ({"few_patches": {"frozen": 1}}, "recipes::a::few_patches: expected `below`, a number of patches"),
         ({"few_patches": {"below": 1, "epochs": 1}}, "recipes::a::few_patches: .* found .*epochs"),
         ({"few_patches": {"below": 1, "frozen": "x"}}, "recipes::a::few_patches::frozen: expected a whole number, found 'x'"),
+        ({"few_patches": [{"below": 9}, {"frozen": 1}]}, "recipes::a::few_patches::1: expected `below`, a number of patches"),
         ({"few_patches": {"below": 0}}, "recipes::a::few_patches::below: expected a whole number of at least 1, found 0"),
     ],
 )
@@ -134,5 +154,5 @@ def test_the_shipped_recipes_are_complete(recipe):
     for found in (shipped_settings(recipe), shipped_settings(recipe, pretrained="parent")):
         assert found.recipe == recipe
         assert by_recipe == set(RECIPE)
-        assert found.align == ("auto" if recipe == "fast" else "off")
+        assert (found.align, found.residual_blocks) == (("auto", 5) if recipe == "fast" else ("off", 30))
         assert (found.optimizer_options.learning_rate, found.sampling_options.patches) == (found.learning_rate, found.patches)
