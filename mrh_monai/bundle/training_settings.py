@@ -94,7 +94,7 @@ class TrainingSettings(RunSettings):
         replaced: Number of convolutions that do not start from the parent's.
         head_factor: Number by which the learning rate of replaced convolutions is multiplied.
         least_steps: Smallest number of steps of an epoch.
-        root_steps: Smallest number of steps of an epoch for each square root of the number of patches.
+        root_steps: How much this number grows with the square root of the number of patches.
         mirror: Whether batches are mirrored at random.
         mixup: Parameter of the mixing of patches; 0 for no mixing.
         few_patches: What the recipe changes for few patches; where several of them hold, the last one decides.
@@ -250,7 +250,7 @@ class TrainingSettings(RunSettings):
             raise OptionError("batch_size", f"at most the {count} patches that there are", f"{self.batch_size}", remedy)
         few = [each.changes for each in self.few_patches if count < each.below]
         changes = {name: value for each in few for name, value in each.items() if name not in self.typed}
-        return replace(self, least_steps=max(self.least_steps, round(self.root_steps * math.sqrt(count))), **changes)
+        return replace(self, least_steps=self.least_steps + round(self.root_steps * math.sqrt(count)), **changes)
 
     def typed_value(self, name: str) -> Any:
         """Return the value of an option that the recipe decides, if the user typed one; otherwise None."""
