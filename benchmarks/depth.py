@@ -1,4 +1,4 @@
-"""Compare networks of several numbers of residual blocks, and of several numbers of features, on one datalist.
+"""Compare networks of several numbers of residual blocks on one datalist.
 
     python benchmarks/depth.py DIR/af.json OUT [--residual-blocks 5 10 30] [--seeds 0 1] [--epochs 4] [--patches 400000]
     python benchmarks/depth.py DIR/nf.json OUT_NF --patches 250 --parents OUT [--residual-blocks 5 10 30] [--seeds 0 1]

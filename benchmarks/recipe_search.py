@@ -105,7 +105,9 @@ class Choice:
         steps: Number of optimiser steps.
         loss: One of `LOSSES`.
         residual_blocks: Number of residual blocks.
+        features: Number of features of each convolution.
         seed: Random seed of patches, of their order and of the weights.
+        initialisation: Initial weights.
         learning_rate: Highest learning rate.
         weight_decay: Decay of the weights.
         mixup: Parameter of the mixing of patches.
@@ -117,7 +119,9 @@ class Choice:
     steps: int | None
     loss: str
     residual_blocks: int
+    features: int
     seed: int
+    initialisation: str | None = None
     learning_rate: float | None = None
     weight_decay: float | None = None
     mixup: float | None = None
@@ -148,7 +152,7 @@ def train(data: StudyData, choice: Choice, parent: Parent | None) -> tuple[Study
     )
     settings = choice.settings(parent, len(dataset))
     torch.manual_seed(choice.seed)
-    plain = MRHNet(len(data.protocol), residual_blocks=choice.residual_blocks, initialisation=settings.initialisation)
+    plain = MRHNet(len(data.protocol), choice.features, choice.residual_blocks, initialisation=settings.initialisation)
     start = start_from_parent(plain, parent, data.protocol.names, frozen=settings.frozen, replaced=settings.replaced)
     network: nn.Module = fold(start.network, CORONAL_PATCH.width)
     steps = choice.steps or settings.epochs * max(len(dataset) // settings.batch_size, settings.least_steps)
@@ -237,6 +241,8 @@ def parse() -> argparse.ArgumentParser:
     parser.add_argument("--steps", type=int, nargs="+", default=[None])
     parser.add_argument("--losses", dest="loss", nargs="+", default=["l1"], choices=LOSSES)
     parser.add_argument("--residual-blocks", type=int, nargs="+", default=[2])
+    parser.add_argument("--features", type=int, nargs="+", default=[64])
+    parser.add_argument("--initialisations", dest="initialisation", nargs="+", default=[None])
     parser.add_argument("--seeds", dest="seed", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--learning-rates", dest="learning_rate", type=float, nargs="+", default=[None])
     parser.add_argument("--weight-decays", dest="weight_decay", type=float, nargs="+", default=[None])
