@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from helpers.bundle_runs import FEW_STEPS
 from helpers.displaced_study import write_displaced_study
 from helpers.paths import BUNDLE
 from helpers.subjects import write_mrh_subject
@@ -151,7 +152,7 @@ def test_half_batches_on_two_processes_are_whole_batches_on_one(tmp_path, mixup)
         torch.testing.assert_close(many[name], one[name], rtol=0, atol=1e-10)
 
 
-SMALL = {"residual_blocks": 1, "patches": 600, "batch_size": 32, "validation_patches": 101, "align": "off"}
+SMALL = {"residual_blocks": 1, "patches": 600, "batch_size": 32, "validation_patches": 101, "align": "off", **FEW_STEPS}
 
 
 @pytest.fixture(scope="module")
