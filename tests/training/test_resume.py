@@ -12,6 +12,7 @@ import time
 import numpy as np
 import pytest
 
+from helpers.bundle_runs import FEW_STEPS
 from helpers.displaced_study import write_displaced_study
 from helpers.paths import BUNDLE
 
@@ -30,6 +31,7 @@ OPTIONS = {
     "learning_rate": 0.008,
     "recipes::fast::patience": 2,
     "recipes::fast::schedule": "drop",
+    **FEW_STEPS,
 }
 # Runs the bundle, and dies by SIGKILL in the middle of one of its writes if told to.
 DRIVER = """
