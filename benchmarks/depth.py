@@ -4,8 +4,9 @@
     python benchmarks/depth.py DIR/nf.json OUT_NF --patches 250 --parents OUT [--residual-blocks 5 10 30] [--seeds 0 1]
 
 Each network is trained by the bundle's default recipe and predicts the whole first subject of `test`. OUT/depth.csv gets a row for each:
-its scores, the minutes of the training and the seconds of the prediction, both without start-up. The weights stay in OUT; with `--parents`
-each training starts from the network of the same depth and seed there. A row that the CSV file already has is not measured again.
+its scores, the minutes of the training and the seconds of the prediction, both without start-up. The weights stay in OUT. With `--parents`
+each training starts from the network of the same depth and seed there that has the recipe's epochs and patches. A row that the CSV file
+already has is not measured again.
 """
 
 from __future__ import annotations
@@ -37,11 +38,10 @@ def measure(arguments: argparse.Namespace, given: dict[str, object], subject: Su
         given: Values of `NAMES`.
         subject: Test subject.
     """
-    name = "_".join(f"{key}_{given[key]}" for key in NAMES[:-1])
+    name = folder_name(given)
     options = {key: value for key, value in given.items() if key != "parent" and value != ""}
     if given["parent"]:
-        folder = f"residual_blocks_{given['residual_blocks']}_seed_{given['seed']}_epochs__patches_"
-        options["pretrained"] = arguments.parents / folder / "model.pt"
+        options["pretrained"] = arguments.parents / folder_name(given | {"epochs": "", "patches": ""}) / "model.pt"
     options["align"] = arguments.align
     start = time.monotonic()
     result = mrh_monai.train(arguments.out / "bundle", arguments.datalist, arguments.out / name, device="cpu", **options)
@@ -56,6 +56,11 @@ def measure(arguments: argparse.Namespace, given: dict[str, object], subject: Su
         "best_epoch": result.best_epoch, "minutes": round((trained - start) / 60, 2), "seconds_a_brain": round(predicted - trained, 1),
         "voxels": int(subject.mask.sum()),
     }  # fmt: skip
+
+
+def folder_name(given: dict[str, object]) -> str:
+    """Return the name of the folder of a training, from the values of `NAMES`."""
+    return "_".join(f"{key}_{given[key]}" for key in NAMES[:-1])
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """Train the network of every combination of settings, and score each on subjects that it has not seen: how the recipe `fast` was chosen.
 
     python benchmarks/recipe_search.py DIR/datalist.json OUT.csv [--patches 250 1000 20000] [--batch-sizes 64 256] [--steps 240 1200]
-        [--losses l1 centre correlation] [--seeds 0 1] [--parent BUNDLE] [--mutant MUTANT/datalist.json] [--align auto] ...
+        [--losses l1 centre correlation] [--seeds 0 1] [--parent BUNDLE] [--mutant MUTANT/datalist.json] [--align] ...
 
 The subjects of `training` train, those of `test` are scored on 20,000 voxels each. What is not given is as in the recipe. The columns of
 OUT.csv are the settings, R2, RMSE and the standard deviation of the predictions (both divided by the standard deviation of the stain),
@@ -38,7 +38,7 @@ from mrh_monai.protocol import MRProtocol
 from mrh_monai.scaling import RobustScaling
 from mrh_monai.studies import StudyData, load_study_data
 from mrh_monai.studies.study_networks import StudyNetwork
-from mrh_monai.training import Parent, load_parent, make_optimizer, make_schedule, start_from_parent
+from mrh_monai.training import KnownLabels, Parent, load_parent, make_optimizer, make_schedule, start_from_parent
 
 BUNDLE = Path(__file__).resolve().parents[1] / "bundles" / "mrh_nf"
 SCORED_VOXELS, WHITE_MATTER = 20_000, 90
@@ -129,10 +129,8 @@ class Choice:
 
     def settings(self, parent: Parent | None, count: int) -> TrainingSettings:
         """The recipe's settings for this number of patches, with the values that are chosen here."""
-        given = {
-            name: value for name, value in asdict(self).items() if value is not None and name not in ("patches", "steps", "loss", "seed")
-        }
-        given = {name: bool(value) if name == "mirror" else value for name, value in given.items() if name != "residual_blocks"}
+        names = ("batch_size", "initialisation", "learning_rate", "weight_decay", "mixup", "frozen")
+        given = {name: value for name in names if (value := getattr(self, name)) is not None}
         recipe = shipped_settings(**({} if parent is None else {"pretrained": "parent"})).for_patches(count)
         return replace(recipe, **given)
 
@@ -160,7 +158,7 @@ def train(data: StudyData, choice: Choice, parent: Parent | None) -> tuple[Study
     schedule = make_schedule(optimizer, settings.schedule, 1, steps)
     augmentation = Augmentation(settings.mirror, settings.mixup)
     batches = PatchBatches(dataset, settings.batch_size, True, choice.seed, steps, augmentation)
-    loss = LOSSES[choice.loss]
+    loss = KnownLabels(LOSSES[choice.loss])
     network.train()
     began = time.process_time()
     for _, batch in zip(range(steps), batches, strict=False):
