@@ -1,5 +1,4 @@
 """The options of training: what users set, what recipes decide, and what follows from both."""
-
 # Annotations are evaluated here: they hold the definitions of the options.
 
 import math
@@ -240,7 +239,7 @@ class TrainingSettings(RunSettings):
         """Return the settings of a run on so many patches: least steps, and what the recipe changes that the user did not type.
 
         Args:
-            count: Number of training patches that there are.
+            count: Number of training patches.
 
         Raises:
             OptionError: The user typed a batch size that is larger than the number of patches.
@@ -248,9 +247,10 @@ class TrainingSettings(RunSettings):
         if "batch_size" in self.typed and self.batch_size > count:
             remedy = "give a smaller --batch_size, or leave it out"
             raise OptionError("batch_size", f"at most the {count} patches that there are", f"{self.batch_size}", remedy)
-        few = [each.changes for each in self.few_patches if count < each.below]
-        changes = {name: value for each in few for name, value in each.items() if name not in self.typed}
-        return replace(self, least_steps=self.least_steps + round(self.root_steps * math.sqrt(count)), **changes)
+        few = [pair for each in self.few_patches if count < each.below for pair in each.changes.items()]
+        changes = {name: value for name, value in few if name not in self.typed}
+        least_steps = self.least_steps + round(self.root_steps * math.sqrt(count))
+        return replace(self, least_steps=least_steps, root_steps=0.0, **changes)
 
     def typed_value(self, name: str) -> Any:
         """Return the value of an option that the recipe decides, if the user typed one; otherwise None."""

@@ -80,6 +80,7 @@ def test_the_last_of_several_changes_for_few_patches_decides():
 def test_least_steps_grow_with_the_square_root_of_the_number_of_patches():
     recipes = {"a": {**RECIPE, "least_steps": 20, "root_steps": 2.5}}
     assert [settings(recipes=recipes).for_patches(count).least_steps for count in (4, 100, 10_000)] == [25, 45, 270]
+    assert settings(recipes=recipes).for_patches(100).for_patches(100).least_steps == 45
     assert settings().for_patches(10_000).least_steps == RECIPE["least_steps"]
 
 
