@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mrh_monai.devices import check_precision, choose_device, in_precision
+from mrh_monai.devices import check_precision, choose_device, in_precision, training_threads
 from mrh_monai.errors import OptionError
 
 
@@ -32,3 +32,18 @@ def test_products_are_in_that_precision_inside_and_as_before_outside():
     with in_precision("cuda", "float32"):
         assert torch.backends.cuda.matmul.fp32_precision == "ieee"
     assert torch.backends.cuda.matmul.fp32_precision == settings
+
+
+def test_training_takes_a_thread_for_every_64_patches_and_not_more_than_there_are(four_threads):
+    found = []
+    for size in (1, 63, 64, 128, 200, 640):
+        with training_threads(size):
+            found.append(torch.get_num_threads())
+    assert found == [1, 1, 1, 2, 3, 4]
+    assert torch.get_num_threads() == 4
+
+
+def test_threads_are_there_again_after_an_error(four_threads):
+    with pytest.raises(KeyError), training_threads(64):
+        raise KeyError
+    assert torch.get_num_threads() == 4

@@ -48,6 +48,11 @@ class PatchBatches:
             remedy = f"give --batch_size {max(size // share[1], 1) * share[1]}"
             raise OptionError("batch_size", f"a multiple of the {share[1]} processes that share it", f"{size}", remedy)
 
+    @property
+    def process_batch_size(self) -> int:
+        """Number of patches that this process has of a whole batch."""
+        return len(self._own(torch.arange(min(self.batch_size, len(self.dataset)))))
+
     def __len__(self) -> int:
         whole, rest = divmod(len(self.dataset) if self.shuffle else len(self._in_order()), self.batch_size)
         return max(whole if whole and self.shuffle else whole + bool(rest), self.least if self.shuffle else 1)

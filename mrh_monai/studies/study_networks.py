@@ -15,6 +15,7 @@ from torch import nn
 
 from mrh_monai.bundle import shipped_settings
 from mrh_monai.data import ReadingOptions, SubjectInMemory, load_subjects, need_grid
+from mrh_monai.devices import training_threads
 from mrh_monai.errors import OptionError
 from mrh_monai.evaluation import HEADLINE_SCORES, StainPair, auc, structures
 from mrh_monai.inference import Computing, TrainedNetwork
@@ -175,12 +176,13 @@ def train_study_network(
     batches = PatchBatches(dataset, effort.batch_size or settings.batch_size, shuffle=True, seed=effort.seed, least=effort.steps)
     network.train()
     l1 = KnownLabels(nn.L1Loss())
-    for _, batch in zip(range(effort.steps), batches, strict=False):
-        optimizer.zero_grad(set_to_none=True)
-        loss = l1(network(batch["image"]), batch["label"])
-        torch.autograd.backward(loss)
-        optimizer.step()
-        schedule.step()
+    with training_threads(batches.process_batch_size):
+        for _, batch in zip(range(effort.steps), batches, strict=False):
+            optimizer.zero_grad(set_to_none=True)
+            loss = l1(network(batch["image"]), batch["label"])
+            torch.autograd.backward(loss)
+            optimizer.step()
+            schedule.step()
     return StudyNetwork(network, scaling, patch, len(dataset), effort.device)
 
 

@@ -15,6 +15,7 @@ from monai.engines.trainer import Trainer
 
 from mrh_monai import distributed
 from mrh_monai.alignment import check_alignment_files
+from mrh_monai.devices import training_threads
 from mrh_monai.errors import OptionError
 from mrh_monai.io import clear_partial, writable_folder, write_text
 from mrh_monai.network import is_checkpoint, read_sidecar, save_checkpoint, sidecar_path
@@ -85,7 +86,8 @@ class RunRecorder:
             path.unlink(missing_ok=True)
         epochs = trainer.state.max_epochs or 0
         if trainer.state.epoch < epochs and not self.history.exhausted:
-            trainer.run()
+            with training_threads(self.training.batches.process_batch_size):
+                trainer.run()
         self._finish()
 
     def _epoch_started(self, trainer: Engine) -> None:

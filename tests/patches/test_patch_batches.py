@@ -77,5 +77,6 @@ def test_shares_together_are_what_one_process_has(loaded, rng, shuffle):
         assert all(torch.equal(torch.cat(parts), one) for one, *parts in zip(whole, *shares, strict=True))
     else:
         assert torch.equal(torch.cat([batch for share in shares for batch in share]), torch.cat(whole))
+    assert PatchBatches(dataset, 6, True, share=(1, 3)).process_batch_size == 2
     with pytest.raises(OptionError, match="batch_size: expected a multiple of the 3 processes that share it, found 7; give --batch_size 6"):
         PatchBatches(dataset, 7, True, share=(0, 3))

@@ -1,12 +1,15 @@
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 from helpers.random_weights import random_network, sidecar_of
 from mrh_monai.errors import OutputError
 from mrh_monai.network.checkpoint import save_checkpoint
 from mrh_monai.output_files import list_output
-from mrh_monai.training.recorder import prepare_output
+from mrh_monai.training.recorder import RunRecorder, prepare_output
+from mrh_monai.training.training_state import TrainingRun
 
 RUN = ("model.pt", "model.json", "metrics.csv", "checkpoint.pt", "training_curve.png")
 
@@ -69,3 +72,25 @@ def test_a_file_that_the_run_reads_is_never_replaced(earlier_run):
     for parent in (out / "model.pt", weights):
         with pytest.raises(OutputError, match=r"model\.pt: expected an output that is not an input too"):
             prepare_output(out, weights, [parent], overwrite=True)
+
+
+def test_a_training_with_small_batches_takes_few_threads(tmp_path, four_threads):
+    threads = []
+
+    class FakeTrainer:
+        state = SimpleNamespace(epoch=0, max_epochs=1)
+
+        def add_event_handler(self, *_):
+            pass
+
+        def run(self):
+            threads.append(torch.get_num_threads())
+            raise InterruptedError
+
+    network = random_network(channels=2)
+    batches = SimpleNamespace(process_batch_size=128)
+    training = TrainingRun(network, None, None, batches, None, sidecar_of(network, ["a", "b"]))
+    with pytest.raises(InterruptedError):
+        RunRecorder(training, tmp_path, None, {}).run(FakeTrainer())
+    assert threads == [2]
+    assert torch.get_num_threads() == 4
