@@ -1,10 +1,11 @@
-"""The device on which networks compute, and the precision of their arithmetic."""
+"""The device on which networks compute, the precision of their arithmetic, and the number of threads."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Literal, TypeVar
 
 import torch
 
@@ -12,6 +13,8 @@ from mrh_monai.errors import OptionError, one_of
 
 Precision = Literal["float32", "tf32", "bf16"]
 PrecisionOption = Literal["float32", "tf32", "bf16", "auto"]  # auto chooses one of the others
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 PRECISIONS: tuple[PrecisionOption, ...] = ("float32", "tf32", "bf16", "auto")
 PATCHES_A_THREAD = 64  # in training; with fewer of them, a thread of PyTorch waits for the others longer than it computes
 
@@ -101,10 +104,24 @@ def in_precision(device: torch.device | str, precision: str) -> Iterator[None]:
 
 
 @contextmanager
-def training_threads(batch_size: int) -> Iterator[None]:
+def limited_threads(most: int) -> Iterator[None]:
+    """Give a context in which PyTorch computes with no more than a number of threads, and with as many as before afterwards.
+
+    Args:
+        most: Largest number of threads; a number below 1 stands for 1.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(min(before, max(most, 1)))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def training_threads(batch_size: int) -> AbstractContextManager[None]:
     """Give a context in which PyTorch computes with no more threads than batches of a size keep busy: one for every 64 patches.
 
-    This has no effect on a CUDA device. The number of threads before is there again afterwards.
+    This has no effect on a CUDA device.
 
     Args:
         batch_size: Number of patches in a batch.
@@ -114,9 +131,22 @@ def training_threads(batch_size: int) -> Iterator[None]:
         ...     torch.get_num_threads()
         1
     """
-    before = torch.get_num_threads()
-    torch.set_num_threads(min(before, max(batch_size // PATCHES_A_THREAD, 1)))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    return limited_threads(batch_size // PATCHES_A_THREAD)
+
+
+def map_on_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """Return what a function gives for each item. Each call runs on one thread, and as many run at a time as PyTorch has threads.
+
+    So the results do not depend, to the last bit, on the number of threads.
+
+    Args:
+        function: Function of one item, which changes nothing that another call reads.
+        items: Items.
+
+    Example:
+        >>> map_on_threads(abs, [-1, 2])
+        [1, 2]
+    """
+    count = torch.get_num_threads()
+    with limited_threads(1), ThreadPoolExecutor(count) as pool:
+        return list(pool.map(function, items))

@@ -1,7 +1,9 @@
+from threading import Barrier
+
 import pytest
 import torch
 
-from mrh_monai.devices import check_precision, choose_device, in_precision, training_threads
+from mrh_monai.devices import check_precision, choose_device, in_precision, map_on_threads, training_threads
 from mrh_monai.errors import OptionError
 
 
@@ -46,4 +48,18 @@ def test_training_takes_a_thread_for_every_64_patches_and_not_more_than_there_ar
 def test_threads_are_there_again_after_an_error(four_threads):
     with pytest.raises(KeyError), training_threads(64):
         raise KeyError
+    assert torch.get_num_threads() == 4
+
+
+def test_items_are_worked_on_at_the_same_time_each_on_one_thread(four_threads):
+    all_are_there = Barrier(4)
+
+    def threads(item):
+        all_are_there.wait(timeout=20)
+        return item, torch.get_num_threads()
+
+    assert map_on_threads(threads, "abcd") == [("a", 1), ("b", 1), ("c", 1), ("d", 1)]
+    assert torch.get_num_threads() == 4
+    with pytest.raises(ZeroDivisionError):
+        map_on_threads(lambda item: 1 // item, [1, 0])
     assert torch.get_num_threads() == 4

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch.nn.functional import grid_sample, pad
+from torch.nn.functional import grid_sample
 
 from mrh_monai.patch_geometry import CORONAL_PATCH
 
 PLANE = CORONAL_PATCH.axes
 INVERSION_STEPS = 4  # of the fixed point; each step multiplies the error by the steepness of the field, which is far below 1
-PLACES_AT_ONCE = 8192  # grid_sample computes the entries of a batch on several cores, and a single entry on one
 
 
 class ControlGrid:
@@ -101,11 +100,8 @@ def sampled(volumes: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
     """
     sizes = volumes.shape[1:]
     scaled = torch.stack([2 * places[axis] / max(sizes[axis] - 1, 1) - 1 for axis in (2, 1, 0)], -1)
-    count = len(scaled)
-    parts = -(-count // PLACES_AT_ONCE)
-    batch = pad(scaled, (0, 0, 0, parts * PLACES_AT_ONCE - count)).view(parts, 1, 1, PLACES_AT_ONCE, 3)
-    found = grid_sample(volumes.expand(parts, *volumes.shape), batch, padding_mode="border", align_corners=True)
-    return found[:, :, 0, 0].transpose(0, 1).flatten(1)[:, :count]
+    found = grid_sample(volumes[None], scaled[None, None, None], padding_mode="border", align_corners=True)
+    return found[0, :, 0, 0]
 
 
 def displaced(places: torch.Tensor, displacement: torch.Tensor, spacing: Sequence[float]) -> torch.Tensor:

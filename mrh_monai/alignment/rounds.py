@@ -14,6 +14,7 @@ from mrh_monai.alignment.moved_stain import moved_voxels
 from mrh_monai.alignment.pointwise_predictor import PointwisePredictor
 from mrh_monai.alignment.registration import Registration
 from mrh_monai.data import SubjectInMemory
+from mrh_monai.devices import limited_threads, map_on_threads
 from mrh_monai.errors import SubjectError
 from mrh_monai.scaling import Scaling
 
@@ -76,15 +77,17 @@ class Rounds:
             steps: Number of steps.
             smoothing: Smoothing of the round, on which depends whether the edge of the brain is learned; None before the first round.
         """
-        stains, known = [], []
-        for subject, stain, registration, mask in zip(self.subjects, self._stains, self.registrations, self._masks, strict=True):
-            moved, intact = moved_voxels(subject, stain, registration.found, mask)
-            stains.append((moved - self.low) / self.range)
-            known.append(intact)
-        known = [where & seen for where, seen in zip(known, self._seen, strict=True)]
+
+        def moved(index: int) -> tuple[torch.Tensor, torch.Tensor]:
+            return moved_voxels(self.subjects[index], self._stains[index], self.registrations[index].found, self._masks[index])
+
+        found = map_on_threads(moved, range(len(self.subjects)))
+        stains = [(stain - self.low) / self.range for stain, _ in found]
+        known = [intact & seen for (_, intact), seen in zip(found, self._seen, strict=True)]
         if smoothing is None or smoothing > FINE:
             known = [where & beside for where, beside in zip(known, self._beside_edge, strict=True)]
-        self.predictor.train(stains, known, steps)
+        with limited_threads(1):
+            self.predictor.train(stains, known, steps)
 
     def register(self, predictions: Sequence[np.ndarray | None], smoothing: float, expected_mm: Sequence[float] | None = None) -> None:
         """Register each prediction onto the stain of its subject, starting from what was found before.
@@ -94,15 +97,19 @@ class Rounds:
             smoothing: See `Registration.refine`.
             expected_mm: Displacement that is expected of each stain; None to expect, at fine smoothing, what the round before found.
         """
-        for index, (prediction, registration) in enumerate(zip(predictions, self.registrations, strict=True)):
+
+        def register(index: int) -> None:
+            prediction, registration = predictions[index], self.registrations[index]
             if prediction is None:
-                continue
+                return
             if expected_mm is not None:
                 registration.expected_mm = expected_mm[index]
             registration.refine(prediction, smoothing)
             if expected_mm is None and smoothing <= ADAPTING:
                 expected = max(registration.size_mm, registration.expected_mm / 2)
                 registration.expected_mm = min(max(expected, LEAST_MM), MOST_MM)
+
+        map_on_threads(register, range(len(self.registrations)))
 
     def make_round(self, smoothing: float) -> None:
         """Make one round: move each stain onto its prediction, and let the predictor learn from the moved stains.
@@ -115,12 +122,13 @@ class Rounds:
 
     def predictions(self) -> list[np.ndarray]:
         """Return the predicted stain (X, Y, Z) float32 of each subject, 0 outside the mask and its surroundings."""
-        found = []
-        for index, mask in enumerate(self._masks):
-            volume = torch.zeros(mask.shape)
-            volume[mask] = self.predictor.predict(index) * self.range + self.low
-            found.append(volume.numpy())
-        return found
+
+        def predicted(index: int) -> np.ndarray:
+            volume = torch.zeros(self._masks[index].shape)
+            volume[self._masks[index]] = self.predictor.predict(index) * self.range + self.low
+            return np.asarray(volume)
+
+        return map_on_threads(predicted, range(len(self._masks)))
 
     def state(self) -> dict[str, Any]:
         """Return a copy of all that changes from round to round."""

@@ -14,6 +14,7 @@ from mrh_monai.alignment.registration import stain_displacement
 from mrh_monai.alignment.rounds import MOST_MM, Rounds
 from mrh_monai.alignment.trial import LEAST_GAIN, SMOOTHINGS, Trial, try_alignment
 from mrh_monai.data import SubjectInMemory
+from mrh_monai.devices import map_on_threads
 from mrh_monai.errors import SubjectError
 from mrh_monai.progress import progress_bar
 from mrh_monai.scaling import Scaling
@@ -56,9 +57,13 @@ class Alignment:
         if not is_moved:
             unmoved = tuple(np.zeros((2, *subject.mask.shape), np.float32) for subject in subjects)
             return cls(tuple(subjects), tuple(subjects), unmoved, tuple(control), trial, False)
-        found = [stain_displacement(torch.from_numpy(points), subject) for points, subject in zip(control, subjects, strict=True)]
-        moved = tuple(move_stain(subject, displacement) for subject, displacement in zip(subjects, found, strict=True))
-        return cls(tuple(subjects), moved, tuple(displacement.numpy() for displacement in found), tuple(control), trial, True)
+
+        def moved(index: int) -> tuple[SubjectInMemory, np.ndarray]:
+            displacement = stain_displacement(torch.from_numpy(control[index]), subjects[index])
+            return move_stain(subjects[index], displacement), displacement.numpy()
+
+        stains, displacements = zip(*map_on_threads(moved, range(len(subjects))), strict=True)
+        return cls(tuple(subjects), stains, displacements, tuple(control), trial, True)
 
     @property
     def sizes_mm(self) -> tuple[float, ...]:

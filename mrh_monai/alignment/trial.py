@@ -15,6 +15,7 @@ from mrh_monai.alignment.moved_stain import moved_voxels, whole_stain
 from mrh_monai.alignment.registration import agreement
 from mrh_monai.alignment.rounds import FIRST_STEPS, STEPS, Rounds
 from mrh_monai.data import SubjectInMemory
+from mrh_monai.devices import map_on_threads
 from mrh_monai.errors import SubjectError
 from mrh_monai.scaling import Scaling
 
@@ -97,9 +98,11 @@ def try_alignment(subjects: Sequence[SubjectInMemory], scaling: Scaling, seed: i
             raise SubjectError(subject.name, expected, f"{count}", "give a larger mask, or --align off")
 
     def unexplained(predictions: Sequence[np.ndarray | None]) -> tuple[float, ...]:
-        fields = [each.found for each in rounds.registrations]
-        each = zip(subjects, stains, predictions, fields, judged, strict=True)
-        return tuple(1 - _agreement(subject, stain, found, *more) for subject, stain, found, *more in each if found is not None)
+        def of(pair: tuple[int, np.ndarray]) -> float:
+            index, prediction = pair
+            return 1 - _agreement(subjects[index], stains[index], prediction, rounds.registrations[index].found, judged[index])
+
+        return tuple(map_on_threads(of, [(index, found) for index, found in enumerate(predictions) if found is not None]))
 
     rounds.train(FIRST_STEPS)
     start = rounds.state()
