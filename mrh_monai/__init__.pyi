@@ -11,6 +11,7 @@ from . import (
     export as export,
     figures as figures,
     inference as inference,
+    intervals as intervals,
     io as io,
     maps as maps,
     matlab as matlab,

@@ -15,7 +15,7 @@ from mrh_monai.bundle.option_values import choice, flag, optional, path, slices 
 from mrh_monai.data import NAN_RULES, SUPPORTS
 from mrh_monai.devices import PRECISIONS
 from mrh_monai.errors import OptionError
-from mrh_monai.network import sidecar_path
+from mrh_monai.network import head_path, sidecar_path
 from mrh_monai.subjects import AnySubject, Datalist, Slices, checked_coronal_axis
 
 
@@ -33,6 +33,7 @@ class RunSettings:
         debug: Whether errors show tracebacks.
         overwrite: Whether files that no run wrote may be replaced.
         coronal_axis: Array axis of the coronal slices of files that do not say it; None for the axis that their affine names.
+        intervals: Whether each voxel of a stain gets an interval.
     """
 
     datalist: Annotated[
@@ -84,6 +85,16 @@ class RunSettings:
             lambda name, value: checked_coronal_axis(value, name),
             "array axis (0, 1 or 2) along which coronal slices lie, for subjects whose datalist entry does not say it",
             unset="the axis that the affine of the files names, or 1",
+        ),
+    ]
+
+    intervals: Annotated[
+        bool,
+        Option(
+            flag,
+            "whether voxels get intervals: training ends with an interval head, and inference writes the bounds where the weights have one",
+            default=True,
+            resume_may_differ=True,
         ),
     ]
 
@@ -169,12 +180,12 @@ class InferenceSettings(RunSettings):
 
     @property
     def inputs(self) -> list[Path]:
-        """Every file that the run reads: the datalist, the files of all its subjects, and the weights with their sidecar.
+        """Every file that the run reads: the datalist, the files of all its subjects, and the weights with what lies beside them.
 
         Raises:
             DatalistError: The datalist cannot be read.
         """
-        return [*Datalist.read(self.datalist).files, self.ckpt_path, sidecar_path(self.ckpt_path)]
+        return [*Datalist.read(self.datalist).files, self.ckpt_path, sidecar_path(self.ckpt_path), head_path(self.ckpt_path)]
 
     def subjects(self) -> list[AnySubject]:
         """Return the subjects to predict.

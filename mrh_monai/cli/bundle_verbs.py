@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from mrh_monai.cli.option_types import BundleFolder, CoronalAxis, Overwrite
+from mrh_monai.cli.option_types import BundleFolder, CoronalAxis, Device, Nan, Overwrite, checked_nan
 
 verbs = typer.Typer()
 
@@ -39,6 +39,21 @@ def new_bundle(
 
     spec = write(folder, stain, channels, pretrained, stain_name, units)
     print(f"{folder}: {spec.title}, {len(spec.protocol)} channels" + (f", starts from {spec.parent}" if spec.parent else ""))
+
+
+@verbs.command()
+def calibrate(
+    bundle: BundleFolder,
+    datalist: Annotated[Path, typer.Option(help="JSON file of subjects with histology, which `mrh datalist` writes.")],
+    section: Annotated[str, typer.Option(help="Section of the datalist: training, validation or test.")] = "test",
+    device: Device = "auto",
+    nan: Nan = None,
+    coronal_axis: CoronalAxis = None,
+) -> None:
+    """Measure on your own subjects with histology how wide the intervals of a bundle must be, and store it in the bundle."""
+    from mrh_monai.intervals import recalibrate
+
+    print(recalibrate(bundle, datalist, section, device, checked_nan(nan), coronal_axis).held)
 
 
 @verbs.command()

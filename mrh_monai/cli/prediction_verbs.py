@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mrh_monai.cli.option_types import BundleFolder, CoronalAxis, Device, LayoutFile, Overwrite, VoxelSize
+from mrh_monai.cli.option_types import BundleFolder, CoronalAxis, Device, LayoutFile, Nan, Overwrite, VoxelSize, checked_nan
 
 verbs = typer.Typer()
 
@@ -24,21 +24,18 @@ def predict(
     precision: Annotated[str, typer.Option(help="Precision of the network: float32, tf32, bf16 or auto.")] = "float32",
     device: Device = "auto",
     batch_size: Annotated[int, typer.Option(min=1, help="Number of patches in a batch; only speed and memory depend on it.")] = 4096,
-    nan: Annotated[
-        str | None,
-        typer.Option(
-            help="What to do with NaN and Inf inside the mask: refuse, or zero to set them to 0. "
-            "If not given: zero with published scaling, refuse with any other scaling."
-        ),
-    ] = None,
+    nan: Nan = None,
     support: Annotated[str, typer.Option(help="Voxels to predict: mask, or fa for FA > 0 even if there is a mask.")] = "mask",
+    intervals: Annotated[
+        bool, typer.Option(help="Write the bounds of each voxel's interval too, as NAME_lower and NAME_upper, if the bundle has intervals.")
+    ] = True,
     voxel_size: VoxelSize = None,
     coronal_axis: CoronalAxis = None,
     layout: LayoutFile = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Predict the stain of one subject."""
-    from mrh_monai.data import NAN_RULES, SUPPORTS, input_kind
+    from mrh_monai.data import SUPPORTS, input_kind
     from mrh_monai.errors import one_of
     from mrh_monai.subjects import FileGeometry, Layout, files_of, find_input
 
@@ -53,10 +50,20 @@ def predict(
 
     inputs = [*files_of(files), *bundle_files(bundle), *(path for path in (subject, layout) if path is not None)]
     check_output(output, input_kind(files), inputs, overwrite)
-    rule = None if nan is None else one_of("nan", nan, NAN_RULES)
-    options = PredictionOptions(device, one_of("precision", precision, PRECISIONS), batch_size, rule, one_of("support", support, SUPPORTS))
+    options = PredictionOptions(
+        device,
+        one_of("precision", precision, PRECISIONS),
+        batch_size,
+        checked_nan(nan),
+        one_of("support", support, SUPPORTS),
+        intervals=intervals,
+    )
     predictor = load_bundle(bundle, options)
-    print(predictor.predict(files, progress=True).save(output, overwrite))
+    check_output(output, input_kind(files), inputs, overwrite, bounds="intervals" in predictor.made_by)
+    prediction = predictor.predict(files, progress=True)
+    print(prediction.save(output, overwrite))
+    if intervals:
+        typer.echo(prediction.about_intervals, err=True)
 
 
 @verbs.command()

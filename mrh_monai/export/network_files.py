@@ -15,13 +15,12 @@ from mrh_monai import __version__
 from mrh_monai.axis_order import CORONAL_AXIS
 from mrh_monai.errors import MRHWarning, OptionError, OutputError, one_of
 from mrh_monai.export.exported_graph import GRAPH_KINDS, ExportedGraph, GraphKind, build_graph
-from mrh_monai.inference import bundle_coronal_axis
 from mrh_monai.io import replacing
 from mrh_monai.network import bundle_files, load_network
 from mrh_monai.optional_imports import import_optional
 from mrh_monai.output_files import check_outputs, writing
 from mrh_monai.protocol import MRProtocol
-from mrh_monai.subjects import checked_coronal_axis
+from mrh_monai.subjects import bundle_coronal_axis, checked_coronal_axis
 
 ENDINGS = (".ts", ".onnx")
 TOLERANCE = 1e-5

@@ -2,6 +2,7 @@ from .cohort import CohortOutput as CohortOutput, predict_each as predict_each, 
 from .inferers import PatchInferer as PatchInferer, VoxelwiseInferer as VoxelwiseInferer
 from .prediction import Prediction as Prediction, check_output as check_output
 from .prediction_record import (
+    bound_paths as bound_paths,
     check_prediction_output as check_prediction_output,
     fingerprint as fingerprint,
     input_state as input_state,
@@ -9,15 +10,10 @@ from .prediction_record import (
     prediction_path as prediction_path,
     read_record as read_record,
     record_path as record_path,
+    recorded_bounds as recorded_bounds,
     write_record as write_record,
 )
-from .predictor import (
-    PredictionOptions as PredictionOptions,
-    Predictor as Predictor,
-    bundle_coronal_axis as bundle_coronal_axis,
-    load_bundle as load_bundle,
-    predict as predict,
-)
+from .predictor import PredictionOptions as PredictionOptions, Predictor as Predictor, load_bundle as load_bundle, predict as predict
 from .provenance import about_network as about_network, command as command, versions as versions
 from .transforms import (
     InverseTargetScaled as InverseTargetScaled,
@@ -26,4 +22,4 @@ from .transforms import (
     only_item as only_item,
     prepare_subject as prepare_subject,
 )
-from .voxelwise import Computing as Computing, TrainedNetwork as TrainedNetwork, predict_volume as predict_volume
+from .voxelwise import Bounds as Bounds, Computing as Computing, TrainedNetwork as TrainedNetwork, predict_volume as predict_volume

@@ -54,7 +54,7 @@ class CohortOutput:
         inputs = [*self.inputs, *(file for subject in subjects if isinstance(subject, Subject) for file in files_of(subject))]
         for subject in subjects:
             path = prediction_path(self.output_dir, subject, self.stain)
-            check_prediction_output(path, inputs, self.overwrite)
+            check_prediction_output(path, inputs, self.overwrite, "intervals" in self.made_by)
 
 
 def share_of_cohort(

@@ -14,6 +14,7 @@ from mrh_monai.axis_order import CORONAL_AXIS
 from mrh_monai.data import PaddedImage, Slabs
 from mrh_monai.devices import in_precision
 from mrh_monai.inference.voxelwise import BATCH_SIZE, Computing, predict_volume
+from mrh_monai.network import IntervalNetwork
 from mrh_monai.patch_geometry import CORONAL_PATCH, PatchGeometry
 from mrh_monai.scaling import Coefficients
 
@@ -76,7 +77,8 @@ class VoxelwiseInferer(Inferer):
             offset: (C,); for a batch (B, C).
 
         Returns:
-            (1, X, Y, Z) float32, for a batch (B, 1, X, Y, Z), scaled like the targets of the network, 0 outside the mask.
+            (1, X, Y, Z) float32, for a batch (B, 1, X, Y, Z), scaled like the targets of the network, 0 outside the mask. For an
+            `IntervalNetwork` 2 in place of 1: the stain and its expected error.
         """
         if not isinstance(inputs, torch.Tensor):
             predicted = self._predict(inputs, network, mask[0], gain, offset)
@@ -99,7 +101,8 @@ class VoxelwiseInferer(Inferer):
         computing = Computing(device, self.computing.precision, self.computing.batch_size, self.computing.progress)
         share = distributed.share_of_this_process() if self.shared else (0, 1)
         volume = predict_volume(network, image, mask, Coefficients(gain, offset), self.patch, computing, share)  # type: ignore[arg-type]
-        return (distributed.merge_volume_shares(volume) if self.shared else volume)[None]
+        volume = distributed.merge_volume_shares(volume) if self.shared else volume
+        return volume if isinstance(network, IntervalNetwork) else volume[None]
 
     def _leaves_volume(self, support: torch.Tensor) -> bool:
         """Return whether the patch of any voxel reaches beyond the volume. If no patch does, the volume is not copied to add a margin."""

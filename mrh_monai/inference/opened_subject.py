@@ -15,7 +15,8 @@ from mrh_monai.data import InputKind, ReadingOptions, Slabs, input_kind, open_su
 from mrh_monai.errors import MRHWarning
 from mrh_monai.inference.prediction import Prediction
 from mrh_monai.inference.prediction_record import input_state
-from mrh_monai.inference.provenance import about_subject
+from mrh_monai.inference.provenance import NOT_WRITTEN, about_subject
+from mrh_monai.inference.voxelwise import Bounds
 from mrh_monai.io import Placement
 from mrh_monai.protocol import MRProtocol
 from mrh_monai.scaling import FAR, Coefficients, Scaling, robust_level
@@ -55,18 +56,27 @@ class OpenedSubject:
         """What the subject is stored as."""
         return input_kind(self.subject)
 
-    def prediction(self, stain: np.ndarray, record: Mapping[str, Any], bundle: Sequence[Path] = ()) -> Prediction:
+    def prediction(
+        self, stain: np.ndarray, record: Mapping[str, Any], bundle: Sequence[Path] = (), bounds: Bounds | None = None
+    ) -> Prediction:
         """Return the predicted stain as it is given to users and written: with the axes in the order of the files.
 
         Args:
             stain: (X, Y, Z) float32 in the stain's units.
             record: Result of `record`.
             bundle: Files of the bundle, which the prediction never replaces.
+            bounds: Bounds of the intervals of the stain; None if it has no intervals.
         """
         order = inverse_order(self.axes)
+        about = dict(record.get("about") or {})
+        if about.pop("gives_intervals", False) and bounds is None:
+            about["intervals"] = NOT_WRITTEN
+        record = {**record, "about": about}
+        if bounds is not None:
+            bounds = Bounds(*(in_order(each, order) for each in bounds))
         stain, support, affine = in_order(stain, order), in_order(self.support, order), affine_in_order(self.affine, order)
         inputs = (*bundle, *(files_of(self.subject) if isinstance(self.subject, Subject) else ()))
-        return Prediction(stain, affine, support, record, self.kind, self.placement, inputs)
+        return Prediction(stain, affine, support, record, self.kind, self.placement, inputs, bounds)
 
     def record(self, made_by: dict[str, Any], about: dict[str, Any]) -> dict[str, Any]:
         """Return the record of its prediction.

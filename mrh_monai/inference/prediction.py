@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,17 @@ from typing import Any
 import numpy as np
 
 from mrh_monai.data import VOLUMES, InputKind
-from mrh_monai.inference.prediction_record import announce, check_prediction_output, record_path, write_record
-from mrh_monai.io import Header, Placement, make_header
+from mrh_monai.inference.prediction_record import (
+    announce,
+    bound_paths,
+    check_prediction_output,
+    own_bounds,
+    read_record,
+    record_path,
+    write_record,
+)
+from mrh_monai.inference.voxelwise import Bounds
+from mrh_monai.io import Header, Placement, make_header, replacing, sha256
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +40,7 @@ class Prediction:
         kind: What the subject was stored as, which decides on the format of the result.
         placement: Fields that place the written file, from the header of the scan; None to write the affine.
         inputs: Files from which the stain was made, which it never replaces.
+        bounds: Lower and upper bound of the interval of each voxel; None if there are no intervals.
 
     Example:
         >>> import tempfile
@@ -48,6 +59,7 @@ class Prediction:
     kind: InputKind = field(default=VOLUMES, repr=False)
     placement: Placement | None = field(default=None, repr=False)
     inputs: tuple[Path, ...] = field(default=(), repr=False)
+    bounds: Bounds | None = field(default=None, repr=False)
 
     @property
     def header(self) -> Header:
@@ -56,8 +68,29 @@ class Prediction:
         has_affine = self.placement is None or self.placement.is_placed
         return make_header(Path("prediction"), self.stain.shape, spacing, self.affine, has_affine, self.stain.dtype)
 
+    @property
+    def mean_width(self) -> float:
+        """Mean width of the intervals inside the mask, in the stain's units.
+
+        Raises:
+            ValueError: The prediction has no intervals.
+        """
+        if self.bounds is None:
+            raise ValueError("a prediction without intervals has no width")
+        return float((self.bounds.upper - self.bounds.lower)[self.mask].mean(dtype=np.float64))
+
+    @property
+    def about_intervals(self) -> str:
+        """What the intervals are worth, or why there are none, in words."""
+        intervals = str((self.record.get("about") or {}).get("intervals", "the record does not say"))
+        if self.bounds is not None:
+            return f"with intervals, {self.mean_width:.3g} wide on average: {intervals}"
+        return f"without intervals: {intervals}"
+
     def save(self, path: Path | str, overwrite: bool = False) -> Path:
-        """Write the stain, and its record as ``NAME.json`` beside it; each file is complete or absent.
+        """Write the stain, and beside it its record as ``NAME.json`` and its bounds as ``NAME_lower`` and ``NAME_upper``.
+
+        Each file is complete or absent.
 
         Args:
             path: NIfTI file (``.nii`` or ``.nii.gz``) to write; for a patch file a MAT file. A prediction there, with its record, is
@@ -71,16 +104,28 @@ class Prediction:
             OutputError: The file has another ending or cannot be written, or it or its record would replace another file.
         """
         path = Path(path)
-        check_output(path, self.kind, [*self.inputs, *_inputs(self.record)], overwrite)
-        # The old prediction no longer counts as finished while the new one is being written.
-        announce(path, self.record)
+        check_output(path, self.kind, [*self.inputs, *_inputs(self.record)], overwrite, self.bounds is not None)
+        volumes = {path: self.stain}
+        if self.bounds is not None:
+            volumes |= {file: getattr(self.bounds, name) for name, file in bound_paths(path).items()}
+        old_bounds = own_bounds(path)
         try:
-            self.kind.write_stain(path, self.stain, self.mask, self.affine, self.placement)
+            with ExitStack() as files:
+                temporary = {file: files.enter_context(replacing(file)) for file in volumes}
+                for file, volume in volumes.items():
+                    self.kind.write_stain(temporary[file], volume, self.mask, self.affine, self.placement)
+                # From here on the old prediction does not count as finished. A process that is killed leaves files that the record names.
+                announce(path, self.record, {file: sha256(temporary[file]) for file in volumes})
         except BaseException:
-            if not path.exists():
+            if not path.exists() and read_record(path) is not None:
+                for file in own_bounds(path):
+                    file.unlink()
                 record_path(path).unlink()
             raise
-        write_record(path, self.record)
+        for file in old_bounds:
+            if file not in volumes:
+                file.unlink()
+        write_record(path, self.record, self.bounds is not None)
         logger.info("%s", path)
         return path
 
@@ -92,7 +137,9 @@ def _inputs(record: Mapping[str, Any]) -> list[str]:
     return [*(record.get("inputs") or ()), *listed]
 
 
-def check_output(path: Path | str, kind: InputKind, inputs: Iterable[Path | str] = (), overwrite: bool = False) -> None:
+def check_output(
+    path: Path | str, kind: InputKind, inputs: Iterable[Path | str] = (), overwrite: bool = False, bounds: bool = False
+) -> None:
     """Refuse a path to which a prediction or its record cannot be written, before any work is done.
 
     Args:
@@ -100,9 +147,10 @@ def check_output(path: Path | str, kind: InputKind, inputs: Iterable[Path | str]
         kind: What the subject is stored as.
         inputs: Files from which the prediction is made.
         overwrite: Whether a file that is not a prediction may be replaced.
+        bounds: Whether the bounds of its intervals are written too.
 
     Raises:
         OutputError: The ending is wrong, the folder cannot be written, or prediction or record would replace another file.
     """
     kind.check_output(path)
-    check_prediction_output(path, inputs, overwrite)
+    check_prediction_output(path, inputs, overwrite, bounds)

@@ -8,19 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from mrh_monai.data import NanRule, ReadingOptions, Support
 from mrh_monai.devices import PrecisionOption, check_precision, choose_device
-from mrh_monai.errors import OptionError, cause_in_words
 from mrh_monai.inference.opened_subject import open_for_prediction
 from mrh_monai.inference.prediction import Prediction
 from mrh_monai.inference.prediction_record import fingerprint
 from mrh_monai.inference.provenance import about_network
 from mrh_monai.inference.voxelwise import BATCH_SIZE, Computing, TrainedNetwork
-from mrh_monai.network import MRHNet, Sidecar, bundle_files, load_network
+from mrh_monai.network import IntervalNetwork, MRHNet, Sidecar, bundle_files, load_network, with_intervals
 from mrh_monai.protocol import MRProtocol
-from mrh_monai.subjects import MRH_NET_LAYOUT, Layout, SubjectLike, as_subject, checked_coronal_axis, with_default_axis
+from mrh_monai.subjects import MRH_NET_LAYOUT, Layout, SubjectLike, as_subject, bundle_coronal_axis, with_default_axis
 
 WEIGHTS = Path("models") / "model.pt"
 
@@ -38,6 +36,7 @@ class PredictionOptions:
         support: ``mask`` (FA > 0 where there is no mask), or ``fa`` to predict where FA > 0 even if there is a mask.
         coronal_axis: Array axis of the coronal slices of subjects that do not state it; None for ``coronal_axis`` in the bundle's
             `configs/inference.yaml`.
+        intervals: Whether each voxel gets an interval, if the bundle has an interval head that was measured on subjects.
     """
 
     device: str = "auto"
@@ -46,13 +45,14 @@ class PredictionOptions:
     nan: NanRule | None = None
     support: Support = "mask"
     coronal_axis: int | None = None
+    intervals: bool = True
 
 
 class Predictor:
     """A bundle's trained network, ready to predict subjects. `load_bundle` makes one.
 
     Args:
-        network: Trained network.
+        network: Trained network; an `IntervalNetwork` to predict with intervals.
         sidecar: Sidecar of the weights.
         protocol: Channels that each subject must have.
         made_by: Result of `fingerprint`, for the records of predictions.
@@ -63,6 +63,7 @@ class Predictor:
     Attributes:
         name: Name of the bundle.
         network: The network, on the device that computes.
+        trained: The network with its scaling, the shape of its patches and, if it has one, its interval head.
         sidecar: Sidecar of the weights.
         protocol: Channels that each subject must have.
         stain: Short name of the stain.
@@ -71,7 +72,7 @@ class Predictor:
 
     def __init__(
         self,
-        network: MRHNet,
+        network: MRHNet | IntervalNetwork,
         sidecar: Sidecar,
         protocol: MRProtocol,
         made_by: dict[str, Any],
@@ -83,17 +84,14 @@ class Predictor:
         self.device = choose_device(options.device)
         check_precision(self.device, options.precision)
         self.computing = Computing(self.device, options.precision, options.batch_size)
-        self.network = network.to(self.device).eval()
+        whole = network.to(self.device).eval()
+        self.network = whole.network if isinstance(whole, IntervalNetwork) else whole
         self.sidecar, self.protocol, self.options = sidecar, protocol, options
+        self.trained = TrainedNetwork(whole, sidecar.scaling, sidecar.patch, sidecar.intervals)
         self.stain, self.units = sidecar.stain, sidecar.units
         self.made_by = made_by
         # Unknown values of options are refused before the first subject.
         self.reading()
-
-    @property
-    def trained(self) -> TrainedNetwork:
-        """The network with its scaling and the shape of its patches."""
-        return TrainedNetwork(self.network, self.sidecar.scaling, self.sidecar.patch)
 
     def reading(self, need_target: bool = False) -> ReadingOptions:
         """Return how subjects are read."""
@@ -128,11 +126,11 @@ class Predictor:
         opened = open_for_prediction(files, self.protocol, self.sidecar.scaling, self.reading())
         computing = replace(self.computing, progress=files.name if progress else None)
         try:
-            stain = self.trained.predict(opened.slabs, opened.support, opened.coefficients, computing)
+            stain, bounds = self.trained.predict_with_bounds(opened.slabs, opened.support, opened.coefficients, computing)
         finally:
             opened.slabs.close()
         record = opened.record(self.made_by, about_network(self.sidecar, self.protocol))
-        return opened.prediction(stain, record, self.files)
+        return opened.prediction(stain, record, self.files, bounds)
 
 
 def load_bundle(bundle: Path | str, options: PredictionOptions = PredictionOptions()) -> Predictor:
@@ -149,30 +147,12 @@ def load_bundle(bundle: Path | str, options: PredictionOptions = PredictionOptio
     protocol = MRProtocol.from_bundle(bundle)
     weights = Path(bundle) / WEIGHTS
     network, sidecar = load_network(weights, protocol.names)
+    whole = with_intervals(network, weights, sidecar, options.intervals)
     if options.coronal_axis is None:
         options = replace(options, coronal_axis=bundle_coronal_axis(Path(bundle)))
-    made_by = fingerprint(weights, precision=options.precision, nan=options.nan, support=options.support)
-    return Predictor(network, sidecar, protocol, made_by, options, Path(bundle).resolve().name, bundle_files(bundle))
-
-
-def bundle_coronal_axis(bundle: Path) -> int | None:
-    """Return the option ``coronal_axis`` of a bundle's inference config; None where it is not set.
-
-    Args:
-        bundle: Bundle folder.
-
-    Raises:
-        OptionError: The config cannot be read, or the option is not 0, 1 or 2.
-    """
-    config = next((path for ending in (".yaml", ".yml", ".json") if (path := bundle / "configs" / f"inference{ending}").is_file()), None)
-    if config is None:
-        return None
-    try:
-        axis = yaml.safe_load(config.read_text(encoding="utf-8-sig")).get("coronal_axis")
-    except (OSError, UnicodeDecodeError, AttributeError, yaml.YAMLError) as error:
-        remedy = "use the file that the bundle came with"
-        raise OptionError(config, "a YAML or JSON file of options", cause_in_words(error), remedy) from error
-    return checked_coronal_axis(axis, f"{config}, coronal_axis")
+    intervals = options.intervals and sidecar.gives_intervals
+    made_by = fingerprint(weights, precision=options.precision, nan=options.nan, support=options.support, intervals=intervals)
+    return Predictor(whole, sidecar, protocol, made_by, options, Path(bundle).resolve().name, bundle_files(bundle))
 
 
 def predict(

@@ -14,6 +14,8 @@ from mrh_monai.network import Sidecar
 from mrh_monai.protocol import MRProtocol
 from mrh_monai.subjects import AnySubject, Subject
 
+NO_HEAD = "the network was trained or imported without an interval head"
+NOT_WRITTEN = "the network can give intervals, and was asked for none or ran in a way that gives none"
 LIBRARIES = ("torch", "monai", "pytorch-ignite", "numpy", "nibabel", "itk-io")
 
 
@@ -47,6 +49,8 @@ def about_network(sidecar: Sidecar, protocol: MRProtocol) -> dict[str, Any]:
         "features": sidecar.features,
         "scaling": sidecar.scaling.to_dict(),
         "source": sidecar.source,
+        "intervals": NO_HEAD if sidecar.intervals is None else sidecar.intervals.held,
+        "gives_intervals": sidecar.gives_intervals,
         "parent": None if sidecar.parent is None else {key: sidecar.parent.get(key) for key in ("stain", "sha256")},
         "versions": versions(),
         "command": command(),

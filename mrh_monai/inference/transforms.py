@@ -14,6 +14,8 @@ from monai.transforms.transform import MapTransform, Transform
 from mrh_monai.data import ReadingOptions
 from mrh_monai.inference.opened_subject import OpenedSubject, open_for_prediction
 from mrh_monai.inference.prediction_record import prediction_path
+from mrh_monai.inference.voxelwise import Bounds, bounds_of
+from mrh_monai.network import Calibration
 from mrh_monai.patch_geometry import CORONAL_PATCH, PatchGeometry
 from mrh_monai.protocol import MRProtocol
 from mrh_monai.scaling import Scaling
@@ -75,23 +77,34 @@ class OpenSubjectd(Transform):
 class InverseTargetScaled(MapTransform):
     """Bring predictions back into the stain's own units; they stay 0 outside the mask.
 
+    The prediction of an `IntervalNetwork`, (2, X, Y, Z), becomes the stain (1, X, Y, Z), and the bounds of its intervals are added under
+    its key with ``_lower`` and ``_upper`` behind it.
+
     Args:
         keys: Keys of the predictions (1, X, Y, Z).
         scaling: Scaling of the trained network.
+        calibration: How wide intervals must be; needed for an `IntervalNetwork` only.
     """
 
-    def __init__(self, keys: str | Sequence[str], scaling: Scaling):
+    def __init__(self, keys: str | Sequence[str], scaling: Scaling, calibration: Calibration | None = None):
         super().__init__(keys)
-        self.scaling = scaling
+        self.scaling, self.calibration = scaling, calibration
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Bring the predictions back into the units of the stain."""
-        mask = data["mask"] > 0
-        return {**data, **{key: self.scaling.unscaled(data[key]) * mask.to(data[key].device) for key in self.key_iterator(dict(data))}}
+        mask, found = data["mask"] > 0, dict(data)
+        for key in self.key_iterator(dict(data)):
+            stain = self.scaling.unscaled(data[key][:1]) * mask.to(data[key].device)
+            found[key] = stain
+            if len(data[key]) == 2 and self.calibration is not None:
+                found[f"{key}_lower"], found[f"{key}_upper"] = bounds_of(stain, data[key][1:], self.calibration, self.scaling)
+        return found
 
 
 class SaveStaind(MapTransform):
     """Write ``OUTPUT/<subject>/<subject>_<stain>.nii.gz``, float32, on the subject's grid, and its record beside it, see `Prediction.save`.
+
+    Where there are bounds, as `InverseTargetScaled` adds them, they are written too.
 
     Predictions of a patch file, which lies on no grid, are written as ``<subject>_<stain>.mat``, in the form of the released code.
 
@@ -121,9 +134,9 @@ class SaveStaind(MapTransform):
         """Write the predictions and pass the data on."""
         for key in self.key_iterator(dict(data)):
             opened: OpenedSubject = data["opened"]
-            voxels = np.asarray(data[key][0].cpu(), np.float32)
+            stain, *bounds = (np.asarray(data[name][0].cpu(), np.float32) for name in (key, f"{key}_lower", f"{key}_upper") if name in data)
             record = opened.record(self.made_by, self.about)
-            prediction = opened.prediction(voxels, record)
+            prediction = opened.prediction(stain, record, bounds=Bounds(*bounds) if bounds else None)
             prediction.save(prediction_path(self.output_dir, opened.subject, self.stain), self.overwrite)
         return data
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -14,13 +15,26 @@ from mrh_monai.axis_order import CORONAL_AXIS
 from mrh_monai.data import Slabs
 from mrh_monai.devices import check_precision, in_precision
 from mrh_monai.errors import OptionError
-from mrh_monai.network import centre_predictor
+from mrh_monai.network import Calibration, IntervalNetwork, centre_predictor
 from mrh_monai.patch_geometry import CORONAL_PATCH, PatchGeometry
 from mrh_monai.patches import PatchSource
 from mrh_monai.progress import progress_bar
 from mrh_monai.scaling import Coefficients, Scaling
 
 BATCH_SIZE = 4096
+Volume = TypeVar("Volume", np.ndarray, torch.Tensor)
+
+
+class Bounds(NamedTuple):
+    """The bounds of the intervals of a stain.
+
+    Attributes:
+        lower: (X, Y, Z) float32 in the stain's units, 0 outside the mask.
+        upper: The same, never below ``lower``.
+    """
+
+    lower: np.ndarray
+    upper: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -63,7 +77,7 @@ def predict_volume(
     the work.
 
     Args:
-        network: Network from (B, C, 3, 3) scaled images to (B, 1, 3, 3) scaled stain.
+        network: Network from (B, C, 3, 3) scaled images to (B, 1, 3, 3) scaled stain, or an `IntervalNetwork`.
         image: Raw intensities, in memory or on disk.
         mask: (X, Y, Z) bool.
         coefficients: Gain and offset of each channel, (C,) float32: scaled = raw * gain + offset; see `Scaling.coefficients`.
@@ -72,7 +86,8 @@ def predict_volume(
         share: (i, n) to compute only the i-th of n shares of the batches.
 
     Returns:
-        (X, Y, Z) float32, scaled like the targets of the network, 0 outside the mask and outside the share.
+        (X, Y, Z) float32, scaled like the targets of the network, 0 outside the mask and outside the share. For an `IntervalNetwork` (2,
+        X, Y, Z): the stain, with the same bits, and the expected error.
 
     Raises:
         OptionError: The precision is unknown, or patches would reach beyond the margin of the images.
@@ -84,7 +99,8 @@ def predict_volume(
     first, stop = (starts[0], min(starts[-1] + batch_size, len(voxels))) if starts else (0, 0)
     spatial = (1,) * len(patch.axes)
     gain, offset = (torch.as_tensor(values, dtype=torch.float32, device=device).view(-1, *spatial) for values in coefficients)
-    found = torch.zeros(len(voxels), dtype=torch.float32)
+    outputs = (2,) if isinstance(network, IntervalNetwork) else ()
+    found = torch.zeros(len(voxels), *outputs, dtype=torch.float32)
     network.eval()
     with torch.inference_mode(), in_precision(device, computing.precision):
         low = torch.bfloat16 if check_precision(device, computing.precision) == "bf16" else torch.float32
@@ -97,8 +113,9 @@ def predict_volume(
                     patches = torch.cat([patches, patches[:1].expand(batch_size - len(batch), *patches.shape[1:])])
                 scaled = torch.addcmul(offset, patches.to(torch.float32), gain)
                 found[start : start + len(batch)] = centres(scaled)[: len(batch)].float().cpu()
-    volume = torch.zeros(mask.shape, dtype=torch.float32)
-    volume[tuple(torch.from_numpy(axis) for axis in voxels.T)] = found
+    volume = torch.zeros(*outputs, *mask.shape, dtype=torch.float32)
+    x, y, z = (torch.from_numpy(axis) for axis in voxels.T)
+    volume[..., x, y, z] = found.movedim(0, -1)
     return volume
 
 
@@ -107,14 +124,16 @@ class TrainedNetwork:
     """A network with all that a prediction in the stain's own units needs. Every virtual stain of a whole subject is computed here.
 
     Attributes:
-        network: Network from (B, C, 3, 3) scaled images to (B, 1, 3, 3) scaled stain.
+        network: Network from (B, C, 3, 3) scaled images to (B, 1, 3, 3) scaled stain, or an `IntervalNetwork`.
         scaling: Scaling of its training subjects.
         patch: Shape of its patches.
+        calibration: How wide its intervals must be; needed for an `IntervalNetwork` only.
     """
 
     network: nn.Module
     scaling: Scaling
     patch: PatchGeometry = CORONAL_PATCH
+    calibration: Calibration | None = None
 
     def predict(self, image: Slabs, mask: np.ndarray, coefficients: Coefficients, computing: Computing = Computing()) -> np.ndarray:
         """Predict the stain of every voxel of the mask.
@@ -128,8 +147,43 @@ class TrainedNetwork:
         Returns:
             (X, Y, Z) float32 in the stain's units, 0 outside the mask.
         """
-        scaled = predict_volume(self.network, image, mask, coefficients, self.patch, computing)
+        network = self.network.network if isinstance(self.network, IntervalNetwork) else self.network
+        scaled = predict_volume(network, image, mask, coefficients, self.patch, computing)
         return np.asarray(np.where(mask, self.scaling.unscaled(scaled.numpy()), np.float32(0)))
+
+    def predict_with_bounds(
+        self, image: Slabs, mask: np.ndarray, coefficients: Coefficients, computing: Computing = Computing()
+    ) -> tuple[np.ndarray, Bounds | None]:
+        """Predict the stain of every voxel of the mask, and the bounds of its interval if the network is an `IntervalNetwork`.
+
+        Args:
+            image: Raw intensities, in memory or on disk.
+            mask: (X, Y, Z) bool.
+            coefficients: Gain and offset of each channel, see `Scaling.coefficients`.
+            computing: Where and how to compute.
+
+        Returns:
+            The stain as `predict` returns it, to the bit, and its bounds; None for another network.
+        """
+        if not isinstance(self.network, IntervalNetwork):
+            return self.predict(image, mask, coefficients, computing), None
+        assert self.calibration is not None
+        scaled = predict_volume(self.network, image, mask, coefficients, self.patch, computing).numpy()
+        stain = np.asarray(np.where(mask, self.scaling.unscaled(scaled[0]), np.float32(0)))
+        return stain, Bounds(*bounds_of(stain, scaled[1], self.calibration, self.scaling))
+
+
+def bounds_of(stain: Volume, expected: Volume, calibration: Calibration, scaling: Scaling) -> tuple[Volume, Volume]:
+    """Return the lower and the upper bounds of the intervals of a stain.
+
+    Args:
+        stain: Predicted stain in its own units, 0 outside the mask.
+        expected: Expected error of each voxel, scaled like the targets of the network, 0 outside the mask.
+        calibration: How many expected errors an interval reaches in both directions.
+        scaling: Scaling of the network.
+    """
+    reach = expected * (calibration.multiplier * scaling.target_range)
+    return stain - reach, stain + reach
 
 
 class _Patches:

@@ -15,7 +15,7 @@ from mrh_monai.io import sha256
 from mrh_monai.matlab.catalogue import CITATION
 from mrh_monai.matlab.network_graph import INPUT, REMEDY, expect_numbers, numbers_of, ordered_convolutions
 from mrh_monai.matlab.network_objects import Layer, read_matlab_network
-from mrh_monai.network import MRHNet, Sidecar, is_checkpoint, load_strictly, read_sidecar, save_checkpoint, sidecar_path
+from mrh_monai.network import MRHNet, Sidecar, head_path, is_checkpoint, load_strictly, read_sidecar, save_checkpoint, sidecar_path
 from mrh_monai.output_files import check_outputs
 from mrh_monai.protocol import MRProtocol
 from mrh_monai.scaling import PublishedScaling
@@ -166,7 +166,8 @@ def import_from_matlab(path: Path | str, bundle: Path | str, target_max: float |
     if target_max is not None and not (np.isfinite(target_max) and target_max > 0):
         raise OptionError("target_max", "a positive number", f"{target_max}", "give the stain's largest value in training, such as 255")
     weights = bundle / "models" / "model.pt"
-    check_outputs("weights", [weights, sidecar_path(weights)], [path], overwrite, lambda _: _is_imported(weights))
+    outputs = [weights, sidecar_path(weights), head_path(weights)]  # an interval head belongs to other weights, and would go
+    check_outputs("weights", outputs, [path], overwrite, lambda each: _is_imported(weights) and each != head_path(weights))
     protocol = MRProtocol.from_metadata(bundle / "configs" / "metadata.json")
     stain, units = _stain(bundle)
     read = read_mrh_network(path)

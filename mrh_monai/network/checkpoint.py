@@ -10,6 +10,7 @@ import io
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,14 @@ import torch
 
 from mrh_monai.errors import CheckpointError, cause_in_words
 from mrh_monai.io import replacing, sha256
+from mrh_monai.network.calibration import Calibration
+from mrh_monai.network.interval_head import IntervalHead, IntervalNetwork
 from mrh_monai.network.mrh_net import MRHNet
-from mrh_monai.network.sidecar import AGAIN, Sidecar, read_sidecar, sidecar_path
+from mrh_monai.network.sidecar import AGAIN, Sidecar, head_path, read_sidecar, sidecar_path
 
 PLAIN = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 COPY_BOTH = "copy both files together from one training"
+COPY_ALL = "copy weights, sidecar and interval head together from one training"
 
 
 def weights_bytes(state: Mapping[str, torch.Tensor]) -> bytes:
@@ -32,7 +36,7 @@ def weights_bytes(state: Mapping[str, torch.Tensor]) -> bytes:
     return buffer.getvalue()
 
 
-def save_checkpoint(path: Path | str, state: Mapping[str, torch.Tensor], sidecar: Sidecar) -> Sidecar:
+def save_checkpoint(path: Path | str, state: Mapping[str, torch.Tensor], sidecar: Sidecar, head: IntervalHead | None = None) -> Sidecar:
     """Write weights and sidecar, each whole; neither replaces an older file before both are on disk.
 
     A program that reads between the two replacements gets an error that they do not match.
@@ -41,6 +45,7 @@ def save_checkpoint(path: Path | str, state: Mapping[str, torch.Tensor], sidecar
         path: The weights, `model.pt`; the sidecar goes beside them.
         state: A plain state dict.
         sidecar: Description of the network; its SHA-256 is filled in here.
+        head: Interval head, which goes beside them too, and whose calibration the sidecar has; None for a network without one.
 
     Returns:
         The sidecar as written.
@@ -49,12 +54,24 @@ def save_checkpoint(path: Path | str, state: Mapping[str, torch.Tensor], sidecar
         OutputError: A file cannot be written.
     """
     data = weights_bytes(state)
-    sidecar = replace(sidecar, sha256=hashlib.sha256(data).hexdigest())
-    text = json.dumps(sidecar.to_dict(), indent=2, allow_nan=False) + "\n"
-    with replacing(path) as weights_file, replacing(sidecar_path(path)) as sidecar_file:
+    intervals, of_head = None, None
+    if head is not None:
+        of_head = weights_bytes(head.state_dict())
+        intervals = replace(sidecar.intervals or Calibration(), sha256=hashlib.sha256(of_head).hexdigest())
+    sidecar = replace(sidecar, sha256=hashlib.sha256(data).hexdigest(), intervals=intervals)
+    with ExitStack() as files:
+        weights_file, sidecar_file = (files.enter_context(replacing(each)) for each in (path, sidecar_path(path)))
+        if of_head is not None:
+            files.enter_context(replacing(head_path(path))).write_bytes(of_head)
         weights_file.write_bytes(data)
-        sidecar_file.write_text(text)
+        sidecar_file.write_text(_as_text(sidecar))
+    if head is None:
+        head_path(path).unlink(missing_ok=True)
     return sidecar
+
+
+def _as_text(sidecar: Sidecar) -> str:
+    return json.dumps(sidecar.to_dict(), indent=2, allow_nan=False) + "\n"
 
 
 def is_checkpoint(path: Path | str) -> bool:
@@ -80,12 +97,7 @@ def load_checkpoint(path: Path | str) -> tuple[dict[str, torch.Tensor], Sidecar]
     if found != sidecar.sha256:
         expected = f"the weights that {sidecar_path(path).name} describes (SHA-256 {sidecar.sha256[:12]})"
         raise CheckpointError(path, expected, f"other weights ({found[:12]})", COPY_BOTH)
-    try:
-        _check_records(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch passes on any exception of the unpickler
-        raise CheckpointError(path, "a PyTorch state dict", cause_in_words(error), AGAIN) from error
-    _check_state(state, path)
+    state = _plain_state(path)
     _check_size(state, sidecar, path)
     return state, sidecar
 
@@ -123,6 +135,79 @@ def load_into(network: torch.nn.Module, path: Path | str, channels: Sequence[str
     return sidecar
 
 
+def with_intervals(network: MRHNet, path: Path | str, sidecar: Sidecar, wanted: bool = True) -> MRHNet | IntervalNetwork:
+    """Return a trained network together with its interval head, if it has one that was measured on subjects.
+
+    Args:
+        network: The network with its trained weights.
+        path: The weights, `model.pt`, beside which the head lies.
+        sidecar: Their sidecar.
+        wanted: Whether intervals are wanted; otherwise the network is returned as it is.
+
+    Raises:
+        CheckpointError: The head cannot be loaded, see `load_interval_head`.
+    """
+    if not wanted or not sidecar.gives_intervals:
+        return network
+    head = load_interval_head(path, sidecar).to(next(network.parameters()).device)
+    return IntervalNetwork(network, head).eval()
+
+
+def load_interval_head(path: Path | str, sidecar: Sidecar) -> IntervalHead:
+    """Load the interval head that lies beside some weights, on the CPU and in evaluation mode.
+
+    Args:
+        path: The weights, `model.pt`.
+        sidecar: Their sidecar, which says that there is a head.
+
+    Raises:
+        CheckpointError: The head does not exist, is damaged, or belongs to another network.
+    """
+    where, described = head_path(path), "" if sidecar.intervals is None else sidecar.intervals.sha256
+    if not where.is_file():
+        expected = f"the interval head of {Path(path).name}, which {sidecar_path(path).name} describes"
+        raise CheckpointError(where, expected, "no such file", f"{COPY_ALL}, or predict without intervals")
+    found = sha256(where)
+    if found != described:
+        expected = f"the interval head that {sidecar_path(path).name} describes (SHA-256 {described[:12]})"
+        raise CheckpointError(where, expected, f"another one ({found[:12]})", COPY_ALL)
+    state, shape = _plain_state(where), (sidecar.patch.width ** len(sidecar.patch_axes), sidecar.features)
+    with torch.device("meta"):  # a sidecar may describe a head of any size
+        described_state = IntervalHead(*shape).state_dict()
+    shapes, found_shapes = ({key: tuple(tensor.shape) for key, tensor in each.items()} for each in (described_state, state))
+    if shapes != found_shapes:
+        raise CheckpointError(where, f"an interval head of {sidecar.features} features, {shapes}", f"{found_shapes}", COPY_ALL)
+    if not (state["deviation"] > 0).all() or not state["median_error"] > 0:
+        raise CheckpointError(where, "an interval head whose deviations and median error are above 0", "others", AGAIN)
+    head = IntervalHead(*shape)
+    head.load_state_dict(state)
+    return head.eval()
+
+
+def save_intervals(path: Path | str, sidecar: Sidecar, calibration: Calibration, head: IntervalHead) -> Calibration:
+    """Write the interval head of weights that stay as they are, and its calibration into their sidecar.
+
+    Args:
+        path: The weights, `model.pt`.
+        sidecar: Their sidecar.
+        calibration: What was measured of the head; its SHA-256 is filled in here.
+        head: The head.
+
+    Returns:
+        The calibration as written.
+
+    Raises:
+        OutputError: A file cannot be written.
+    """
+    data = weights_bytes(head.state_dict())
+    written = replace(calibration, sha256=hashlib.sha256(data).hexdigest())
+    # The head is in its place before the sidecar says so: the last one that is opened is replaced first.
+    with replacing(sidecar_path(path)) as sidecar_file, replacing(head_path(path)) as head_file:
+        head_file.write_bytes(data)
+        sidecar_file.write_text(_as_text(replace(sidecar, intervals=written)))
+    return written
+
+
 def load_strictly(network: torch.nn.Module, state: Mapping[str, torch.Tensor], where: object) -> None:
     """Load weights whose keys and shapes must all fit.
 
@@ -147,6 +232,16 @@ def load_strictly(network: torch.nn.Module, state: Mapping[str, torch.Tensor], w
         if tensor.shape != state[key].shape:
             raise CheckpointError(f"{where}, tensor {key}", f"shape {tuple(tensor.shape)}", f"{tuple(state[key].shape)}", remedy)
     network.load_state_dict(state)
+
+
+def _plain_state(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        _check_records(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch passes on any exception of the unpickler
+        raise CheckpointError(path, "a PyTorch state dict", cause_in_words(error), AGAIN) from error
+    _check_state(state, path)
+    return dict(state)
 
 
 def _check_records(path: Path) -> None:

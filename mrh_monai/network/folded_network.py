@@ -19,6 +19,7 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 
 from mrh_monai.network.folded_weights import WIDTH, forms_along, matrix_weights, product_weights
+from mrh_monai.network.interval_head import FoldedIntervalHead, IntervalHead, IntervalNetwork
 from mrh_monai.network.mrh_net import MRHNet
 
 # Number of patches in a group; the products of a group fit into the cache of a core.
@@ -81,21 +82,27 @@ def centre_predictor(
     The weights are folded once, in this call. The function does not see later changes to the network.
 
     Args:
-        network: An `MRHNet`, or any module from (B, C, 3, 3) to (B, 1, 3, 3), on the device that computes.
+        network: An `MRHNet`, or any module from (B, C, 3, 3) to (B, 1, 3, 3), on the device that computes; or an `IntervalNetwork`.
         patch_shape: Shape of the patches, (3, 3) as published.
         precision: ``torch.bfloat16`` to compute the products in it; otherwise the dtype of the network is used.
         behind_first: Whether the function starts after the first convolution of an `MRHNet`, from its output (B, F, 3, 3).
 
     Returns:
-        Function from patches (B, C, 3, 3) in the dtype of the network, fastest in channels-last memory, to centres (B,) in the same dtype.
+        Function from patches (B, C, 3, 3) in the dtype of the network, fastest in channels-last memory, to centres (B,) in the same dtype;
+        for an `IntervalNetwork` to centres and expected errors (B, 2). The head of one changes no bit of the centres.
     """
+    head: IntervalHead | None = None
+    if isinstance(network, IntervalNetwork):
+        if not _is_plain(network.network) or not _folds(network.network, patch_shape):
+            return network
+        head, network = network.head, network.network
     if not _is_plain(network) or not _folds(network, patch_shape) or _convolutions(network)[-1].out_channels != 1:
         centre = (slice(None), 0, *(size // 2 for size in patch_shape))
         whole: Any = network.behind_first if behind_first else network
         return lambda patches: whole(patches)[centre].to(patches.dtype)
     if precision != torch.bfloat16 and _prefers_products(_weight(network).device):
-        return _ProductCentres(network, behind_first)
-    return _MatrixCentres(network, precision, behind_first)
+        return _ProductCentres(network, behind_first, head)
+    return _MatrixCentres(network, precision, behind_first, head)
 
 
 def _convolutions(network: MRHNet) -> list[Any]:
@@ -200,9 +207,9 @@ def _matrix_layer(h: torch.Tensor, convolution: Any, rectify: bool) -> torch.Ten
 class _ProductCentres:
     """Inference by products. Weights are folded once; the memory for one block of patches is used again by every layer."""
 
-    def __init__(self, network: MRHNet, behind_first: bool = False):
+    def __init__(self, network: MRHNet, behind_first: bool = False, head: IntervalHead | None = None):
         *layers, last = _convolutions(network)
-        self.behind_first = behind_first
+        self.behind_first, self.head = behind_first, None if head is None else FoldedIntervalHead(head)
         weight = last.weight.detach()
         self.forms_in, self.forms_out = (forms_along(kind, weight.ndim - 2, weight.device, weight.dtype) for kind in ("inputs", "outputs"))
         self.layers = [(product_weights(layer.weight.detach()).transpose(1, 2), layer.bias.detach()) for layer in layers]
@@ -212,14 +219,14 @@ class _ProductCentres:
 
     def __call__(self, patches: torch.Tensor) -> torch.Tensor:
         whole, threads = len(patches) // GROUP, torch.get_num_threads()
-        centres = patches.new_empty(len(patches))
+        centres = patches.new_empty(len(patches), 1 if self.head is None else 2)
         for start in range(0, whole, threads):
             groups = min(threads, whole - start)
             part = slice(start * GROUP, (start + groups) * GROUP)
             centres[part] = self._block(patches[part], groups)
         if len(patches) > whole * GROUP:
             centres[whole * GROUP :] = self._block(patches[whole * GROUP :], 1)
-        return centres
+        return centres[:, 0] if self.head is None else centres
 
     def _block(self, patches: torch.Tensor, groups: int) -> torch.Tensor:
         given = _by_position(patches, groups)
@@ -249,15 +256,16 @@ class _ProductCentres:
         convolve(x.relu_(), len(self.layers) - 1, y).relu_()
         by_position = y.view(groups, positions, batch, features)
         centres: torch.Tensor = sum(by_position[:, position] @ self.last[position] for position in range(positions))
-        return torch.as_tensor(centres.reshape(-1) + self.last_bias)
+        centres = torch.as_tensor(centres.reshape(-1) + self.last_bias)
+        return centres[:, None] if self.head is None else torch.stack([centres, self.head(by_position)], 1)
 
 
 class _MatrixCentres:
     """Inference by one matrix for each convolution, in any precision."""
 
-    def __init__(self, network: MRHNet, precision: torch.dtype, behind_first: bool = False):
+    def __init__(self, network: MRHNet, precision: torch.dtype, behind_first: bool = False, head: IntervalHead | None = None):
         *layers, last = _convolutions(network)
-        self.behind_first = behind_first
+        self.behind_first, self.head = behind_first, head
         weight = last.weight.detach()
         self.precision = precision if precision == torch.bfloat16 else weight.dtype
         positions = weight[0, 0].numel()
@@ -275,4 +283,6 @@ class _MatrixCentres:
         for one, two in zip(between[::2], between[1::2], strict=True):
             x = x.relu_()
             x = x + F.linear(F.linear(x, *one).relu_(), *two)
-        return F.linear(F.linear(x.relu_(), *last).relu_(), self.last, self.last_bias)[:, 0].to(patches.dtype)
+        features = F.linear(x.relu_(), *last).relu_()
+        centres = F.linear(features, self.last, self.last_bias)[:, 0].to(patches.dtype)
+        return centres if self.head is None else torch.stack([centres, self.head(features.to(patches.dtype))], 1)

@@ -93,12 +93,15 @@ class MRHNet(nn.Module):
 
     def behind_first(self, sums: torch.Tensor) -> torch.Tensor:
         """Turn the output of the first convolution (B, F, 3, 3), before its ReLU, into scaled stain patches (B, 1, 3, 3)."""
+        stain: torch.Tensor = self.conv5(self.last_features(sums))
+        return stain
+
+    def last_features(self, sums: torch.Tensor) -> torch.Tensor:
+        """Turn the output of the first convolution (B, F, 3, 3) into the features (B, F, 3, 3) from which the last one makes the stain."""
         x = torch.relu(self.conv2(torch.relu(sums)))
         for block in self.blocks:
             x = block(x)
-        x = torch.relu(self.conv4(torch.relu(x)))
-        stain: torch.Tensor = self.conv5(x)
-        return stain
+        return torch.relu(self.conv4(torch.relu(x)))
 
 
 def initialise(network: nn.Module, initialisation: str) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mrh_monai.errors import CheckpointError, OptionError
+from mrh_monai.network.calibration import Calibration
 from mrh_monai.patch_geometry import PatchGeometry
 from mrh_monai.scaling import Scaling, scaling_from_dict
 
@@ -39,6 +40,8 @@ class Sidecar:
         sha256: SHA-256 of `model.pt`.
         parent: The network from whose weights the training started; None if it started from random weights.
         source: How the weights were made: recipe, seed, scores and so on.
+        intervals: How large the errors on subjects with histology were that took no part in the training; None where the network has no
+            interval head.
     """
 
     stain: str
@@ -52,11 +55,17 @@ class Sidecar:
     sha256: str = ""
     parent: dict[str, Any] | None = None
     source: dict[str, Any] = field(default_factory=dict)
+    intervals: Calibration | None = None
 
     @property
     def patch(self) -> PatchGeometry:
         """Shape of the patches that the network takes."""
         return PatchGeometry(tuple(self.patch_axes), self.patch_radius)
+
+    @property
+    def gives_intervals(self) -> bool:
+        """Whether there is an interval head that was measured on subjects with histology."""
+        return self.intervals is not None and bool(self.intervals.subjects)
 
     def network(self) -> MRHNet:
         """Return an `MRHNet` of this shape, whose weights are not yet loaded."""
@@ -66,7 +75,10 @@ class Sidecar:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the sidecar as plain values, for JSON."""
-        return {name: self.scaling.to_dict() if name == "scaling" else getattr(self, name) for name in _names()}
+        values = {each.name: getattr(self, each.name) for each in fields(self)} | {"scaling": self.scaling.to_dict()}
+        # A network without an interval head has the sidecar that it had before there were such heads.
+        del values["intervals"]
+        return values if self.intervals is None else values | {"intervals": self.intervals.to_dict()}
 
     def check_agreement(self, where: Path | str, channels: Sequence[str] | None = None, **stated: Any) -> None:
         """Compare the network with what the user has or asks for.
@@ -99,10 +111,16 @@ def sidecar_path(weights: Path | str) -> Path:
     return Path(weights).with_suffix(".json")
 
 
+def head_path(weights: Path | str) -> Path:
+    """Return the path of the interval head of some weights: `model_intervals.pt` beside `model.pt`."""
+    path = Path(weights)
+    return path.with_name(f"{path.stem}_intervals{path.suffix}")
+
+
 def bundle_files(bundle: Path | str) -> list[Path]:
-    """Return the files of a bundle that are read when it is used: the weights, their sidecar, and the configs."""
+    """Return the files of a bundle that are read when it is used: the weights, what lies beside them, and the configs."""
     weights = Path(bundle) / "models" / "model.pt"
-    return [weights, sidecar_path(weights), *sorted((Path(bundle) / "configs").glob("*"))]
+    return [weights, sidecar_path(weights), head_path(weights), *sorted((Path(bundle) / "configs").glob("*"))]
 
 
 def read_sidecar(path: Path | str) -> Sidecar:
@@ -125,7 +143,9 @@ def read_sidecar(path: Path | str) -> Sidecar:
         if beside.stat().st_size > LARGEST_SIDECAR:
             raise ValueError(f"{beside.stat().st_size >> 20} MiB")
         values = json.loads(beside.read_text(encoding="utf-8-sig"))
-        sidecar = Sidecar(**{**values, "scaling": scaling_from_dict(values["scaling"])})
+        stored = dict(values).get("intervals")  # older sidecars do not have it
+        intervals = None if stored is None else Calibration.from_dict(stored)
+        sidecar = Sidecar(**{**values, "scaling": scaling_from_dict(values["scaling"]), "intervals": intervals})
         _check_types(sidecar)
     except (UnicodeDecodeError, ValueError, KeyError, TypeError, RecursionError, OptionError) as error:
         raise CheckpointError(beside, "a sidecar of this project", f"{error!r}", AGAIN) from error
@@ -148,10 +168,6 @@ def sidecar_field(path: Path | str, name: str, default: Any, stated: Any = None)
     if Path(path).is_file():
         return getattr(read_sidecar(path), name)
     return default if stated is None else stated
-
-
-def _names() -> list[str]:
-    return [each.name for each in fields(Sidecar)]
 
 
 def _check_types(sidecar: Sidecar) -> None:

@@ -58,6 +58,18 @@ class PatchDataset(Dataset[dict[str, torch.Tensor]]):
         self.offset = torch.from_numpy(np.stack([offset for _, offset in coefficients])).view(len(subjects), -1, *spatial)
         self.target_max, self.target_min = target_max, target_min
 
+    def around(self, centres: np.ndarray) -> PatchDataset:
+        """Return patches around other voxels of the same subjects, whose volumes lie in memory once.
+
+        Args:
+            centres: (N, 4) int64, as for the class.
+        """
+        other = copy.copy(self)
+        device = self.subject.device
+        other.subject = torch.from_numpy(centres[:, 0].copy()).to(device)
+        other.image_strips, other.label_strips = self.images.locate(centres).to(device), self.labels.locate(centres).to(device)
+        return other
+
     def to(self, device: torch.device | str) -> PatchDataset:
         """Return the same patches, gathered and scaled on a device if volumes and indices fit into half of its free memory."""
         if torch.device(device).type == self.subject.device.type:

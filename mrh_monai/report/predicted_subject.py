@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,9 @@ import numpy as np
 
 from mrh_monai.axis_order import in_order
 from mrh_monai.data import read_headers, read_masks, read_target
-from mrh_monai.errors import MRHError, SubjectError
-from mrh_monai.evaluation import score
-from mrh_monai.inference import input_state, read_record, record_path
+from mrh_monai.errors import MRHError, OptionError, SubjectError
+from mrh_monai.evaluation import score, structures
+from mrh_monai.inference import Bounds, bound_paths, input_state, read_record, record_path, recorded_bounds
 from mrh_monai.io import Header, each_volume, is_nifti, read_header, read_voxels
 from mrh_monai.protocol import MT_OFF, MT_ON, T2, MRProtocol
 from mrh_monai.scaling import FAR, LEVEL_PERCENTILE, Scaling, scaling_from_dict
@@ -126,6 +128,7 @@ class PredictedSubject:
         checks: Checks of the files and of the signals.
         means: (C,) mean of each channel in the mask, divided by the level of the subject; None where the images cannot be read.
         scores: Result of `mrh_monai.evaluation.score`; None without a target.
+        bounds: Lower and upper bound of each voxel's interval; None if the prediction has no intervals.
     """
 
     prediction: WrittenPrediction
@@ -139,6 +142,16 @@ class PredictedSubject:
     checks: list[Check] = field(default_factory=list)
     means: np.ndarray | None = None
     scores: dict[str, float] | None = None
+    bounds: Bounds | None = None
+
+    @cached_property
+    def relative_width(self) -> np.ndarray | None:
+        """(X, Y, Z) width of each voxel's interval, in percent of the range of the stain in training; None without intervals."""
+        if self.bounds is None:
+            return None
+        width = self.bounds.upper - self.bounds.lower
+        full = self.scaling.target_range if self.scaling is not None else float(np.ptp(self.stain[self.mask]))
+        return np.asarray(100 * width / (full or 1.0))
 
     @property
     def stain_name(self) -> str:
@@ -166,20 +179,50 @@ def read_predicted_subject(prediction: WrittenPrediction) -> PredictedSubject:
     header = read_header(prediction.path)
     stain = read_voxels(header)[..., 0]
     found = PredictedSubject(prediction, stain, header.affine, stain != 0)
+    found.bounds = _read_bounds(prediction)
     subject, rows = prediction.subject, prediction.about.get("channels")
-    if subject is None or not rows:
-        return found
-    try:
-        _read_files(found, subject, MRProtocol.from_rows(rows))
-    except MRHError as error:
-        found.checks.append(Check("Files", f"cannot be read as they were: {error}", False))
+    if subject is not None and rows:
+        try:
+            _read_files(found, subject, MRProtocol.from_rows(rows))
+        except MRHError as error:
+            found.checks.append(Check("Files", f"cannot be read as they were: {error}", False))
+    found.checks += _check_intervals(found)
     return found
+
+
+def _read_bounds(prediction: WrittenPrediction) -> Bounds | None:
+    files, state = bound_paths(prediction.path), recorded_bounds(prediction.record)
+    if not all(name in state and path.is_file() and path.stat().st_size == state[name].get("bytes") for name, path in files.items()):
+        return None
+    headers = [read_header(files[name]) for name in Bounds._fields]
+    same_grid = all(header.shape == read_header(prediction.path).shape for header in headers)
+    return Bounds(*(read_voxels(header)[..., 0] for header in headers)) if same_grid else None
+
+
+def _check_intervals(found: PredictedSubject) -> list[Check]:
+    """Return how wide the intervals are, what they leave open, and whether they hold the true stain."""
+    about = found.prediction.about.get("intervals")
+    width, bounds = found.relative_width, found.bounds
+    if width is None or bounds is None or not found.mask.any():
+        return [] if about is None else [Check("Intervals", str(about))]  # records of older versions do not say it
+    checks = [Check("Intervals", f"{width[found.mask].mean():.3g}% of the stain's range wide on average; {about}")]
+    with contextlib.suppress(OptionError):  # a stain of one value has no threshold
+        _, threshold = structures(found.stain[found.mask])
+        share = ((bounds.lower < threshold) & (bounds.upper > threshold))[found.mask].mean()
+        words = f"in {share:.0%} of the voxels the interval holds both sides of Otsu's threshold, {threshold:.4g} {found.units}"
+        checks.append(Check("Dark or bright", words))
+    if found.target is not None and found.scored is not None:
+        inside = ((found.target >= bounds.lower) & (found.target <= bounds.upper))[found.scored].mean()
+        checks.append(Check("True stain", f"{inside:.0%} of its voxels lie within their interval"))
+    return checks
 
 
 def _read_files(found: PredictedSubject, subject: Subject, protocol: MRProtocol) -> None:
     headers = read_headers(subject, protocol)
     first = headers["image"][0]
     found.stain, found.affine, shape = in_order(found.stain, first.axes), first.affine, first.shape
+    if found.bounds is not None:
+        found.bounds = Bounds(*(in_order(each, first.axes) for each in found.bounds))
     if shape != found.stain.shape:
         raise SubjectError(found.prediction.path, f"shape {shape} as its images", f"{found.stain.shape}", "predict the subject again")
     found.mask, _ = read_masks(headers, subject.slices)

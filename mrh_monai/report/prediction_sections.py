@@ -102,6 +102,9 @@ def subject_section(subject: PredictedSubject, pictures: Path) -> SubjectSection
         error = np.where(subject.scored, subject.stain - subject.target, 0)
         limit = float(np.percentile(np.abs(error[subject.scored]), 99)) or 1.0
         rows.append(ShownVolume("predicted - true", error, -limit, limit, "RdBu_r", units))
+    if subject.relative_width is not None:
+        width = subject.relative_width
+        rows.append(ShownVolume("width of the interval", width, 0, _bright(width, mask), "viridis", "% of the stain's range"))
     middle = [int(np.median(axis)) for axis in np.nonzero(mask)] if mask.any() else [size // 2 for size in mask.shape]
     spacing = np.linalg.norm(subject.affine[:3, :3], axis=0).tolist()
     name, planes, levels = subject.prediction.name, pictures.with_suffix(".planes.png"), pictures.with_suffix(".levels.png")
@@ -132,6 +135,8 @@ def viewer_section(subject: PredictedSubject, limit: int) -> ViewerSection:
         layers.append(Layer(f"{subject.stain_name} true", subject.target * mask, 0, high, "magma"))
         error = np.where(subject.scored, np.abs(subject.stain - subject.target), 0)
         layers.append(Layer("size of the error", error, 0, float(np.percentile(error[subject.scored], 99)) or 1.0, "hot"))
+    if subject.relative_width is not None:
+        layers.append(Layer("width of the interval", subject.relative_width, 0, _bright(subject.relative_width, mask), "viridis"))
     volumes, factors = embed(layers, mask, subject.affine, max(limit, LEAST_VIEWER))
     edges = " x ".join(map(str, factors))
     joined = f", {edges} voxels joined into one to keep this page small" if max(factors) > 1 else ""

@@ -92,6 +92,8 @@ def _performance(sidecar: Sidecar, scores: Mapping[str, Mapping[str, float | Non
         lines = [f"At the end of its training in MATLAB, the RMSE of a patch was {imported:.3g}."]
     else:
         lines = ["Its training recorded no scores."]
+    if sidecar.intervals is not None:
+        lines += ["", f"Intervals: {sidecar.intervals.held}."]
     if not scores:
         return "\n".join([*lines, "", "No scores of whole test subjects were packed with this network."]) + "\n"
     present = [score for score in SCORES if any(score.key in values for values in scores.values())]

@@ -14,7 +14,7 @@ from typing import Any
 
 from mrh_monai.errors import BundleError, CheckpointError, OutputError, cause_in_words
 from mrh_monai.io import LARGEST_FILE, is_safe_path, sha256, writable_folder, write_bundle_zip
-from mrh_monai.network import Sidecar, bundle_files, load_checkpoint, load_strictly, read_sidecar
+from mrh_monai.network import Sidecar, bundle_files, load_checkpoint, load_interval_head, load_strictly, read_sidecar
 from mrh_monai.output_files import check_outputs, writing
 from mrh_monai.protocol import MRProtocol
 from mrh_monai.sharing.config_code import Code
@@ -27,6 +27,7 @@ MANIFEST = "MANIFEST.sha256"
 PACKED = {"configs": (".yaml", ".yml", ".json", ".conf"), "docs": (".md", ".png", ".jpg"), "models": ()}
 INFERENCE = ("configs/inference.yaml", "configs/inference.json")
 WEIGHTS = ("models/model.pt", "models/model.json")
+HEAD = "models/model_intervals.pt"  # of bundles that have an interval head
 CARD, METADATA = "docs/README.md", "configs/metadata.json"
 
 
@@ -81,7 +82,7 @@ def pack(
     check_outputs("zip", outputs, inputs, overwrite)
     name = bundle.resolve().name
     sidecar = check_weights(bundle)
-    chosen, left_out = _chosen(bundle)
+    chosen, left_out = _chosen(bundle, sidecar)
     _check_names(bundle, [name, *chosen])
     files = {file: (bundle / file).read_bytes() for file in chosen}
     measured = None if scores is None else read_scores(scores, sidecar)
@@ -112,7 +113,7 @@ def manifest(files: Mapping[str, bytes]) -> bytes:
 
 
 def check_weights(bundle: Path) -> Sidecar:
-    """Load the weights of a bundle, as plain tensors only, into the network that sidecar and protocol describe.
+    """Load the weights of a bundle, as plain tensors only, into the network that sidecar and protocol describe, and its interval head.
 
     Args:
         bundle: Bundle folder.
@@ -137,6 +138,8 @@ def check_weights(bundle: Path) -> Sidecar:
         raise CheckpointError(path, f"the {len(protocol)} channels of {METADATA}", found, remedy)
     state, sidecar = load_checkpoint(path)
     load_strictly(sidecar.network(), state, path)
+    if sidecar.intervals is not None:
+        load_interval_head(path, sidecar)
     return sidecar
 
 
@@ -175,16 +178,17 @@ def read_scores(path: Path | str, sidecar: Sidecar) -> dict[str, dict[str, float
     return scores
 
 
-def _chosen(bundle: Path) -> tuple[list[str], list[str]]:
+def _chosen(bundle: Path, sidecar: Sidecar) -> tuple[list[str], list[str]]:
     """Return the files that are packed, and those that are left out; links are never followed."""
     chosen, left_out = [], []
+    named = ("LICENSE", *WEIGHTS, *(() if sidecar.intervals is None else (HEAD,)))
     for path in sorted(bundle.rglob("*")):
         name = path.relative_to(bundle).as_posix()
         folder, _, file = name.partition("/")
         if path.is_dir() and not path.is_symlink():
             continue
         fits = file and "/" not in file and not file.startswith(".") and path.suffix.lower() in PACKED.get(folder, ())
-        if path.is_file() and not path.is_symlink() and (fits or name in ("LICENSE", *WEIGHTS)):
+        if path.is_file() and not path.is_symlink() and (fits or name in named):
             chosen.append(name)
         elif name != MANIFEST:  # an earlier packing wrote it
             left_out.append(name)

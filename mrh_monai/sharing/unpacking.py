@@ -13,7 +13,7 @@ from mrh_monai.errors import BundleError, MRHError, OutputError
 from mrh_monai.io import ASK_SENDER_AGAIN, BundleZip, sha256, writable_folder
 from mrh_monai.network import Sidecar
 from mrh_monai.sharing.config_code import Code, code_of
-from mrh_monai.sharing.packing import INFERENCE, MANIFEST, METADATA, WEIGHTS, check_weights
+from mrh_monai.sharing.packing import HEAD, INFERENCE, MANIFEST, METADATA, WEIGHTS, check_weights
 from mrh_monai.sharing.signing import check_signature
 from mrh_monai.sharing.template_history import Difference, compare_with_releases
 
@@ -144,9 +144,11 @@ def _examined(path: Path, place: Path, signers: Path | str | None, signature: Pa
         files = archive.files
         try:
             _check_manifest(root, files)
-            texts = {name: (root / name).read_bytes() for name in files if name not in WEIGHTS}
+            texts = {name: (root / name).read_bytes() for name in files if name not in (*WEIGHTS, HEAD)}
             code, difference = code_of(texts), compare_with_releases(texts)
             sidecar = check_weights(root)
+            if sidecar.intervals is None and HEAD in files:
+                raise BundleError(HEAD, f"no such file, as {WEIGHTS[1]} says", "this file", ASK_SENDER_AGAIN)
         except MRHError as error:  # the sentence names the zip, because the place where it was examined is gone afterwards
             where = f"{path}, {error.where.removeprefix(f'{root}{os.sep}')}"
             raise type(error)(where, error.expected, error.found, error.remedy) from error

@@ -3,6 +3,7 @@ from .datalist import Datalist as Datalist, read_manifest as read_manifest
 from .file_geometry import (
     FROM_FILES as FROM_FILES,
     FileGeometry as FileGeometry,
+    bundle_coronal_axis as bundle_coronal_axis,
     checked_coronal_axis as checked_coronal_axis,
     checked_voxel_size as checked_voxel_size,
 )

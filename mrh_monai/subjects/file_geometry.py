@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import yaml
 
-from mrh_monai.errors import OptionError
+from mrh_monai.errors import OptionError, cause_in_words
 
 
 class FileGeometry(NamedTuple):
@@ -69,3 +71,23 @@ def checked_voxel_size(size: Sequence[float] | None) -> tuple[float, float, floa
     if not all(0 < edge < math.inf for edge in (x, y, z)):
         raise OptionError("voxel_size", "three lengths in mm above 0", f"{size}"[:60], "give them like 0.14 0.14 0.4")
     return x, y, z
+
+
+def bundle_coronal_axis(bundle: Path) -> int | None:
+    """Return the option ``coronal_axis`` of a bundle's inference config; None where it is not set.
+
+    Args:
+        bundle: Bundle folder.
+
+    Raises:
+        OptionError: The config cannot be read, or the option is not 0, 1 or 2.
+    """
+    config = next((path for ending in (".yaml", ".yml", ".json") if (path := bundle / "configs" / f"inference{ending}").is_file()), None)
+    if config is None:
+        return None
+    try:
+        axis = yaml.safe_load(config.read_text(encoding="utf-8-sig")).get("coronal_axis")
+    except (OSError, UnicodeDecodeError, AttributeError, yaml.YAMLError) as error:
+        remedy = "use the file that the bundle came with"
+        raise OptionError(config, "a YAML or JSON file of options", cause_in_words(error), remedy) from error
+    return checked_coronal_axis(axis, f"{config}, coronal_axis")

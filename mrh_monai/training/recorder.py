@@ -18,7 +18,7 @@ from mrh_monai.alignment import check_alignment_files
 from mrh_monai.devices import training_threads
 from mrh_monai.errors import OptionError
 from mrh_monai.io import clear_partial, writable_folder, write_text
-from mrh_monai.network import is_checkpoint, read_sidecar, save_checkpoint, sidecar_path
+from mrh_monai.network import Calibration, IntervalHead, head_path, is_checkpoint, read_sidecar, save_checkpoint, sidecar_path
 from mrh_monai.output_files import check_outputs, list_output
 from mrh_monai.training.history import RunHistory
 from mrh_monai.training.training_data import ALIGNMENT
@@ -127,21 +127,26 @@ class RunRecorder:
             logger.info("training stops, because the last %d epochs did not improve the validation RMSE", self.history.patience)
             trainer.terminate()
 
-    def _save_model(self, path: Path | str) -> None:
+    def _save_model(self, path: Path | str, intervals: tuple[IntervalHead, Calibration] | None = None) -> None:
         sidecar, best = self.training.sidecar, self.history.best
         source = {**sidecar.source, "epoch": best["epoch"], "val_rmse": best["val_rmse"], "val_r2": best["val_r2"]}
-        save_checkpoint(path, self.history.best_weights, replace(sidecar, source=source))
+        head, calibration = intervals or (None, None)
+        save_checkpoint(path, self.history.best_weights, replace(sidecar, source=source, intervals=calibration), head)
 
     def _finish(self) -> None:
         if not distributed.is_first_process():
             return
         units = self.training.sidecar.units
-        self._save_model(self.output_dir / MODEL)
+        intervals = None
+        if self.training.fit_intervals is not None:
+            self.training.network.load_state_dict(self.history.best_weights)
+            intervals = self.training.fit_intervals(self.training.network)
+        self._save_model(self.output_dir / MODEL, intervals)
         if self.draw_history is not None:
             self.draw_history(self.history.rows, self.output_dir / CURVE, units)
             list_output(self.output_dir / CURVE, "training")
         if self.bundle_weights is not None:
-            self._save_model(self.bundle_weights)
+            self._save_model(self.bundle_weights, intervals)
         best = self.history.best
         logger.info("best epoch %d: validation RMSE %.4g %s, R2 %.4f", best["epoch"], best["val_rmse"], units, best["val_r2"])
         logger.info("the results are in %s", self.output_dir)
@@ -175,7 +180,7 @@ def prepare_output(
         def is_trained(_: Path, weights: Path = weights) -> bool:
             return is_checkpoint(weights) and "imported" not in read_sidecar(weights).source
 
-        check_outputs("weights", [weights, sidecar_path(weights)], inputs, overwrite, is_trained)
+        check_outputs("weights", [weights, sidecar_path(weights), head_path(weights)], inputs, overwrite, is_trained)
     folders = [Path(output_dir)] + ([Path(bundle_weights).parent] if bundle_weights is not None else [])
     for folder in folders:
         clear_partial(writable_folder(folder))

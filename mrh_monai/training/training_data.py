@@ -17,6 +17,7 @@ from mrh_monai.alignment import Alignment, align_stains, inputs_digest, read_ali
 from mrh_monai.data import ReadingOptions, SubjectInMemory, load_subjects
 from mrh_monai.distributed import decide_on_first_process, is_first_process
 from mrh_monai.errors import MRHWarning, SubjectError
+from mrh_monai.intervals import draw_interval_data
 from mrh_monai.patch_geometry import CORONAL_PATCH, PatchGeometry
 from mrh_monai.patches import PatchDataset, hold_out, sample_centres
 from mrh_monai.protocol import MRProtocol
@@ -87,6 +88,7 @@ class TrainingData:
         subjects: Names of the training subjects.
         patches_per_subject: Number of training patches from each of them.
         validation_subjects: Names of the validation subjects; empty where training patches are held out.
+        interval_data: Voxels to which the interval head is fitted, and those of each validation subject on which it is measured.
         digest: SHA-256 of a part of the patches, by which a resumed run recognises its data.
 
     Raises:
@@ -136,6 +138,8 @@ class TrainingData:
             centres, held_out = hold_out(sample_centres(training, wanted, seed, sampling.method, patch), held_out_count, seed)
             self.validation = dataset(training, held_out, coefficients)
         self.train = dataset(training, centres, coefficients)
+        held = validating if validation_subjects else []
+        self.interval_data = draw_interval_data(self.train, training, centres, self.validation, held, seed, patch)
         self.subjects = [subject.name for subject in training_subjects]
         self.validation_subjects = [subject.name for subject in validation_subjects]
         self.patches_per_subject = np.bincount(centres[:, 0], minlength=len(training_subjects)).tolist()

@@ -13,6 +13,7 @@ from monai.engines.trainer import Trainer
 from torch.optim.lr_scheduler import LRScheduler
 
 from mrh_monai.errors import CheckpointError, OptionError, cause_in_words
+from mrh_monai.intervals import IntervalFitter
 from mrh_monai.io import replacing
 from mrh_monai.network import Sidecar, load_strictly
 from mrh_monai.patches import PatchBatches
@@ -31,6 +32,7 @@ class TrainingRun:
         batches: Batches of the trainer, whose order depends on the epoch.
         evaluator: Engine that validates after each epoch; its metrics are ``val_rmse`` and ``val_r2``.
         sidecar: Description of the network; the recorder adds the best epoch and its scores.
+        fit_intervals: Function that fits the interval head of the finished network, see `IntervalData.fit`; None for no intervals.
     """
 
     network: torch.nn.Module
@@ -39,6 +41,7 @@ class TrainingRun:
     batches: PatchBatches
     evaluator: Evaluator
     sidecar: Sidecar
+    fit_intervals: IntervalFitter | None = None
 
     def save(self, path: Path, epoch: int, history: RunHistory, resume_key: Mapping[str, Any]) -> None:
         """Write a checkpoint, whole or not at all.

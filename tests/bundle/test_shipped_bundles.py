@@ -16,6 +16,7 @@ from mrh_monai.bundle.template_rendering import SHIPPED
 from mrh_monai.errors import DatalistError, root_cause
 from mrh_monai.network.checkpoint import load_checkpoint
 from mrh_monai.network.mrh_net import MRHNet
+from mrh_monai.network.sidecar import read_sidecar
 from mrh_monai.sharing.packing import pack
 from mrh_monai.sharing.unpacking import unpack
 
@@ -206,4 +207,6 @@ def test_a_bundle_zipped_alone_is_whole(bundle, study, tmp_path):
     few = {**SMALL, "patches": 100, "epochs": 1, "validation_patches": 50}
     bundle_run(received, "train.yaml", output_dir=str(tmp_path / "out"), pretrained="none", **data, **few)
     bundle_run(received, "inference.yaml", output_dir=str(tmp_path / "stain"), **data)
-    assert len(list((tmp_path / "stain").rglob("*.nii.gz"))) == 1
+    stain = read_sidecar(tmp_path / "out" / "model.pt").stain
+    written = {path.name for path in (tmp_path / "stain").rglob("*.nii.gz")}
+    assert written == {f"subject04_{stain}{bound}.nii.gz" for bound in ("", "_lower", "_upper")}  # one subject validates

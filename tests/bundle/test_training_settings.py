@@ -96,7 +96,7 @@ def test_the_resume_key_has_everything_that_changes_the_result():
     assert settings().resume_key(data="d") == settings(**moved).resume_key(data="d") != settings().resume_key(data="e")
     assert settings().resume_key() != settings(seed=1).resume_key()
     named = {name for name, option in options_of(TrainingSettings).items() if option.resume_may_differ}
-    assert named == {"datalist", "output_dir", "device", "debug", "pretrained", "resume", "overwrite"}
+    assert named == {"datalist", "output_dir", "device", "debug", "pretrained", "resume", "overwrite", "intervals"}
 
 
 def test_the_sidecar_records_the_settings_in_this_order():

@@ -10,6 +10,8 @@ from sklearn.metrics import roc_auc_score
 
 from helpers.bundle_runs import bundle_run
 from helpers.matlab_files import forward, mrh_net, write_network
+from helpers.paths import BUNDLE
+from helpers.random_weights import with_random_weights
 from helpers.subjects import write_mrh_subject
 from mrh_monai.data.checked_voxels import ReadingOptions
 from mrh_monai.data.grid import read_headers
@@ -33,6 +35,23 @@ def test_predict_writes_the_stain_on_the_subjects_grid(call, untrained_bundle, s
     np.testing.assert_allclose(image.affine, mask.affine)
     assert not image.get_fdata()[np.asarray(mask.dataobj) == 0].any()
     assert image.get_fdata().any()
+
+
+def test_predict_writes_intervals_unless_told_otherwise(call, study, tmp_path):
+    bundle = with_random_weights(BUNDLE, tmp_path, multipliers=(1.0, 2.0))
+    words = ("predict", bundle, study / "subject01", "-o", tmp_path / "af.nii.gz", "--device", "cpu")
+    status, out, err = call(*words)
+    assert (status, out.strip()) == (0, str(tmp_path / "af.nii.gz"))
+    assert "with intervals, " in err
+    assert "held on 2 subjects, each by the other one: " in err
+    stain, lower, upper = (nibabel.load(tmp_path / f"af{bound}.nii.gz").get_fdata() for bound in ("", "_lower", "_upper"))
+    mask = stain != 0
+    assert (lower[mask] < stain[mask]).all()
+    assert (stain[mask] < upper[mask]).all()
+    status, _, err = call(*words, "--no-intervals")
+    assert (status, "intervals" in err) == (0, False)
+    assert sorted(path.name for path in tmp_path.glob("af*")) == ["af.json", "af.nii.gz"]
+    np.testing.assert_array_equal(nibabel.load(tmp_path / "af.nii.gz").get_fdata(), stain)
 
 
 @pytest.mark.filterwarnings("always:.*NaN or Inf inside the mask")

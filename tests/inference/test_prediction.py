@@ -1,6 +1,7 @@
 import json
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -10,7 +11,8 @@ import scipy.io
 from mrh_monai.data.input_kinds import PATCH_FILE, VOLUMES
 from mrh_monai.errors import OutputError
 from mrh_monai.inference.prediction import Prediction, check_output
-from mrh_monai.inference.prediction_record import read_record
+from mrh_monai.inference.prediction_record import bound_paths, read_record
+from mrh_monai.inference.voxelwise import Bounds
 from mrh_monai.io.files import sha256
 
 RECORD = {"made_by": {"weights": "0"}, "inputs": {}, "slices": None, "about": {"stain": "af"}}
@@ -57,7 +59,7 @@ def test_a_file_that_is_not_a_record_stays_and_nothing_is_written(prediction, tm
 
 
 def test_no_record_is_left_where_the_stain_cannot_be_written(prediction, tmp_path, monkeypatch):
-    """An old stain stays, but no longer counts as finished; the next run replaces it."""
+    """An old prediction stays as it was."""
     old = prediction.save(tmp_path / "old.nii.gz")
     before = old.read_bytes()
     real = os.replace
@@ -72,7 +74,7 @@ def test_no_record_is_left_where_the_stain_cannot_be_written(prediction, tmp_pat
         with pytest.raises(OutputError, match=r"\.nii\.gz: expected to write the file, found No space left on device"):
             prediction.save(path)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["old.json", "old.nii.gz"]
-    assert (old.read_bytes(), read_record(old)["bytes"]) == (before, None)
+    assert (old.read_bytes(), read_record(old)["bytes"]) == (before, len(before))
     monkeypatch.undo()
     prediction.save(old)
     assert read_record(old)["bytes"] == len(before)
@@ -116,3 +118,94 @@ def test_the_prediction_of_a_patch_file_is_a_mat_file(tmp_path):
     assert json.loads((tmp_path / "YPred.json").read_text())["made_by"] == {"weights": "0"}
     with pytest.raises(OutputError, match=r"expected a name ending in \.mat"):
         prediction.save(tmp_path / "YPred.nii")
+
+
+@pytest.fixture
+def bounded(prediction):
+    return replace(prediction, bounds=Bounds(prediction.stain * np.float32(0.5), prediction.stain * 2))
+
+
+def test_bounds_are_saved_beside_the_stain(bounded, tmp_path):
+    path = bounded.save(tmp_path / "m1.af.nii.gz")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["m1.af.json", "m1.af.nii.gz", "m1.af_lower.nii.gz", "m1.af_upper.nii.gz"]
+    for name, values in bounded.bounds._asdict().items():
+        image = nibabel.load(bound_paths(path)[name])
+        assert image.get_data_dtype() == np.float32
+        np.testing.assert_array_equal(image.get_fdata(dtype=np.float32), values)
+        np.testing.assert_allclose(image.affine, bounded.affine)
+        state = read_record(path)["bounds"][name]
+        assert state == {"bytes": bound_paths(path)[name].stat().st_size, "sha256": sha256(bound_paths(path)[name])}
+    bounded.save(path)  # its own files are replaced
+
+
+def test_bounds_of_an_older_prediction_do_not_stay(bounded, prediction, tmp_path):
+    path = bounded.save(tmp_path / "af.nii.gz")
+    prediction.save(path)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["af.json", "af.nii.gz"]
+    assert "bounds" not in read_record(path)
+
+
+@pytest.mark.parametrize("written", [True, False])
+def test_another_file_is_not_replaced_by_a_bound(bounded, prediction, tmp_path, written):
+    if written:
+        bounded.save(tmp_path / "af.nii.gz")
+    other = tmp_path / "af_upper.nii.gz"
+    other.write_bytes(b"my own")
+    with pytest.raises(OutputError, match=r"af_upper\.nii\.gz: expected a free name, or a file that the same command wrote, found"):
+        bounded.save(tmp_path / "af.nii.gz")
+    prediction.save(tmp_path / "af.nii.gz", overwrite=True)  # it has no bounds
+    assert other.read_bytes() == b"my own"
+    assert not (tmp_path / "af_lower.nii.gz").exists()
+    bounded.save(tmp_path / "af.nii.gz", overwrite=True)
+    np.testing.assert_array_equal(nibabel.load(other).get_fdata(dtype=np.float32), bounded.bounds.upper)
+
+
+@pytest.mark.parametrize("older", [True, False])
+@pytest.mark.parametrize("files", [0, 1, 2, 3])
+def test_a_killed_run_leaves_files_that_the_next_one_replaces(bounded, prediction, tmp_path, monkeypatch, files, older):
+    path = tmp_path / "af.nii.gz"
+    if older:
+        replace(bounded, stain=bounded.stain + 1, bounds=Bounds(bounded.stain - 9, bounded.stain + 9)).save(path)
+    real, moved = os.replace, []
+
+    def killed(source, target):
+        if str(target).endswith(".nii.gz") and str(Path(target).name) in ("af.nii.gz", "af_lower.nii.gz", "af_upper.nii.gz"):
+            if len(moved) == files:
+                os._exit(9)
+            moved.append(target)
+        real(source, target)
+
+    child = os.fork()
+    if child == 0:
+        os.replace = killed
+        bounded.save(path)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == (9 if files < 3 else 0)
+    bounded.save(path)
+    assert sorted(file.name for file in tmp_path.iterdir() if not file.name.startswith(".")) == sorted(
+        ["af.json", "af.nii.gz", "af_lower.nii.gz", "af_upper.nii.gz"]
+    )
+    for name, values in {"": bounded.stain, "_lower": bounded.bounds.lower, "_upper": bounded.bounds.upper}.items():
+        np.testing.assert_array_equal(nibabel.load(tmp_path / f"af{name}.nii.gz").get_fdata(dtype=np.float32), values)
+    prediction.save(path)
+
+
+def test_a_full_disk_leaves_nothing_behind(bounded, tmp_path, monkeypatch):
+    real = os.replace
+
+    def full(source, target):
+        if str(target).endswith("af.nii.gz") and not Path(target).name.startswith("."):
+            raise OSError(28, "No space left on device")
+        real(source, target)
+
+    monkeypatch.setattr("os.replace", full)
+    with pytest.raises(OutputError, match="No space left on device"):
+        bounded.save(tmp_path / "af.nii.gz")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bounds_of_patches_are_files_of_patches(tmp_path, rng):
+    stain = rng.uniform(1, 2, (3, 6, 3)).astype(np.float32)
+    prediction = Prediction(stain, np.eye(4), stain > 0, RECORD, PATCH_FILE, bounds=Bounds(stain - 1, stain + 1))
+    prediction.save(tmp_path / "p_af.mat")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["p_af.json", "p_af.mat", "p_af_lower.mat", "p_af_upper.mat"]

@@ -11,6 +11,7 @@ from mrh_monai.errors import OutputError
 from mrh_monai.inference.cohort import CohortOutput
 from mrh_monai.inference.prediction_record import (
     announce,
+    bound_paths,
     check_prediction_output,
     fingerprint,
     input_state,
@@ -18,6 +19,8 @@ from mrh_monai.inference.prediction_record import (
     prediction_path,
     read_record,
     record_path,
+    recorded_bounds,
+    write_record,
 )
 from mrh_monai.io.files import sha256
 from mrh_monai.io.nibabel_files import write_analyze
@@ -72,7 +75,7 @@ def test_a_path_is_the_same_however_it_is_spelt(cohort, monkeypatch, tmp_path):
 
 def test_a_prediction_that_is_being_replaced_is_not_finished(cohort):
     path = finish(cohort[0][0], *cohort[1:])
-    announce(path, read_record(path))
+    announce(path, read_record(path), {})
     assert "a" in names(cohort)
     finish(cohort[0][0], *cohort[1:])
     path.unlink()
@@ -111,7 +114,7 @@ def test_only_predictions_are_replaced(cohort):
         with pytest.raises(OutputError, match=r"a_af\.nii\.gz: expected a free name, or a file that the same command wrote, found another"):
             check_prediction_output(path)
         check_prediction_output(path, overwrite=True)
-    announce(path, read_record(path))
+    announce(path, read_record(path), {})
     check_prediction_output(path)
     record_path(path).unlink()
     with pytest.raises(OutputError):
@@ -127,9 +130,21 @@ def test_a_record_without_a_checksum_proves_nothing(cohort):
         check_prediction_output(path)
 
 
+def test_a_prediction_without_its_bounds_is_not_finished(cohort):
+    path = finish(cohort[0][0], *cohort[1:])
+    for name, file in bound_paths(path).items():
+        file.write_text(name)
+    write_record(path, read_record(path), bounds=True)
+    assert "a" not in names(cohort)
+    bound_paths(path)["upper"].write_text("cut")
+    assert "a" in names(cohort)
+    bound_paths(path)["upper"].unlink()
+    assert "a" in names(cohort)
+
+
 def test_a_file_that_came_after_a_killed_run_is_not_its_own(cohort):
     path = finish(cohort[0][0], *cohort[1:])
-    announce(path, read_record(path))
+    announce(path, read_record(path), {})
     check_prediction_output(path)  # the older prediction still lies there
     path.write_bytes(b"the true stain")
     with pytest.raises(OutputError):
@@ -168,3 +183,15 @@ def test_arrays_have_no_files_and_are_predicted_again(tmp_path):
     path = finish(subject, tmp_path, {"weights": "0"})
     assert path == tmp_path / "a" / "a_af.nii.gz"
     assert not is_finished(path, subject, {"weights": "0"})
+
+
+@pytest.mark.parametrize("bounds", [None, 3, [], {"lower": 3}, {"lower": None, "upper": "a"}, {"other": {}}])
+def test_what_a_record_says_of_bounds_may_be_damaged(cohort, bounds):
+    path = finish(cohort[0][0], *cohort[1:])
+    record_path(path).write_text(json.dumps(read_record(path) | {"bounds": bounds}))
+    assert recorded_bounds(read_record(path)) == {}
+    check_prediction_output(path, bounds=True)
+    bound_paths(path)["lower"].write_text("my own")
+    with pytest.raises(OutputError, match=r"a_af_lower\.nii\.gz: expected a free name"):
+        check_prediction_output(path, bounds=True)
+    check_prediction_output(path)  # nothing would be written there

@@ -9,11 +9,15 @@ import numpy as np
 import pytest
 
 import mrh_monai
+from helpers.paths import BUNDLE
+from helpers.random_weights import calibration_of, with_random_weights
 from helpers.subjects import write_mrh_subject, write_nifti
 from helpers.voxel_loop import oracle
 from mrh_monai.data import ReadingOptions, load_subject, load_subjects
 from mrh_monai.errors import CheckpointError, MRHWarning, OptionError, SubjectError
 from mrh_monai.inference.predictor import PredictionOptions, Predictor, load_bundle, predict
+from mrh_monai.inference.provenance import NO_HEAD, NOT_WRITTEN
+from mrh_monai.network import Calibration
 from mrh_monai.protocol import MRH_NET
 from mrh_monai.scaling import PublishedScaling
 from mrh_monai.subjects import Layout, Subject, SubjectArrays, find_subject
@@ -237,3 +241,22 @@ def test_published_scaling_says_it_too(study, predictor, is_known):
         texts = [str(each.message) for each in warned]
         assert any("diffusion weighting should darken, and more so with a higher b-value" in text for text in texts)
         assert any("furthest from the training subjects" in text for text in texts) == is_known
+
+
+@pytest.mark.parametrize("multipliers", [None, (), (1.0, 2.0)])
+def test_the_record_says_what_became_of_intervals(study, tmp_path, multipliers):
+    bundle = with_random_weights(BUNDLE, tmp_path, multipliers=multipliers)
+    texts = {NO_HEAD: None, Calibration().held: (), calibration_of(1.0, 2.0).held: (1.0, 2.0)}
+    for intervals in (True, False):
+        found = load_bundle(bundle, replace(CPU, intervals=intervals)).predict(study / "subject04")
+        assert (found.bounds is not None) == ("intervals" in found.record["made_by"]) == (intervals and bool(multipliers))
+        expected = next(text for text, each in texts.items() if each == multipliers) if intervals or not multipliers else NOT_WRITTEN
+        assert found.record["about"]["intervals"] == expected
+        assert "gives_intervals" not in found.record["about"]
+        if found.bounds is None:
+            assert found.about_intervals == f"without intervals: {expected}"
+            with pytest.raises(ValueError, match="without intervals"):
+                _ = found.mean_width
+        else:
+            width = (found.bounds.upper - found.bounds.lower)[found.mask].mean(dtype=float)
+            assert found.about_intervals == f"with intervals, {width:.3g} wide on average: {expected}"

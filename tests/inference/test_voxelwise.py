@@ -2,14 +2,16 @@ import numpy as np
 import pytest
 import torch
 
+from helpers.random_weights import calibration_of, random_head, random_network
 from helpers.voxel_loop import oracle, pad
 from mrh_monai.data.slabs import PaddedImage
 from mrh_monai.errors import OptionError
 from mrh_monai.inference.inferers import PatchInferer, VoxelwiseInferer
-from mrh_monai.inference.voxelwise import Computing, predict_volume
+from mrh_monai.inference.voxelwise import Computing, TrainedNetwork, predict_volume
+from mrh_monai.network.interval_head import IntervalNetwork
 from mrh_monai.network.mrh_net import MRHNet
 from mrh_monai.patch_geometry import PatchGeometry
-from mrh_monai.scaling import Coefficients
+from mrh_monai.scaling import Coefficients, RobustScaling
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 50, 100000])
@@ -123,3 +125,43 @@ def test_without_a_margin_where_no_patch_leaves_the_volume(case, monkeypatch):
     monkeypatch.setattr("torch.nn.functional.pad", None)  # nothing is copied
     found = VoxelwiseInferer(progress=False)(inputs[0], network, *inputs[1:])
     np.testing.assert_allclose(found[0, 0], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("axes", "radius"), [((0, 2), 1), ((0, 1, 2), 1), ((0, 2), 2)])
+def test_a_network_with_a_head_gives_two_volumes(case, axes, radius):
+    image, mask, gain, offset, _ = case
+    network = random_network(3, 8, 1, len(axes))
+    both = IntervalNetwork(network, random_head(8, (2 * radius + 1) ** len(axes)))
+    shape, coefficients = PatchGeometry(axes, radius), Coefficients(gain, offset)
+    found = predict_volume(both, pad(image, 2), mask, coefficients, shape, Computing(batch_size=32))
+    plain = predict_volume(network, pad(image, 2), mask, coefficients, shape, Computing(batch_size=32))
+    if radius == 1:
+        assert torch.equal(found[0], plain)
+    else:
+        torch.testing.assert_close(found[0], plain)
+
+    class ExpectedError(torch.nn.Module):
+        def forward(self, x):
+            volume = x.new_zeros(len(x), 1, *x.shape[2:])
+            volume[(slice(None), 0, *(radius,) * len(axes))] = both(x)[:, 1]
+            return volume
+
+    np.testing.assert_allclose(found[1], oracle(image, mask, gain, offset, ExpectedError(), axes, radius), rtol=1e-4, atol=1e-6)
+    assert found[1].numpy()[mask].std() > 0
+
+
+def test_bounds_lie_at_equal_distances_from_the_stain(case):
+    image, mask, gain, offset, _ = case
+    both = IntervalNetwork(random_network(3, 8, 1), random_head())
+    scaling = RobustScaling(250.0, (1.0,) * 3, (0.5,) * 3, (1.0,) * 3, 99.0, target_min=50.0)
+    trained = TrainedNetwork(both, scaling, calibration=calibration_of(1.5, 3.0))
+    slabs, coefficients = pad(image), Coefficients(gain, offset)
+    stain, bounds = trained.predict_with_bounds(slabs, mask, coefficients)
+    np.testing.assert_array_equal(stain, trained.predict(slabs, mask, coefficients))
+    expected = predict_volume(both, slabs, mask, coefficients)[1].numpy()
+    np.testing.assert_allclose(bounds.upper - stain, 3.0 * 200 * expected, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(stain - bounds.lower, bounds.upper - stain, rtol=1e-3, atol=1e-4)
+    for volume in (stain, *bounds):
+        assert volume.dtype == np.float32
+        assert not volume[~mask].any()
+    assert TrainedNetwork(both.network, scaling).predict_with_bounds(slabs, mask, coefficients)[1] is None

@@ -3,11 +3,14 @@ import shutil
 
 import numpy as np
 import pytest
+from skimage.filters import threshold_otsu
 
 from helpers.reports import checks_of, predict, read
 from helpers.subjects import write_mrh_subject
 from mrh_monai.data.input_kinds import load_subject
-from mrh_monai.io.nibabel_files import write_analyze
+from mrh_monai.inference.prediction_record import bound_paths, write_record
+from mrh_monai.inference.provenance import NO_HEAD
+from mrh_monai.io.nibabel_files import write_analyze, write_nifti
 from mrh_monai.io.volume_files import read_header, read_voxels
 from mrh_monai.protocol.mrh_net import MRH_NET
 from mrh_monai.report.predicted_subject import find_predictions, read_predicted_subject
@@ -19,13 +22,42 @@ pytestmark = pytest.mark.analysis
 
 def test_a_sound_subject_passes_every_check(results):
     found = checks_of(results)
-    assert list(found) == ["Files", "Images", "Grid", "Mask", "Magnetization transfer", "Diffusion", "Signal levels"]
+    names = ["Files", "Images", "Grid", "Mask", "Magnetization transfer", "Diffusion", "Signal levels", "Intervals"]
+    assert list(found) == names
+    assert found["Intervals"][0] == NO_HEAD
     assert all(good for _, good in found.values())
     assert found["Images"][0] == "67 channels in 3 files, as the protocol has them"
     assert found["Grid"][0] == "16 x 6 x 14 voxels of 0.0625 x 0.0625 x 0.0625 mm, the same in all files"
     assert found["Mask"][0] == f"{14 * 6 * 12:,} voxels"
     assert found["Diffusion"] == ("every weighted image is darker than the unweighted ones", True)
     assert '<td class="bad">' not in read(results)
+
+
+def test_intervals_are_shown_and_judged(results, files, about):
+    (prediction,) = find_predictions(results)
+    header = read_header(prediction.path)
+    stain, mask = read_voxels(header)[..., 0], read_voxels(read_header(files.mask))[..., 0] > 0
+    reach = np.where(mask, np.float32(30), np.float32(0))
+    for path, bound in zip(bound_paths(prediction.path).values(), (stain - reach, stain + reach), strict=True):
+        write_nifti(path, bound, header.affine)
+    assert "True stain" not in checks_of(results)  # nothing says that they belong to the prediction
+    write_record(prediction.path, {**prediction.record, "about": {**prediction.about, "intervals": "held on 3 subjects"}}, bounds=True)
+    found, page = checks_of(results), read(results)
+    subject = read_predicted_subject(find_predictions(results)[0])
+    width = 60 / subject.scaling.target_range
+    np.testing.assert_allclose(subject.relative_width, np.where(mask, 100 * width, 0), rtol=1e-4)
+    assert found["Intervals"][0] == f"{100 * width:.3g}% of the stain's range wide on average; held on 3 subjects"
+    threshold = threshold_otsu(stain[mask])
+    share = (np.abs(stain[mask] - threshold) < 30).mean()
+    assert (
+        found["Dark or bright"][0]
+        == f"in {share:.0%} of the voxels the interval holds both sides of Otsu's threshold, {threshold:.4g} grey values"
+    )
+    target = read_voxels(read_header(files.target))[..., 0].astype(float)
+    assert found["True stain"][0] == f"{(np.abs(target - stain)[mask] <= 30).mean():.0%} of its voxels lie within their interval"
+    assert "width of the interval" in page
+    bound_paths(prediction.path)["lower"].unlink()
+    assert "True stain" not in checks_of(results)
 
 
 @pytest.fixture

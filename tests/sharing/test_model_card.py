@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from helpers.random_weights import PARENT, SOURCE
+from helpers.random_weights import PARENT, SOURCE, calibration_of
 from mrh_monai.network.sidecar import Sidecar
 from mrh_monai.protocol.mrh_net import MRH_NET
 from mrh_monai.scaling import RobustScaling
@@ -73,6 +73,12 @@ def test_scores_of_subjects_are_a_table_in_order():
     )
     assert "| s1 | 2 | 0.25 |  |  |\n| s2 | 3.142 | 0.5 | 0.9 | 1 |\n" in card
     assert "No scores" not in card
+
+
+def test_what_intervals_held_is_told():
+    card = fill_card("", replace(SIDECAR, intervals=calibration_of(1.0, 1.0, 1.0)), MRH_NET)
+    assert "Intervals: made to hold 90% of the voxels of a subject; held on 3 subjects, each by the other two: 90 to 90%.\n" in card
+    assert "Intervals" not in fill_card("", SIDECAR, MRH_NET)
 
 
 def test_other_origins():

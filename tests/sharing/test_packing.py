@@ -12,9 +12,11 @@ from helpers.random_weights import PARENT, with_random_weights
 from helpers.score_files import write_scores
 from helpers.strange_zips import NF
 from mrh_monai.errors import BundleError, CheckpointError
-from mrh_monai.network.checkpoint import load_checkpoint, save_checkpoint
+from mrh_monai.network.checkpoint import load_checkpoint, load_network, save_checkpoint, with_intervals
+from mrh_monai.network.interval_head import IntervalNetwork
 from mrh_monai.protocol.mr_protocol import MRProtocol
 from mrh_monai.sharing.packing import MANIFEST, check_weights, pack
+from mrh_monai.sharing.unpacking import unpack
 
 pytestmark = pytest.mark.sharing
 
@@ -202,3 +204,35 @@ def test_weights_that_do_not_fit_are_refused(bundle):
     save_checkpoint(weights, state, sidecar)
     with pytest.raises(CheckpointError, match="tensor conv1.bias: expected .*finite numbers, found NaN or Inf"):
         check_weights(bundle)
+
+
+def test_an_interval_head_goes_along(tmp_path):
+    bundle = with_random_weights(NF, tmp_path / "sent", multipliers=(1.0, 2.0))
+    packed = pack(bundle, tmp_path / "nf.zip")
+    assert "models/model_intervals.pt" in packed.files
+    received = unpack(tmp_path / "nf.zip", tmp_path / "received")
+    assert sorted(path.name for path in (received / "models").iterdir()) == ["model.json", "model.pt", "model_intervals.pt"]
+    network, sidecar = load_network(received / "models" / "model.pt")
+    assert isinstance(with_intervals(network, received / "models" / "model.pt", sidecar), IntervalNetwork)
+
+
+@pytest.mark.parametrize("missing", [True, False])
+def test_a_head_that_does_not_fit_is_not_packed(tmp_path, missing):
+    bundle = with_random_weights(NF, tmp_path / "sent", multipliers=(1.0,))
+    head = bundle / "models" / "model_intervals.pt"
+    head.unlink() if missing else head.write_bytes(b"another")
+    with pytest.raises(CheckpointError, match=r"model_intervals\.pt: expected the interval head"):
+        pack(bundle, tmp_path / "nf.zip")
+
+
+def test_a_head_that_the_sidecar_does_not_know_stays_behind(bundle, tmp_path):
+    (bundle / "models" / "model_intervals.pt").write_bytes(b"older")
+    assert pack(bundle, tmp_path / "nf.zip").left_out == ["models/model_intervals.pt"]
+
+
+def test_a_head_that_was_not_measured_is_examined_too(tmp_path):
+    bundle = with_random_weights(NF, tmp_path / "sent", multipliers=())
+    assert "models/model_intervals.pt" in pack(bundle, tmp_path / "nf.zip").files
+    (bundle / "models" / "model_intervals.pt").write_bytes(b"anything")
+    with pytest.raises(CheckpointError, match=r"model_intervals\.pt: expected the interval head"):
+        pack(bundle, tmp_path / "nf.zip")

@@ -261,3 +261,8 @@ def test_an_unpacked_bundle_finds_its_own_weights(zipped, study, tmp_path):
     command = [sys.executable, "-m", "mrh_monai.cli", "predict", root, study / "subject01", "-o", tmp_path / "nf.nii.gz", "--device", "cpu"]
     subprocess.run(list(map(str, command)), check=True, capture_output=True, timeout=120)
     assert (tmp_path / "nf.nii.gz").stat().st_size > 1000
+
+
+def test_a_head_that_the_sidecar_does_not_know_is_refused(zipped, tmp_path):
+    with pytest.raises(BundleError, match=r"model_intervals\.pt: expected no such file, as models/model\.json says, found this file"):
+        unpack(zipped({"models/model_intervals.pt": b"anything"}), tmp_path / "out")

@@ -4,9 +4,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from helpers.random_weights import random_network, sidecar_of
+from helpers.random_weights import calibration_of, random_head, random_network, sidecar_of
 from mrh_monai.errors import OutputError
-from mrh_monai.network.checkpoint import save_checkpoint
+from mrh_monai.network.checkpoint import load_network, save_checkpoint, with_intervals
+from mrh_monai.network.interval_head import IntervalNetwork
+from mrh_monai.network.sidecar import read_sidecar
 from mrh_monai.output_files import list_output
 from mrh_monai.training.recorder import RunRecorder, prepare_output
 from mrh_monai.training.training_state import TrainingRun
@@ -94,3 +96,32 @@ def test_a_training_with_small_batches_takes_few_threads(tmp_path, four_threads)
         RunRecorder(training, tmp_path, None, {}).run(FakeTrainer())
     assert threads == [2]
     assert torch.get_num_threads() == 4
+
+
+def test_intervals_are_fitted_to_the_best_epoch(tmp_path):
+    network, seen = random_network(channels=2), []
+
+    def fit(given):
+        seen.append(float(given.conv1.weight.detach().sum()))
+        return random_head(8), calibration_of(1.0, 2.0)
+
+    training = TrainingRun(network, None, None, None, None, sidecar_of(network, ["a", "b"]), fit)
+    recorder = RunRecorder(training, tmp_path / "out", tmp_path / "bundle" / "model.pt", {})
+    best = float(network.conv1.weight.detach().sum())
+    for epoch, rmse in ((1, 3.0), (2, 4.0)):
+        recorder.history.add({"epoch": epoch, "val_rmse": rmse, "val_r2": 0.5}, network.state_dict())
+        with torch.no_grad():
+            network.conv1.weight.add_(1.0)
+    recorder._finish()
+    assert seen == [best]
+    for weights in (tmp_path / "out" / "model.pt", tmp_path / "bundle" / "model.pt"):
+        found, sidecar = load_network(weights)
+        assert len(sidecar.intervals.subjects) == 2
+        assert isinstance(with_intervals(found, weights, sidecar), IntervalNetwork)
+    # A run that wants no intervals ends without them.
+    replaced = replace(training, fit_intervals=None)
+    again = RunRecorder(replaced, tmp_path / "out", None, {})
+    again.history = recorder.history
+    again._finish()
+    assert read_sidecar(tmp_path / "out" / "model.pt").intervals is None
+    assert sorted(path.name for path in (tmp_path / "out").iterdir() if path.suffix == ".pt") == ["model.pt"]

@@ -95,6 +95,9 @@ class StainInferTask(BundleInferTask):
         messages = [str(warning.message) for warning in caught if issubclass(warning.category, MRHWarning)]
         sidecar = predictor.sidecar
         about = {"subject": subject.name, "stain": sidecar.stain, "units": sidecar.units, "weights": sidecar.sha256, **chosen}
+        about["intervals"] = prediction.about_intervals
+        if prediction.bounds is not None:
+            about["interval_width"] = prediction.mean_width
         return result, {**about, "warnings": messages, "seconds": round(time.monotonic() - start, 2), "label_names": {}}
 
 

@@ -21,8 +21,8 @@ from mrh_monai.subjects.subject_search import find_subject
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory):
-    """The AF bundle with a network of random weights."""
-    return with_random_weights(BUNDLE, tmp_path_factory.mktemp("bundle"))
+    """The AF bundle with a network of random weights and an interval head."""
+    return with_random_weights(BUNDLE, tmp_path_factory.mktemp("bundle"), multipliers=(1.0, 2.0))
 
 
 @pytest.fixture(scope="module")

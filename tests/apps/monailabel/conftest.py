@@ -25,7 +25,7 @@ def bundles(tmp_path_factory):
     """All three bundles with networks of random weights, and one without weights."""
     root = tmp_path_factory.mktemp("bundles")
     for seed, name in enumerate(("mrh_af", "mrh_nf", "mrh_mbp")):
-        with_random_weights(ROOT / "bundles" / name, root, seed)
+        with_random_weights(ROOT / "bundles" / name, root, seed, multipliers=(1.0, 2.0))
     shutil.copytree(BUNDLE, root / "untrained", ignore=shutil.ignore_patterns("model.*"))
     return root
 
@@ -86,7 +86,7 @@ def expected(runs):
     for out, process in runs.items():
         printed, _ = process.communicate(timeout=150)
         assert process.returncode == 0, printed.decode()
-        volumes |= {(out.name, image): nibabel.load(next((out / image).glob("*.nii.gz"))) for image in IMAGES}
+        volumes |= {(out.name, image): nibabel.load(next((out / image).glob("*_[an]f.nii.gz"))) for image in IMAGES}
     return volumes
 
 

@@ -57,6 +57,8 @@ def test_options_of_a_request_are_the_bundles(server, expected):
     assert_same(found, expected["sliced", "stack"])
     told = infer(server, "mrh_af", "split", "json", slices="", device=None).json()
     assert (told["subject"], told["stain"], told["device"], told["slices"], told["warnings"]) == ("mouse12", "af", "auto", None, [])
+    assert told["interval_width"] > 0
+    assert told["intervals"].startswith(f"with intervals, {told['interval_width']:.3g} wide on average: made to hold 90%")
 
 
 def test_two_requests_at_once_are_both_right(server, expected):
