@@ -45,7 +45,7 @@ def new_bundle(
 def calibrate(
     bundle: BundleFolder,
     datalist: Annotated[Path, typer.Option(help="JSON file of subjects with histology, which `mrh datalist` writes.")],
-    section: Annotated[str, typer.Option(help="Section of the datalist: training, validation or test.")] = "test",
+    datalist_key: Annotated[str, typer.Option(help="Section of the datalist: training, validation or test.")] = "test",
     device: Device = "auto",
     nan: Nan = None,
     coronal_axis: CoronalAxis = None,
@@ -53,7 +53,7 @@ def calibrate(
     """Measure on your own subjects with histology how wide the intervals of a bundle must be, and store it in the bundle."""
     from mrh_monai.intervals import recalibrate
 
-    print(recalibrate(bundle, datalist, section, device, checked_nan(nan), coronal_axis).held)
+    print(recalibrate(bundle, datalist, datalist_key, device, checked_nan(nan), coronal_axis).held)
 
 
 @verbs.command()
