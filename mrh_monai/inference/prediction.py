@@ -81,7 +81,7 @@ class Prediction:
 
     @property
     def about_intervals(self) -> str:
-        """What the intervals are worth, or why there are none, in words."""
+        """What is known of the intervals, or why the prediction has no intervals, as a sentence."""
         intervals = str((self.record.get("about") or {}).get("intervals", "the record does not say"))
         if self.bounds is not None:
             return f"with intervals, {self.mean_width:.3g} wide on average: {intervals}"

@@ -29,7 +29,7 @@ def fingerprint(ckpt_path: Path | str, *, intervals: bool = False, **options: An
         ``weights`` and ``sidecar``, their SHA-256, and the options.
     """
     hashes = {"weights": sha256(ckpt_path), "sidecar": sha256(sidecar_path(ckpt_path))}
-    if intervals:  # a prediction without them is what it was before there were intervals
+    if intervals:  # only then, so that records of bundles without intervals stay valid
         options["intervals"] = True
     return hashes | {name: str(value) for name, value in options.items()}
 

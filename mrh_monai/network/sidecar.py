@@ -76,7 +76,7 @@ class Sidecar:
     def to_dict(self) -> dict[str, Any]:
         """Return the sidecar as plain values, for JSON."""
         values = {each.name: getattr(self, each.name) for each in fields(self)} | {"scaling": self.scaling.to_dict()}
-        # A network without an interval head has the sidecar that it had before there were such heads.
+        # Without an interval head the key is left out, so that every version can read the sidecar.
         del values["intervals"]
         return values if self.intervals is None else values | {"intervals": self.intervals.to_dict()}
 
